@@ -1,0 +1,379 @@
+package graphcodec
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"sort"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// UnitID names a unit of an Analysis: what must leave together.
+type UnitID int32
+
+// Analysis is what hangs together in a model.
+type Analysis struct {
+	Model  *onnxio.Model
+	Groups []Group // in graph order, frozen ones too
+
+	an        *analyzer
+	constants []*Constant
+	axes      []constAxis // every tracked axis of every constant
+	unitAxes  map[int32][]axisRef
+	units     []unit // by UnitID
+	byRoot    map[int32]UnitID
+	classes   *classes
+}
+
+type constAxis struct {
+	c    *Constant
+	axis int
+}
+
+// axisRef is a unit's part of one constant axis.
+type axisRef struct {
+	axis      int // index into Analysis.axes
+	positions []int32
+}
+
+type unit struct {
+	root  int32
+	group int
+	refs  []axisRef
+}
+
+// Group is the set of units with the same member tensors, axes and factor: DepGraph's pruning group.
+type Group struct {
+	Name    string   // the first weight that produces it
+	Members []Member // in graph order
+	Units   []UnitID // in order of their first position
+	Frozen  string   // why its units stay; empty where they can leave
+	Node    string   // the node that froze it
+}
+
+// Member is one axis of one constant in a group.
+type Member struct {
+	Const *Constant
+	Axis  int
+	Role  Role
+	ref   int
+}
+
+// Analyze works out what hangs together in the model.
+func Analyze(m *onnxio.Model) (*Analysis, error) {
+	an := newAnalyzer(m)
+	if err := an.begin(); err != nil {
+		return nil, err
+	}
+	order, err := sorted(m.Graph)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range order {
+		c, err := an.prepare(i, m.Graph.Nodes[i])
+		if err != nil {
+			return nil, err
+		}
+		if an.run(c); an.broken != nil {
+			return nil, an.broken
+		}
+	}
+	if err := an.end(); err != nil {
+		return nil, err
+	}
+	a := &Analysis{Model: m, an: an, unitAxes: map[int32][]axisRef{}, byRoot: map[int32]UnitID{}}
+	if err := a.invariant(); err != nil {
+		return nil, err
+	}
+	a.collect()
+	a.group()
+	a.classes = newClasses(a)
+	return a, nil
+}
+
+// invariant checks that what survives is a product set at every split.
+func (a *Analysis) invariant() error {
+	for _, s := range a.an.splits {
+		n := len(s.outer)
+		if n == 0 && s.inner != nil {
+			n = len(s.whole) / len(s.inner)
+		}
+		for p, x := range s.whole {
+			var want label
+			if s.outer != nil {
+				want = a.an.lab.norm(s.outer[p/(len(s.whole)/n)])
+			}
+			if s.inner != nil {
+				want = a.an.lab.union(want, a.an.lab.norm(s.inner[p%len(s.inner)]))
+			}
+			if got := a.an.lab.norm(x); got != want && !(s.outer == nil && s.inner == nil && got == 0) {
+				return errors.New("analysis: the survivors of " + s.node + " are no product set; please report this model")
+			}
+		}
+	}
+	return nil
+}
+
+// collect lists, for each unit, the constant axes it stands on.
+func (a *Analysis) collect() {
+	for _, v := range a.an.order {
+		if v.Const == nil {
+			continue
+		}
+		a.constants = append(a.constants, v.Const)
+		for k, labels := range v.Const.axes {
+			if labels == nil {
+				continue
+			}
+			at := len(a.axes)
+			a.axes = append(a.axes, constAxis{v.Const, k})
+			a.collectAxis(at, labels)
+		}
+	}
+}
+
+func (a *Analysis) collectAxis(at int, labels []label) {
+	lab := a.an.lab
+	for p, x := range labels {
+		if x == 0 {
+			continue
+		}
+		if x > 0 {
+			if r := lab.find(int32(x)); lab.frozen[r] != 0 {
+				a.note(r, at, p) // frozen units are listed too, for their reason
+				continue
+			}
+		}
+		for _, u := range lab.units(lab.norm(x)) {
+			a.note(u, at, p)
+		}
+	}
+}
+
+func (a *Analysis) note(u int32, at, p int) {
+	refs := a.unitAxes[u]
+	if n := len(refs); n > 0 && refs[n-1].axis == at {
+		refs[n-1].positions = append(refs[n-1].positions, int32(p))
+		return
+	}
+	a.unitAxes[u] = append(refs, axisRef{at, []int32{int32(p)}})
+}
+
+// group gathers units of the same members.
+func (a *Analysis) group() {
+	roots := make([]int32, 0, len(a.unitAxes))
+	for u := range a.unitAxes {
+		roots = append(roots, u)
+	}
+	slices.Sort(roots)
+	index := map[string]int{}
+	for _, u := range roots {
+		refs := a.unitAxes[u]
+		key := binary.LittleEndian.AppendUint32(nil, uint32(a.an.lab.findFactor(a.an.lab.factor[u])))
+		key = binary.LittleEndian.AppendUint32(key, uint32(a.an.lab.frozen[u]))
+		for _, r := range refs {
+			key = binary.LittleEndian.AppendUint32(key, uint32(r.axis))
+		}
+		g, ok := index[string(key)]
+		if !ok {
+			g = len(a.Groups)
+			index[string(key)] = g
+			a.Groups = append(a.Groups, a.newGroup(u, refs))
+		}
+		id := UnitID(len(a.units))
+		a.units = append(a.units, unit{root: u, group: g, refs: refs})
+		a.byRoot[u] = id
+		a.Groups[g].Units = append(a.Groups[g].Units, id)
+	}
+	a.orderGroups()
+}
+
+func (a *Analysis) newGroup(u int32, refs []axisRef) Group {
+	g := Group{}
+	for i, r := range refs {
+		c := a.axes[r.axis]
+		g.Members = append(g.Members, Member{c.c, c.axis, c.c.Roles[c.axis], i})
+	}
+	sort.SliceStable(g.Members, func(i, j int) bool { return memberOrder(g.Members[i]) < memberOrder(g.Members[j]) })
+	if w := a.an.lab.frozen[u]; w != 0 {
+		r := a.an.lab.reasons[w-1]
+		g.Frozen, g.Node = r.String(), r.Node
+	} else if !slices.ContainsFunc(g.Members, func(m Member) bool { return m.Role == Output || m.Role == Input || m.Role == Norm }) {
+		g.Frozen = "no layer's channels"
+	}
+	g.Name = g.Members[0].Const.Name
+	for _, want := range []Role{Output, Depthwise, Norm, Input} {
+		if i := slices.IndexFunc(g.Members, func(m Member) bool { return m.Role == want }); i >= 0 {
+			g.Name = g.Members[i].Const.Name
+			break
+		}
+	}
+	return g
+}
+
+// memberOrder sorts members by the node that reads them; constants that no layer reads as a weight come last.
+func memberOrder(m Member) int {
+	if m.Const.Order < 0 {
+		return 1 << 30
+	}
+	return m.Const.Order
+}
+
+func (a *Analysis) orderGroups() {
+	order := make([]int, len(a.Groups))
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(i, j int) bool {
+		return memberOrder(a.Groups[order[i]].Members[0]) < memberOrder(a.Groups[order[j]].Members[0])
+	})
+	sorted := make([]Group, len(order))
+	for to, from := range order {
+		sorted[to] = a.Groups[from]
+		g := &sorted[to]
+		for _, u := range g.Units {
+			a.units[u].group = to
+		}
+		first := g.Members[0].ref
+		sort.SliceStable(g.Units, func(i, j int) bool {
+			return a.units[g.Units[i]].refs[first].positions[0] < a.units[g.Units[j]].refs[first].positions[0]
+		})
+	}
+	a.Groups = sorted
+}
+
+// NumUnits returns the number of units, frozen ones included.
+func (a *Analysis) NumUnits() int { return len(a.units) }
+
+// GroupOf returns the index of a unit's group.
+func (a *Analysis) GroupOf(u UnitID) int { return a.units[u].group }
+
+// Positions returns the indices of the unit on a member's axis, in ascending order. They must not be changed.
+func (a *Analysis) Positions(u UnitID, m Member) []int32 { return a.units[u].refs[m.ref].positions }
+
+// Value returns what is known of a value, nil where the graph has none of that name.
+func (a *Analysis) Value(name string) *Value { return a.an.values[name] }
+
+// Removal is one axis of one constant with the indices that leave.
+type Removal struct {
+	Tensor  string `json:"tensor"`
+	Axis    int    `json:"axis"`
+	Indices []int  `json:"indices"`
+}
+
+// Removals lists what leaves every constant when the given units are removed.
+func (a *Analysis) Removals(removed []UnitID) []Removal {
+	dead := a.deadPositions(removed)
+	var out []Removal
+	for i, c := range a.axes {
+		if d := dead[i]; len(d) > 0 {
+			slices.Sort(d)
+			out = append(out, Removal{c.c.Name, c.axis, slices.Compact(d)})
+		}
+	}
+	return out
+}
+
+func (a *Analysis) deadPositions(removed []UnitID) map[int][]int {
+	dead := map[int][]int{}
+	for _, u := range removed {
+		for _, r := range a.units[u].refs {
+			for _, p := range r.positions {
+				dead[r.axis] = append(dead[r.axis], int(p))
+			}
+		}
+	}
+	return dead
+}
+
+// UnitsOf returns the units whose removal removes exactly the given slices; an error names what does not fit.
+func (a *Analysis) UnitsOf(removals []Removal) ([]UnitID, error) {
+	gone := map[constAxis]map[int32]bool{}
+	byName := map[string]*Constant{}
+	for _, c := range a.constants {
+		byName[c.Name] = c
+	}
+	for _, r := range removals {
+		c := byName[r.Tensor]
+		if c == nil || r.Axis < 0 || r.Axis >= len(c.Roles) {
+			return nil, malformed("plan: the model has no constant %q with an axis %d", r.Tensor, r.Axis)
+		}
+		set := map[int32]bool{}
+		for _, i := range r.Indices {
+			set[int32(i)] = true
+		}
+		gone[constAxis{c, r.Axis}] = set
+	}
+	var out []UnitID
+	for id, u := range a.units {
+		if a.Groups[u.group].Frozen == "" && a.allGone(u, gone) {
+			out = append(out, UnitID(id))
+		}
+	}
+	have := map[constAxis][]int{}
+	for _, r := range a.Removals(out) {
+		have[constAxis{byName[r.Tensor], r.Axis}] = r.Indices
+	}
+	for _, r := range removals {
+		want := slices.Clone(r.Indices)
+		slices.Sort(want)
+		if !slices.Equal(slices.Compact(want), have[constAxis{byName[r.Tensor], r.Axis}]) {
+			return nil, malformed("plan: the slices of %q axis %d cannot leave without others that the plan does not name", r.Tensor, r.Axis)
+		}
+	}
+	return out, nil
+}
+
+func (a *Analysis) allGone(u unit, gone map[constAxis]map[int32]bool) bool {
+	for _, r := range u.refs {
+		set := gone[a.axes[r.axis]]
+		for _, p := range r.positions {
+			if !set[p] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Weight is a layer's weight with the axes of its output and input channels, -1 where it has none.
+type Weight struct {
+	Const         *Constant
+	Output, Input int
+}
+
+// Weights lists the constants that layers read as weights, in graph order of the model's constants.
+func (a *Analysis) Weights() []Weight {
+	var out []Weight
+	for _, c := range a.constants {
+		w := Weight{Const: c, Output: -1, Input: -1}
+		for k, r := range c.Roles {
+			switch r {
+			case Output:
+				w.Output = k
+			case Input:
+				w.Input = k
+			}
+		}
+		if w.Output >= 0 || w.Input >= 0 {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// Unknown counts the nodes whose operator has no rule, by operator.
+func (a *Analysis) Unknown() map[string]int {
+	out := map[string]int{}
+	for _, c := range a.an.calls {
+		if lookup(c.node.Domain, c.node.OpType, c.version) == nil {
+			name := c.node.OpType
+			if c.node.Domain != "" {
+				name = c.node.Domain + "." + name
+			}
+			out[name]++
+		}
+	}
+	return out
+}

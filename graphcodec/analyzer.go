@@ -1,0 +1,371 @@
+package graphcodec
+
+import (
+	"fmt"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// analyzer holds the state of one interpretation of a graph.
+type analyzer struct {
+	model    *onnxio.Model
+	versions map[string]int64
+	values   map[string]*Value
+	order    []*Value // as they came into being
+	infos    map[string]*onnxio.ValueInfo
+	lab      *labels
+	calls    []*call
+	traces   map[*Value]*trace
+	splits   []splitRecord
+	funcs    map[string]bool
+	broken   error // what stopped a rule: the model contradicts itself
+}
+
+func newAnalyzer(m *onnxio.Model) *analyzer {
+	a := &analyzer{model: m, versions: map[string]int64{}, values: map[string]*Value{}, infos: map[string]*onnxio.ValueInfo{},
+		lab: newLabels(), traces: map[*Value]*trace{}, funcs: map[string]bool{}}
+	for _, o := range m.OpsetImport {
+		domain := o.Domain
+		if domain == "ai.onnx" {
+			domain = ""
+		}
+		a.versions[domain] = o.Version
+	}
+	for _, v := range m.Graph.ValueInfos {
+		a.infos[v.Name] = v
+	}
+	for _, v := range m.Graph.Outputs {
+		a.infos[v.Name] = v
+	}
+	for _, f := range m.Functions {
+		a.funcs[f.Domain+":"+f.Name] = true
+	}
+	return a
+}
+
+func (a *analyzer) add(v *Value) *Value {
+	a.values[v.Name] = v
+	a.order = append(a.order, v)
+	return v
+}
+
+// begin puts initializers and graph inputs in place.
+func (a *analyzer) begin() error {
+	g := a.model.Graph
+	for i, t := range g.Initializers {
+		if err := checkTensor(t); err != nil {
+			return fmt.Errorf("graph.initializer[%d]: %w", i, err)
+		}
+		if _, ok := a.values[t.Name]; ok {
+			return malformed("graph.initializer[%d] %q: the name stands twice", i, t.Name)
+		}
+		a.add(constValue(t.Name, t, -1))
+	}
+	for _, s := range g.SparseInitializers {
+		if s.Values == nil {
+			continue
+		}
+		v := a.add(&Value{Name: s.Values.Name, Type: s.Values.DataType, Ranked: true})
+		for _, d := range s.Dims {
+			v.Shape = append(v.Shape, Num(d))
+		}
+		v.axes = make([][]label, len(v.Shape))
+	}
+	seen := map[string]bool{}
+	for i, in := range g.Inputs {
+		if seen[in.Name] {
+			return malformed("graph.input[%d] %q: the name stands twice", i, in.Name)
+		}
+		seen[in.Name] = true
+		if a.values[in.Name] != nil {
+			continue
+		}
+		v := a.add(&Value{Name: in.Name, zero: nonZero})
+		if in.Type != nil && in.Type.Tensor != nil {
+			v.Type = in.Type.Tensor.ElemType
+		}
+		v.Shape, v.Ranked = declared(in)
+		v.axes = make([][]label, len(v.Shape))
+	}
+	return nil
+}
+
+func malformed(format string, args ...any) error {
+	return &onnxio.FormatError{Offset: -1, Err: fmt.Errorf(format, args...)}
+}
+
+// checkTensor compares a tensor's dims with the data that is there.
+func checkTensor(t *onnxio.Tensor) error {
+	if !t.DataType.Known() {
+		return malformed("tensor %q: element type %d is unknown", t.Name, int32(t.DataType))
+	}
+	n, err := t.NumElements()
+	if err != nil {
+		return err
+	}
+	if t.DataType == onnxio.String {
+		if int64(len(t.StringData)) != n {
+			return malformed("tensor %q: %d strings for dims %v", t.Name, len(t.StringData), t.Dims)
+		}
+		return nil
+	}
+	_, err = t.Bytes()
+	return err
+}
+
+// prepare makes the call of a node: its inputs resolved, its outputs entered as unknown values.
+func (a *analyzer) prepare(i int, n *onnxio.Node) (*call, error) {
+	domain := n.Domain
+	if domain == "ai.onnx" {
+		domain = ""
+	}
+	c := &call{analyzer: a, node: n, index: i, version: a.versions[domain], shapeIn: map[int]bool{}, pins: map[int]bool{}}
+	for k, name := range n.Inputs {
+		if name == "" {
+			c.in = append(c.in, nil)
+			continue
+		}
+		v, ok := a.values[name]
+		if !ok {
+			return nil, malformed("graph.node[%d] %q (%s): input %d %q is neither an initializer, a graph input nor a node's output", i, n.Name, n.OpType, k, name)
+		}
+		c.in = append(c.in, v)
+	}
+	for _, name := range n.Outputs {
+		if name == "" {
+			c.out = append(c.out, nil)
+			continue
+		}
+		if _, ok := a.values[name]; ok {
+			return nil, malformed("graph.node[%d] %q (%s): output %q is produced twice", i, n.Name, n.OpType, name)
+		}
+		c.out = append(c.out, a.add(&Value{Name: name}))
+	}
+	return c, nil
+}
+
+// run applies the node's rule.
+func (a *analyzer) run(c *call) {
+	a.freezeCaptured(c)
+	domain := c.node.Domain
+	if domain == "ai.onnx" {
+		domain = ""
+	}
+	r := lookup(c.node.Domain, c.node.OpType, c.version)
+	switch {
+	case a.funcs[c.node.Domain+":"+c.node.OpType]:
+		c.unknown("a function of the model, which is not looked into")
+	case r == nil && domain != "":
+		c.unknown("no rule for operator %s.%s", domain, c.node.OpType)
+	case r == nil:
+		c.unknown("no rule for operator %s (opset %d)", c.node.OpType, c.version)
+	default:
+		r.infer(c)
+		c.handleLeaks()
+	}
+	for _, v := range c.out {
+		if v != nil {
+			a.refine(v)
+		}
+	}
+	a.calls = append(a.calls, c)
+}
+
+// handleLeaks pins inputs through which the length of a cut axis would flow into data.
+func (c *call) handleLeaks() {
+	for i, v := range c.in {
+		if v == nil || c.shapeIn[i] || !v.tainted() {
+			continue
+		}
+		if v.pinnable() {
+			c.pins[i] = true
+			continue
+		}
+		c.freezeTaint(v, "the length of the axis is used as a number here")
+	}
+}
+
+// pinnable reports whether the contents can be written as a constant.
+func (v *Value) pinnable() bool {
+	if !v.Type.IsInteger() && !v.Type.IsFloat() {
+		return false
+	}
+	_, ok := v.floats()
+	return ok
+}
+
+// refine takes numbers for untracked symbolic dims from what the model declares.
+func (a *analyzer) refine(v *Value) {
+	info := a.infos[v.Name]
+	if info == nil {
+		return
+	}
+	dims, ok := declared(info)
+	if !v.Ranked && ok {
+		v.Shape, v.Ranked, v.axes = dims, true, make([][]label, len(dims))
+		v.zero = nonZero
+	}
+	if v.Type == onnxio.Undefined && info.Type != nil && info.Type.Tensor != nil {
+		v.Type = info.Type.Tensor.ElemType
+	}
+	if !ok || len(dims) != len(v.Shape) {
+		return
+	}
+	for k, d := range dims {
+		if d.IsNum() && !v.Shape[k].IsNum() {
+			v.Shape[k] = d
+		}
+	}
+}
+
+// freezeCaptured freezes every outer value that a subgraph of the node reads.
+func (a *analyzer) freezeCaptured(c *call) {
+	for _, at := range c.node.Attributes {
+		for _, g := range at.Subgraphs() {
+			a.captured(c, g, map[string]bool{})
+		}
+	}
+}
+
+func (a *analyzer) captured(c *call, g *onnxio.Graph, inner map[string]bool) {
+	own := map[string]bool{}
+	for k := range inner {
+		own[k] = true
+	}
+	for _, v := range g.Inputs {
+		own[v.Name] = true
+	}
+	for _, t := range g.Initializers {
+		own[t.Name] = true
+	}
+	for _, n := range g.Nodes {
+		for _, name := range n.Outputs {
+			own[name] = true
+		}
+	}
+	use := func(name string) {
+		if v := a.values[name]; v != nil && !own[name] {
+			c.freezeValue(v, "read inside a subgraph")
+		}
+	}
+	for _, n := range g.Nodes {
+		for _, name := range n.Inputs {
+			use(name)
+		}
+		for _, at := range n.Attributes {
+			for _, sub := range at.Subgraphs() {
+				a.captured(c, sub, own)
+			}
+		}
+	}
+	for _, v := range g.Outputs {
+		use(v.Name)
+	}
+}
+
+// end freezes the graph's outputs.
+func (a *analyzer) end() error {
+	for i, o := range a.model.Graph.Outputs {
+		v, ok := a.values[o.Name]
+		if !ok {
+			return malformed("graph.output[%d] %q is produced by nothing", i, o.Name)
+		}
+		why := int32(0)
+		freeze := func(x []label) {
+			if why == 0 {
+				why = a.lab.reason(Reason{Text: fmt.Sprintf("graph output %s", o.Name)})
+			}
+			a.lab.freezeAll(x, why)
+		}
+		for k := range v.Shape {
+			if v.Const != nil {
+				freeze(v.Const.axes[k])
+			} else if v.axes != nil {
+				freeze(v.axes[k])
+			}
+		}
+		for _, e := range v.elems {
+			for _, t := range e.taint {
+				freeze(t)
+			}
+		}
+	}
+	return nil
+}
+
+// sorted returns the nodes' indices in an order in which every value is produced before it is read.
+func sorted(g *onnxio.Graph) ([]int, error) {
+	producer := map[string]int{}
+	for i, n := range g.Nodes {
+		for _, o := range n.Outputs {
+			if o != "" {
+				producer[o] = i
+			}
+		}
+	}
+	state := make([]int8, len(g.Nodes)) // 1: being visited, 2: done
+	order := make([]int, 0, len(g.Nodes))
+	type frame struct {
+		node int
+		deps []string
+	}
+	for start := range g.Nodes {
+		stack := []frame{}
+		push := func(i int) {
+			state[i] = 1
+			stack = append(stack, frame{i, dependencies(g.Nodes[i])})
+		}
+		if state[start] == 0 {
+			push(start)
+		}
+		for len(stack) > 0 {
+			top := &stack[len(stack)-1]
+			if len(top.deps) == 0 {
+				state[top.node] = 2
+				order = append(order, top.node)
+				stack = stack[:len(stack)-1]
+				continue
+			}
+			name := top.deps[0]
+			top.deps = top.deps[1:]
+			p, ok := producer[name]
+			switch {
+			case !ok || state[p] == 2:
+			case state[p] == 1:
+				n := g.Nodes[p]
+				return nil, malformed("graph.node[%d] %q (%s): is part of a cycle through %q", p, n.Name, n.OpType, name)
+			default:
+				push(p)
+			}
+		}
+	}
+	return order, nil
+}
+
+// dependencies returns the names that a node and its subgraphs read.
+func dependencies(n *onnxio.Node) []string {
+	out := append([]string(nil), n.Inputs...)
+	for _, a := range n.Attributes {
+		for _, g := range a.Subgraphs() {
+			own := map[string]bool{}
+			for _, m := range g.Nodes {
+				for _, o := range m.Outputs {
+					own[o] = true
+				}
+			}
+			for _, m := range g.Nodes {
+				for _, d := range dependencies(m) {
+					if !own[d] {
+						out = append(out, d)
+					}
+				}
+			}
+			for _, o := range g.Outputs {
+				if !own[o.Name] {
+					out = append(out, o.Name)
+				}
+			}
+		}
+	}
+	return out
+}

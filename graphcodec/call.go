@@ -1,0 +1,318 @@
+package graphcodec
+
+import (
+	"fmt"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// call is one node as its rule sees it.
+type call struct {
+	*analyzer
+	node    *onnxio.Node
+	index   int
+	version int64    // of the operator set
+	in      []*Value // nil where an optional input is left out
+	out     []*Value
+	shapeIn map[int]bool // inputs that hold shapes, indices or bounds and are adapted when axes are cut
+	pins    map[int]bool // inputs that keep their original contents when axes are cut
+	macs    *macs
+	why     int32
+}
+
+// macs is the cost of a node: fixed times the number of surviving positions on each axis.
+type macs struct {
+	fixed int64
+	axes  []costAxis
+}
+
+type costAxis struct {
+	labels []label
+	size   int64
+}
+
+func (c *call) name() string {
+	if c.node.Name != "" {
+		return c.node.Name
+	}
+	if len(c.node.Outputs) > 0 {
+		return c.node.Outputs[0]
+	}
+	return fmt.Sprintf("#%d", c.index)
+}
+
+// because registers a reason of this node.
+func (c *call) because(format string, args ...any) int32 {
+	return c.lab.reason(Reason{Node: c.name(), Op: c.node.OpType, Text: fmt.Sprintf(format, args...)})
+}
+
+// met is the reason for what gets frozen because it is coupled with something that cannot be cut.
+func (c *call) met() int32 {
+	if c.why == 0 {
+		c.why = c.because("couples it with an axis that is not cut")
+	}
+	return c.why
+}
+
+func (c *call) input(i int) *Value {
+	if i >= len(c.in) {
+		return nil
+	}
+	return c.in[i]
+}
+
+// axis returns the labels of an axis: nil where it is untracked, fresh ones where a constant's axis is used for the first time.
+func (c *call) axis(v *Value, k int) []label {
+	if v.Const == nil {
+		if v.axes == nil {
+			return nil
+		}
+		return v.axes[k]
+	}
+	if v.Const.axes[k] == nil {
+		if v.Type == onnxio.Int64 || v.Type == onnxio.Int32 || v.Type == onnxio.Bool {
+			v.Const.axes[k] = make([]label, v.Shape[k].N) // shapes and indices: nothing that is pruned
+		} else {
+			v.Const.axes[k] = c.lab.fresh(int(v.Shape[k].N))
+		}
+	}
+	return v.Const.axes[k]
+}
+
+// join makes axis k of v equal to labels (nil: not cut).
+func (c *call) join(v *Value, k int, to []label) {
+	if v.Const != nil && v.Const.axes[k] == nil {
+		if to == nil || int64(len(to)) != v.Shape[k].N {
+			c.lab.freezeAll(to, c.met())
+			to = make([]label, v.Shape[k].N)
+		}
+		v.Const.axes[k] = to
+		return
+	}
+	c.joinLabels(c.axis(v, k), to)
+}
+
+func (c *call) joinLabels(a, b []label) {
+	switch {
+	case a == nil && b == nil:
+	case a == nil || b == nil || len(a) != len(b):
+		c.lab.freezeAll(a, c.met())
+		c.lab.freezeAll(b, c.met())
+	default:
+		c.lab.joinAxes(a, b, c.met())
+	}
+}
+
+// link makes two axes equal.
+func (c *call) link(v *Value, k int, w *Value, j int) {
+	if v.Const != nil && v.Const.axes[k] == nil && w.Const == nil {
+		c.join(v, k, c.axis(w, j))
+		return
+	}
+	if w.Const != nil && w.Const.axes[j] == nil {
+		c.join(w, j, c.axis(v, k))
+		return
+	}
+	c.joinLabels(c.axis(v, k), c.axis(w, j))
+}
+
+// freeze keeps one axis whole.
+func (c *call) freeze(v *Value, k int, format string, args ...any) {
+	if v.Const != nil && v.Const.axes[k] == nil {
+		v.Const.axes[k] = make([]label, v.Shape[k].N)
+		return
+	}
+	if a := c.axis(v, k); c.alive(a) {
+		c.lab.freezeAll(a, c.because(format, args...))
+	}
+}
+
+// alive reports whether anything on the axis can still be cut.
+func (c *call) alive(a []label) bool {
+	for _, x := range a {
+		if c.lab.norm(x) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// freezeValue keeps all axes of a value whole.
+func (c *call) freezeValue(v *Value, format string, args ...any) {
+	if v == nil {
+		return
+	}
+	for k := range v.Shape {
+		c.freeze(v, k, format, args...)
+	}
+	c.freezeTaint(v, format, args...)
+}
+
+// freezeTaint keeps whole every axis from whose length the value was computed.
+func (c *call) freezeTaint(v *Value, format string, args ...any) {
+	for _, e := range v.elems {
+		for _, a := range e.taint {
+			if c.alive(a) {
+				c.lab.freezeAll(a, c.because(format, args...))
+			}
+		}
+	}
+}
+
+// role notes what an axis of a constant is to this node.
+func (c *call) role(v *Value, k int, r Role) {
+	if v == nil {
+		return
+	}
+	source, axis := c.origin(v, k)
+	if source == nil || source.Roles[axis] != Other {
+		return
+	}
+	source.Roles[axis] = r
+	if source.Order < 0 {
+		source.Order = c.index
+	}
+}
+
+// origin follows a value through Transpose, Cast, Identity and Unsqueeze or Squeeze to the constant it is computed from, and the axis to that constant's.
+func (c *call) origin(v *Value, k int) (*Constant, int) {
+	if v.Const != nil {
+		return v.Const, k
+	}
+	t, ok := c.traces[v]
+	if !ok || t.perm[k] < 0 {
+		return nil, 0
+	}
+	return t.source, t.perm[k]
+}
+
+// trace says which constant a computed weight is a view of, and which of its axes each axis is (-1: none).
+type trace struct {
+	source *Constant
+	perm   []int
+}
+
+// view records that output is a view of input whose axis k is the input's axis perm[k].
+func (c *call) view(output, input *Value, perm []int) {
+	out := make([]int, len(perm))
+	var source *Constant
+	for k, j := range perm {
+		out[k] = -1
+		if j < 0 {
+			continue
+		}
+		if s, a := c.origin(input, j); s != nil {
+			source, out[k] = s, a
+		}
+	}
+	if source != nil {
+		c.traces[output] = &trace{source, out}
+	}
+}
+
+// set gives output i its type, shape and labels; axes may be nil or shorter than shape. Fewer outputs may be wanted than the operator has.
+func (c *call) set(i int, t onnxio.DataType, shape []Dim, axes ...[]label) *Value {
+	if i >= len(c.out) || c.out[i] == nil {
+		return &Value{}
+	}
+	v := c.out[i]
+	v.Type, v.Ranked, v.Shape = t, true, shape
+	v.axes = make([][]label, len(shape))
+	for k, a := range axes {
+		if k >= len(shape) {
+			break
+		}
+		if a != nil && !(shape[k].IsNum() && int(shape[k].N) == len(a)) {
+			c.lab.freezeAll(a, c.because("its output's shape %v does not follow the cut", shape))
+			a = nil
+		}
+		v.axes[k] = a
+	}
+	return v
+}
+
+// unknown gives all outputs the shapes that the model declares and freezes the inputs.
+func (c *call) unknown(format string, args ...any) {
+	for _, v := range c.in {
+		c.freezeValue(v, format, args...)
+	}
+	for i, v := range c.out {
+		if v == nil {
+			continue
+		}
+		if info := c.infos[v.Name]; info != nil {
+			if dims, ok := declared(info); ok {
+				c.set(i, info.Type.Tensor.ElemType, dims)
+			} else if info.Type != nil && info.Type.Tensor != nil {
+				v.Type = info.Type.Tensor.ElemType
+			}
+		}
+		v.zero = nonZero
+	}
+}
+
+func (c *call) attr(name string) *onnxio.Attribute {
+	for _, a := range c.node.Attributes {
+		if a.Name == name {
+			return a
+		}
+	}
+	return nil
+}
+
+func (c *call) int(name string, def int64) int64 {
+	if a := c.attr(name); a != nil {
+		return a.I
+	}
+	return def
+}
+
+func (c *call) ints(name string) []int64 {
+	if a := c.attr(name); a != nil {
+		return a.Ints
+	}
+	return nil
+}
+
+func (c *call) str(name, def string) string {
+	if a := c.attr(name); a != nil {
+		return string(a.S)
+	}
+	return def
+}
+
+func (c *call) float(name string, def float64) float64 {
+	if a := c.attr(name); a != nil {
+		return float64(a.F)
+	}
+	return def
+}
+
+// intsFrom reads integers from an attribute or, in newer operator sets, from an input that is known at analysis.
+func (c *call) intsFrom(name string, i int) (v []int64, given, known bool) {
+	if a := c.attr(name); a != nil {
+		return a.Ints, true, true
+	}
+	x := c.input(i)
+	if x == nil {
+		return nil, false, true
+	}
+	c.shapeIn[i] = true
+	v, known = x.ints()
+	return v, true, known
+}
+
+// normAxis turns a negative axis into its index; ok is false where it is out of range.
+func normAxis(axis int64, rank int) (int, bool) {
+	if axis < 0 {
+		axis += int64(rank)
+	}
+	return int(axis), axis >= 0 && axis < int64(rank)
+}
+
+// fail stops the analysis: the model contradicts itself.
+func (c *call) fail(err error) {
+	if c.broken == nil {
+		c.broken = malformed("graph.node[%d] %q (%s): %w", c.index, c.node.Name, c.node.OpType, err)
+	}
+}

@@ -1,0 +1,343 @@
+package graphcodec
+
+import "math"
+
+// evalUnary evaluates an element-wise function of known contents into output 0 and reports whether it could.
+func (c *call) evalUnary(v *Value) bool {
+	if v.elems == nil || len(c.out) == 0 || c.out[0] == nil {
+		return false
+	}
+	f, ok := floatFuncs[c.node.OpType]
+	if !ok {
+		return false
+	}
+	out := make([]Elem, len(v.elems))
+	for i, e := range v.elems {
+		r := Elem{taint: e.taint}
+		switch {
+		case e.IsFloat:
+			r.Float, r.IsFloat = f(e.Float), true
+		case c.node.OpType == "Neg":
+			r.Int = e.Int.Neg()
+		case e.Int.IsNum():
+			r.Int = Num(int64(f(float64(e.Int.N))))
+		default:
+			return false
+		}
+		out[i] = r
+	}
+	c.out[0].elems = out
+	return true
+}
+
+var floatFuncs = map[string]func(float64) float64{
+	"Neg": func(x float64) float64 { return -x }, "Abs": math.Abs, "Floor": math.Floor, "Ceil": math.Ceil, "Sqrt": math.Sqrt,
+	"Round": math.RoundToEven, "Exp": math.Exp, "Log": math.Log, "Reciprocal": func(x float64) float64 { return 1 / x },
+	"Not": func(x float64) float64 { return 1 - x },
+}
+
+// evalBinary evaluates a binary operator of known contents, nil where it cannot.
+func (c *call) evalBinary() []Elem {
+	if len(c.in) == 1 {
+		return c.in[0].elems
+	}
+	out := c.in[0]
+	elems := out.elems
+	shape := out.Shape
+	for _, v := range c.in[1:] {
+		if elems == nil || v.elems == nil {
+			return nil
+		}
+		var pairs [][2]Elem
+		if pairs, shape = zip(elems, shape, v.elems, v.Shape); pairs == nil {
+			return nil
+		}
+		elems = make([]Elem, len(pairs))
+		for i, p := range pairs {
+			r, ok := evalPair(c.node.OpType, p[0], p[1])
+			if !ok {
+				return nil
+			}
+			r.taint = mergeTaint(p[0].taint, p[1].taint)
+			elems[i] = r
+		}
+	}
+	return elems
+}
+
+// zip pairs up the elements of two tensors by broadcasting.
+func zip(a []Elem, as []Dim, b []Elem, bs []Dim) ([][2]Elem, []Dim) {
+	if a == nil || b == nil {
+		return nil, nil
+	}
+	rank := max(len(as), len(bs))
+	shape, total := make([]Dim, rank), 1
+	dim := func(s []Dim, k int) int64 {
+		if j := k - (rank - len(s)); j >= 0 {
+			return s[j].N
+		}
+		return 1
+	}
+	for k := range rank {
+		x, y := dim(as, k), dim(bs, k)
+		if x != y && x != 1 && y != 1 {
+			return nil, nil
+		}
+		shape[k] = Num(x)
+		if x == 1 {
+			shape[k] = Num(y)
+		}
+		if total *= int(shape[k].N); total > maxElems {
+			return nil, nil
+		}
+	}
+	out := make([][2]Elem, total)
+	for p := range out {
+		i, j, rest := 0, 0, p
+		si, sj := 1, 1
+		for k := rank - 1; k >= 0; k-- {
+			n := int(shape[k].N)
+			at := rest % n
+			rest /= n
+			if dim(as, k) != 1 {
+				i += at * si
+			}
+			if dim(bs, k) != 1 {
+				j += at * sj
+			}
+			si *= int(dim(as, k))
+			sj *= int(dim(bs, k))
+		}
+		out[p] = [2]Elem{a[i], b[j]}
+	}
+	return out, shape
+}
+
+func evalPair(op string, a, b Elem) (Elem, bool) {
+	if a.IsFloat || b.IsFloat {
+		return evalFloats(op, a, b)
+	}
+	x, y := a.Int, b.Int
+	switch op {
+	case "Add", "Sum":
+		return Elem{Int: x.Add(y)}, true
+	case "Sub":
+		return Elem{Int: x.Add(y.Neg())}, true
+	case "Mul":
+		e := Elem{Int: x.Mul(y)}
+		if y == Num(1) {
+			e.length = a.length
+		} else if x == Num(1) {
+			e.length = b.length
+		}
+		return e, true
+	case "Equal":
+		if x == y {
+			return boolElem(true), true
+		}
+		if x.IsNum() && y.IsNum() || x.IsNum() && x.N < 0 || y.IsNum() && y.N < 0 {
+			return boolElem(false), true
+		}
+		return Elem{}, false
+	case "Div":
+		if q, ok := x.DivExact(y); ok {
+			return Elem{Int: q}, true
+		}
+		if y.IsNum() && y.N > 0 && (!x.IsNum() || x.N >= 0) {
+			return Elem{Int: x.FloorDiv(y)}, true
+		}
+	}
+	if !x.IsNum() || !y.IsNum() {
+		return Elem{}, false
+	}
+	return evalInts(op, x.N, y.N)
+}
+
+func boolElem(b bool) Elem {
+	if b {
+		return Elem{Int: Num(1)}
+	}
+	return Elem{}
+}
+
+func evalInts(op string, x, y int64) (Elem, bool) {
+	switch op {
+	case "Div":
+		if y != 0 {
+			return Elem{Int: Num(x / y)}, true
+		}
+	case "Mod":
+		if y != 0 {
+			m := x % y
+			if m != 0 && (m < 0) != (y < 0) {
+				m += y
+			}
+			return Elem{Int: Num(m)}, true
+		}
+	case "Max":
+		return Elem{Int: Num(max(x, y))}, true
+	case "Min":
+		return Elem{Int: Num(min(x, y))}, true
+	case "Less":
+		return boolElem(x < y), true
+	case "Greater":
+		return boolElem(x > y), true
+	case "LessOrEqual":
+		return boolElem(x <= y), true
+	case "GreaterOrEqual":
+		return boolElem(x >= y), true
+	case "And":
+		return boolElem(x != 0 && y != 0), true
+	case "Or":
+		return boolElem(x != 0 || y != 0), true
+	case "Xor":
+		return boolElem((x != 0) != (y != 0)), true
+	case "Pow":
+		if f := math.Pow(float64(x), float64(y)); math.Abs(f) < 1<<52 {
+			return Elem{Int: Num(int64(f))}, true
+		}
+	}
+	return Elem{}, false
+}
+
+func evalFloats(op string, a, b Elem) (Elem, bool) {
+	x, y := a.Float, b.Float
+	if !a.IsFloat {
+		x = float64(a.Int.N)
+	}
+	if !b.IsFloat {
+		y = float64(b.Int.N)
+	}
+	if (!a.IsFloat && !a.Int.IsNum()) || (!b.IsFloat && !b.Int.IsNum()) {
+		return Elem{}, false
+	}
+	r := Elem{IsFloat: true}
+	switch op {
+	case "Add", "Sum":
+		r.Float = x + y
+	case "Sub":
+		r.Float = x - y
+	case "Mul":
+		r.Float = x * y
+	case "Div":
+		r.Float = x / y
+	case "Pow":
+		r.Float = math.Pow(x, y)
+	case "Max":
+		r.Float = max(x, y)
+	case "Min":
+		r.Float = min(x, y)
+	case "Less":
+		return boolElem(x < y), true
+	case "Greater":
+		return boolElem(x > y), true
+	case "Equal":
+		return boolElem(x == y), true
+	default:
+		return Elem{}, false
+	}
+	return r, true
+}
+
+func (c *call) evalWhere() []Elem {
+	cond, x, y := c.in[0], c.in[1], c.in[2]
+	if cond.elems == nil || x.elems == nil || y.elems == nil {
+		return nil
+	}
+	values, shape := zip(x.elems, x.Shape, y.elems, y.Shape)
+	if values == nil {
+		return nil
+	}
+	index := make([]Elem, len(values))
+	for i := range index {
+		index[i] = Elem{Int: Num(int64(i))}
+	}
+	pairs, _ := zip(cond.elems, cond.Shape, index, shape)
+	if pairs == nil {
+		return nil
+	}
+	out := make([]Elem, len(pairs))
+	for i, p := range pairs {
+		if !p[0].Int.IsNum() {
+			return nil
+		}
+		v := values[p[1].Int.N]
+		chosen := v[1]
+		if p[0].Int.N != 0 {
+			chosen = v[0]
+		}
+		chosen.taint = mergeTaint(chosen.taint, p[0].taint)
+		out[i] = chosen
+	}
+	return out
+}
+
+// pick returns the elements at the given indices of each axis, nil where the shape is not numeric or the result is too large.
+func pick(elems []Elem, shape []Dim, at [][]int) []Elem {
+	dims, ok := numbers(shape)
+	if elems == nil || !ok {
+		return nil
+	}
+	total := 1
+	for k := range dims {
+		if total *= len(at[k]); total > maxElems {
+			return nil
+		}
+	}
+	out := make([]Elem, 0, total)
+	var walk func(axis, base int)
+	walk = func(axis, base int) {
+		if axis == len(dims) {
+			out = append(out, elems[base])
+			return
+		}
+		for _, i := range at[axis] {
+			walk(axis+1, base*dims[axis]+i)
+		}
+	}
+	if total > 0 {
+		walk(0, 0)
+	}
+	return out
+}
+
+// upTo returns 0..n-1.
+func upTo(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// permute returns the elements with axes in the order perm; entries of -1 are new axes of length 1.
+func permute(elems []Elem, shape []Dim, perm []int) []Elem {
+	dims, ok := numbers(shape)
+	if elems == nil || !ok {
+		return nil
+	}
+	stride := make([]int, len(dims))
+	n := 1
+	for k := len(dims) - 1; k >= 0; k-- {
+		stride[k] = n
+		n *= dims[k]
+	}
+	out := make([]Elem, 0, n)
+	var walk func(k, base int)
+	walk = func(k, base int) {
+		switch {
+		case k == len(perm):
+			out = append(out, elems[base])
+		case perm[k] < 0:
+			walk(k+1, base)
+		default:
+			for i := range dims[perm[k]] {
+				walk(k+1, base+i*stride[perm[k]])
+			}
+		}
+	}
+	if n > 0 {
+		walk(0, 0)
+	}
+	return out
+}

@@ -1,0 +1,218 @@
+package graphcodec
+
+func init() {
+	register(
+		rule{op: "Conv", since: 1, infer: conv, patch: patchGroup, note: "input channels = weight axis 1 per group, output channels = weight axis 0"},
+		rule{op: "ConvTranspose", since: 1, infer: convTranspose, patch: patchGroup, note: "input channels = weight axis 0, output channels = weight axis 1 per group"},
+	)
+}
+
+// window is the geometry of a sliding window on the spatial axes.
+type window struct {
+	kernel, strides, dilations, pads, outPads []int64
+	auto                                      string
+	ceil                                      bool
+}
+
+func fill(v []int64, n int, def int64) ([]int64, bool) {
+	if v == nil {
+		v = make([]int64, n)
+		for i := range v {
+			v[i] = def
+		}
+	}
+	return v, len(v) == n
+}
+
+// window reads the attributes for n spatial axes; false where they contradict one another.
+func (c *call) window(kernel []int64, n int) (window, bool) {
+	w := window{kernel: kernel, auto: c.str("auto_pad", "NOTSET"), ceil: c.int("ceil_mode", 0) != 0}
+	var a, b, p, o bool
+	w.strides, a = fill(c.ints("strides"), n, 1)
+	w.dilations, b = fill(c.ints("dilations"), n, 1)
+	w.pads, p = fill(c.ints("pads"), 2*n, 0)
+	w.outPads, o = fill(c.ints("output_padding"), n, 0)
+	ok := a && b && p && o && len(kernel) == n
+	for i := 0; ok && i < n; i++ {
+		ok = w.strides[i] > 0 && w.dilations[i] > 0 && kernel[i] > 0 && kernel[i] < 1<<31 && w.dilations[i] < 1<<31
+	}
+	return w, ok
+}
+
+// out returns the length that a window on spatial axis i leaves of in.
+func (w window) out(i int, in Dim) Dim {
+	stride := Num(w.strides[i])
+	reach := (w.kernel[i]-1)*w.dilations[i] + 1
+	switch w.auto {
+	case "SAME_UPPER", "SAME_LOWER":
+		return in.Add(stride).Add(Num(-1)).FloorDiv(stride)
+	case "VALID":
+		return in.Add(Num(-reach)).FloorDiv(stride).Add(Num(1))
+	}
+	n := len(w.kernel)
+	room := in.Add(Num(w.pads[i] + w.pads[n+i] - reach))
+	if !w.ceil {
+		return room.FloorDiv(stride).Add(Num(1))
+	}
+	out := room.Add(stride).Add(Num(-1)).FloorDiv(stride).Add(Num(1))
+	if out.IsNum() && in.IsNum() && (out.N-1)*stride.N >= in.N+w.pads[i] {
+		out.N-- // the last window would lie in the padding
+	}
+	return out
+}
+
+func conv(c *call) {
+	x, w, bias := c.input(0), c.input(1), c.input(2)
+	if x == nil || w == nil || !x.Ranked || !w.Ranked || len(w.Shape) < 3 || len(x.Shape) != len(w.Shape) {
+		c.unknown("the shapes of input and weight do not fit")
+		return
+	}
+	group, ws := c.int("group", 1), w.Shape
+	dims, ok := numbers(ws)
+	n := len(ws) - 2
+	if !ok || group < 1 || dims[0]%int(group) != 0 || (x.Shape[1].IsNum() && x.Shape[1] != ws[1].Mul(Num(group))) {
+		c.unknown("weight %v does not fit input %v with %d groups", ws, x.Shape, group)
+		return
+	}
+	kernel := make([]int64, n)
+	for i := range kernel {
+		kernel[i] = int64(dims[i+2])
+	}
+	win, ok := c.window(kernel, n)
+	if !ok {
+		c.unknown("its attributes contradict one another")
+		return
+	}
+	out := c.convLinks(x, w, int(group), dims)
+	for k := 2; k < len(ws); k++ {
+		c.freeze(w, k, "a kernel's extent")
+		c.freeze(x, k, "convolves along this axis")
+	}
+	if bias != nil && len(bias.Shape) == 1 {
+		c.join(bias, 0, out)
+	}
+	shape := []Dim{x.Shape[0], ws[0]}
+	for i := range n {
+		shape = append(shape, win.out(i, x.Shape[i+2]))
+	}
+	y := c.set(0, x.Type, shape, c.axis(x, 0), out)
+	y.zero = biasZero(bias)
+	c.cost(product(shape[2:]).Mul(shape[0]).N*product(ws[2:]).N, axisCost(w, 0, out), axisCost(w, 1, c.axis(w, 1)))
+}
+
+func biasZero(bias *Value) zeroState {
+	if bias == nil {
+		return isZero
+	}
+	return bias.zero
+}
+
+// convLinks joins the channels of a convolution and returns the labels of its output channels.
+func (c *call) convLinks(x, w *Value, group int, dims []int) []label {
+	in := c.axis(x, 1)
+	switch {
+	case group == 1:
+		c.role(w, 0, Output)
+		c.role(w, 1, Input)
+		c.join(w, 1, in)
+		return c.axis(w, 0)
+	case dims[1] == 1:
+		c.role(w, 0, Depthwise)
+		mult := dims[0] / group
+		c.freeze(w, 1, "a depthwise kernel has one input channel")
+		if mult > 1 && in != nil {
+			in = c.lab.merge([][]label{in, nil}, []int{group, mult})
+		}
+		c.join(w, 0, in)
+		return c.axis(w, 0)
+	}
+	c.role(w, 0, Output)
+	c.role(w, 1, Input)
+	why := c.because("groups of a convolution keep one size")
+	var groups, inner []label
+	if in != nil {
+		groups, inner = c.lab.split(in, group, dims[1], why)
+	}
+	c.join(w, 1, inner)
+	ownGroups, _ := c.lab.split(c.axis(w, 0), group, dims[0]/group, why)
+	if dims[0] == group {
+		ownGroups = c.axis(w, 0)
+	}
+	c.joinLabels(groups, ownGroups)
+	return c.axis(w, 0)
+}
+
+func convTranspose(c *call) {
+	x, w, bias := c.input(0), c.input(1), c.input(2)
+	if x == nil || w == nil || !x.Ranked || !w.Ranked || len(w.Shape) < 3 || len(x.Shape) != len(w.Shape) {
+		c.unknown("the shapes of input and weight do not fit")
+		return
+	}
+	group, ws := int(c.int("group", 1)), w.Shape
+	dims, ok := numbers(ws)
+	n := len(ws) - 2
+	if !ok || group < 1 || dims[0]%group != 0 || (x.Shape[1].IsNum() && x.Shape[1] != ws[0]) {
+		c.unknown("weight %v does not fit input %v with %d groups", ws, x.Shape, group)
+		return
+	}
+	kernel := make([]int64, n)
+	for i := range kernel {
+		kernel[i] = int64(dims[i+2])
+	}
+	win, ok := c.window(kernel, n)
+	if !ok {
+		c.unknown("its attributes contradict one another")
+		return
+	}
+	c.role(w, 0, Input)
+	c.role(w, 1, Output)
+	c.link(w, 0, x, 1)
+	var groups []label
+	if group > 1 {
+		groups, _ = c.lab.split(c.axis(w, 0), group, dims[0]/group, c.because("groups of a convolution keep one size"))
+		if dims[0] == group {
+			groups = c.axis(w, 0)
+		}
+	}
+	out := c.lab.merge([][]label{groups, c.axis(w, 1)}, []int{group, dims[1]})
+	for k := 2; k < len(ws); k++ {
+		c.freeze(w, k, "a kernel's extent")
+		c.freeze(x, k, "convolves along this axis")
+	}
+	if bias != nil && len(bias.Shape) == 1 {
+		c.join(bias, 0, out)
+	}
+	shape := []Dim{x.Shape[0], Num(int64(group * dims[1]))}
+	for i := range n {
+		shape = append(shape, c.transposedOut(win, i, x.Shape[i+2]))
+	}
+	y := c.set(0, x.Type, shape, c.axis(x, 0), out)
+	y.zero = biasZero(bias)
+	c.cost(product(x.Shape[2:]).Mul(x.Shape[0]).N*product(ws[2:]).N, axisCost(w, 0, c.axis(w, 0)), axisCost(w, 1, c.axis(w, 1)))
+}
+
+func (c *call) transposedOut(w window, i int, in Dim) Dim {
+	n := len(w.kernel)
+	if given := c.ints("output_shape"); len(given) == n {
+		return Num(given[i])
+	} else if len(given) == n+2 {
+		return Num(given[i+2])
+	}
+	full := in.Add(Num(-1)).Mul(Num(w.strides[i])).Add(Num(w.outPads[i] + (w.kernel[i]-1)*w.dilations[i] + 1))
+	switch w.auto {
+	case "SAME_UPPER", "SAME_LOWER":
+		return in.Mul(Num(w.strides[i]))
+	case "VALID":
+		return full
+	}
+	return full.Add(Num(-w.pads[i] - w.pads[n+i]))
+}
+
+// cost sets the node's multiply-accumulates.
+func (c *call) cost(fixed int64, axes ...costAxis) {
+	c.macs = &macs{fixed: fixed, axes: axes}
+}
+
+func axisCost(v *Value, k int, labels []label) costAxis {
+	return costAxis{labels, v.Shape[k].N}
+}

@@ -1,0 +1,405 @@
+package graphcodec
+
+import (
+	"math"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+func init() {
+	each("element-wise, zero stays zero", unary(isZero), "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Tanh", "Sin", "Tan", "Asin", "Atan", "Sinh",
+		"Asinh", "Atanh", "Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Erf", "Sqrt", "HardSwish", "Mish", "Softsign", "Swish", "ThresholdedRelu")
+	each("element-wise", unary(nonZero), "Sigmoid", "HardSigmoid", "Exp", "Softplus", "Cos", "Cosh", "Acos", "Not", "BitwiseNot", "Shrink", "IsNaN", "IsInf")
+	each("element-wise, not finite at zero", singular, "Log", "Reciprocal", "Acosh")
+	each("element-wise with broadcasting", broadcastOp, "Add", "Sub", "Mul", "Div", "Pow", "Mod", "And", "Or", "Xor", "Equal", "Less", "Greater", "LessOrEqual",
+		"GreaterOrEqual", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Max", "Min", "Sum", "Mean")
+	each("element-wise with broadcasting", where, "Where")
+	each("element-wise with broadcasting; slope is per channel", prelu, "PRelu")
+	each("element-wise; bounds are scalars", clip, "Clip")
+	each("passes its input on", dropout, "Dropout")
+	each("passes its input on", cast, "Cast", "CastLike", "BitCast")
+	each("passes its input on; a copied weight gets labels of its own", identity, "Identity")
+}
+
+// same gives output i the shape and labels of v.
+func (c *call) same(i int, t onnxio.DataType, v *Value) *Value {
+	if !v.Ranked {
+		if i < len(c.out) && c.out[i] != nil {
+			c.out[i].Type, c.out[i].zero = t, v.zero
+			return c.out[i]
+		}
+		return &Value{}
+	}
+	axes := make([][]label, len(v.Shape))
+	perm := make([]int, len(v.Shape))
+	for k := range axes {
+		axes[k], perm[k] = c.axis(v, k), k
+	}
+	out := c.set(i, t, v.Shape, axes...)
+	out.zero = v.zero
+	c.view(out, v, perm)
+	return out
+}
+
+func unary(state zeroState) func(c *call) {
+	return func(c *call) {
+		v := c.input(0)
+		if v == nil {
+			c.unknown("has no input")
+			return
+		}
+		c.shapeIn[0] = c.evalUnary(v)
+		out := c.pass(0, v)
+		if v.zero == isZero && state == nonZero && c.tracked(out) {
+			out.zero = nonZero
+		}
+	}
+}
+
+// pass is same for activations; a constant's contents are not followed as a weight's.
+func (c *call) pass(i int, v *Value) *Value {
+	var elems []Elem
+	if i < len(c.out) && c.out[i] != nil {
+		elems = c.out[i].elems
+	}
+	out := c.same(i, v.Type, v)
+	out.elems = elems
+	return out
+}
+
+// tracked reports whether anything in v can be cut.
+func (c *call) tracked(v *Value) bool {
+	for _, a := range v.axes {
+		if c.alive(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func singular(c *call) {
+	v := c.input(0)
+	if v == nil {
+		c.unknown("has no input")
+		return
+	}
+	c.shapeIn[0] = c.evalUnary(v)
+	out := c.pass(0, v)
+	if v.zero != nonZero {
+		for k := range v.Shape {
+			c.freeze(v, k, "is not finite where a removed channel would be zero")
+		}
+	}
+	out.zero = nonZero
+}
+
+func cast(c *call) {
+	v := c.input(0)
+	to := onnxio.DataType(c.int("to", 0))
+	if c.node.OpType == "CastLike" {
+		to = onnxio.Undefined
+		if like := c.input(1); like != nil {
+			to = like.Type
+			c.shapeIn[1] = true
+		}
+	}
+	if v == nil {
+		c.unknown("has no input")
+		return
+	}
+	elems := castElems(v.elems, to)
+	c.shapeIn[0] = elems != nil
+	out := c.same(0, to, v)
+	out.elems = elems
+	out.mean = v.mean
+}
+
+func castElems(in []Elem, to onnxio.DataType) []Elem {
+	if in == nil || !(to.IsFloat() || to.IsInteger()) {
+		return nil
+	}
+	out := make([]Elem, len(in))
+	for i, e := range in {
+		switch {
+		case to.IsFloat() && !e.IsFloat && !e.Int.IsNum():
+			return nil
+		case to.IsFloat() && !e.IsFloat:
+			e.Float, e.IsFloat, e.length = float64(e.Int.N), true, nil
+		case to.IsInteger() && e.IsFloat:
+			if math.IsNaN(e.Float) || math.Abs(e.Float) > 1<<52 {
+				return nil
+			}
+			e.Int, e.IsFloat = Num(int64(e.Float)), false
+		}
+		out[i] = e
+	}
+	return out
+}
+
+func identity(c *call) {
+	v := c.input(0)
+	if v == nil {
+		c.unknown("has no input")
+		return
+	}
+	c.shapeIn[0] = true
+	if v.Const != nil && len(c.out) > 0 && c.out[0] != nil {
+		copied := constValue(c.out[0].Name, v.Const.Tensor, c.index)
+		copied.Const.Copy = true
+		*c.out[0] = *copied
+		return
+	}
+	out := c.same(0, v.Type, v)
+	out.elems, out.mean = v.elems, v.mean
+}
+
+func dropout(c *call) {
+	v := c.input(0)
+	if v == nil {
+		c.unknown("has no input")
+		return
+	}
+	c.shapeIn[0] = true
+	out := c.same(0, v.Type, v)
+	out.elems = v.elems
+	if len(c.out) > 1 {
+		c.same(1, onnxio.Bool, v).zero = nonZero
+	}
+}
+
+func clip(c *call) {
+	v := c.input(0)
+	if v == nil {
+		c.unknown("has no input")
+		return
+	}
+	low, high := c.float("min", math.Inf(-1)), c.float("max", math.Inf(1))
+	known := true
+	for i, at := range []*float64{&low, &high} {
+		if b := c.input(i + 1); b != nil {
+			c.freezeValue(b, "a bound")
+			f, ok := b.floats()
+			if ok && len(f) == 1 {
+				*at = f[0]
+			} else {
+				known = false
+			}
+		}
+	}
+	out := c.pass(0, v)
+	if c.tracked(out) && !(known && low <= 0 && high >= 0) {
+		out.zero = nonZero
+	}
+}
+
+func prelu(c *call) {
+	x := c.input(0)
+	if x == nil || c.input(1) == nil {
+		c.unknown("wants two inputs")
+		return
+	}
+	out := c.broadcast([]*Value{x, c.input(1)}, x.Type)
+	if out != nil {
+		out.zero = x.zero
+	}
+}
+
+func where(c *call) {
+	if len(c.in) < 3 || c.in[0] == nil || c.in[1] == nil || c.in[2] == nil {
+		c.unknown("wants three inputs")
+		return
+	}
+	elems := c.evalWhere()
+	out := c.broadcast(c.in[:3], c.in[1].Type)
+	if out == nil {
+		return
+	}
+	c.contents(out, elems)
+	out.zero = isZero
+	for _, v := range c.in[1:3] {
+		if v.zero != isZero || !c.covers(v, out) {
+			out.zero = nonZero
+		}
+	}
+	if !c.tracked(out) {
+		out.zero = isZero
+	}
+}
+
+// contents gives an output its evaluated elements; then its inputs' contents are accounted for.
+func (c *call) contents(out *Value, elems []Elem) {
+	out.elems = elems
+	if elems != nil {
+		for i := range c.in {
+			c.shapeIn[i] = true
+		}
+	}
+}
+
+// covers reports whether v is tracked on each axis on which out is, so that v has its own value at each removed position.
+func (c *call) covers(v, out *Value) bool {
+	off := len(out.Shape) - len(v.Shape)
+	for k, a := range out.axes {
+		if c.alive(a) && (k < off || (v.Shape[k-off] == Num(1) && out.Shape[k] != Num(1))) {
+			return false
+		}
+	}
+	return true
+}
+
+func broadcastOp(c *call) {
+	for _, v := range c.in {
+		if v == nil {
+			c.unknown("an input is left out")
+			return
+		}
+	}
+	if len(c.in) == 0 {
+		c.unknown("has no input")
+		return
+	}
+	t := c.in[0].Type
+	switch c.node.OpType {
+	case "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Xor":
+		t = onnxio.Bool
+	}
+	elems := c.evalBinary()
+	out := c.broadcast(c.in, t)
+	if out == nil {
+		return
+	}
+	c.contents(out, elems)
+	out.zero = c.binaryZero(out)
+}
+
+// binaryZero says what the result is where its channels are removed; it freezes what would not be finite there.
+func (c *call) binaryZero(out *Value) zeroState {
+	if !c.tracked(out) {
+		return isZero
+	}
+	zero := make([]bool, len(c.in))
+	all, any := true, false
+	for i, v := range c.in {
+		zero[i] = v.zero == isZero && c.covers(v, out)
+		all, any = all && zero[i], any || zero[i]
+	}
+	switch c.node.OpType {
+	case "Mul", "And", "BitwiseAnd":
+		if any {
+			return isZero
+		}
+	case "Div":
+		if d := c.in[1]; d.zero != nonZero && c.covers(d, out) {
+			for k := range out.Shape {
+				c.lab.freezeAll(out.axes[k], c.because("divides by what would be zero in a removed channel"))
+			}
+			return isZero
+		}
+		if zero[0] {
+			return isZero
+		}
+	case "Pow":
+		if e, ok := c.in[1].floats(); ok && zero[0] && len(e) == 1 && e[0] > 0 {
+			return isZero
+		}
+	case "Max", "Min":
+		if c.boundedByZero(zero) {
+			return isZero
+		}
+	case "Mod":
+		if zero[0] {
+			return isZero
+		}
+	case "Add", "Sub", "Sum", "Mean", "Or", "Xor", "BitwiseOr", "BitwiseXor", "BitShift":
+		if all {
+			return isZero
+		}
+	}
+	return c.centering(out)
+}
+
+// boundedByZero reports whether Max or Min of zeros and constants is zero.
+func (c *call) boundedByZero(zero []bool) bool {
+	for i, v := range c.in {
+		if zero[i] {
+			continue
+		}
+		f, ok := v.floats()
+		if !ok {
+			return false
+		}
+		for _, x := range f {
+			if (c.node.OpType == "Max") == (x > 0) && x != 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// centering recognises a value minus its own mean over the tracked axis, and functions of such a value.
+func (c *call) centering(out *Value) zeroState {
+	if len(c.in) != 2 {
+		return nonZero
+	}
+	a, b := c.in[0], c.in[1]
+	switch c.node.OpType {
+	case "Sub":
+		if b.mean != nil && b.mean == a && a.zero == isZero {
+			return centered
+		}
+	case "Mul", "Div", "Pow":
+		if a.zero == centered && c.covers(a, out) && (b == a || b.zero != nonZero || !c.tracked(b)) {
+			return centered
+		}
+	}
+	return nonZero
+}
+
+// broadcast gives output 0 the broadcast shape of the values and joins their axes; nil where a rank is unknown.
+func (c *call) broadcast(vs []*Value, t onnxio.DataType) *Value {
+	rank := 0
+	for _, v := range vs {
+		if !v.Ranked {
+			c.unknown("the rank of %q is unknown", v.Name)
+			return nil
+		}
+		rank = max(rank, len(v.Shape))
+	}
+	shape, axes := make([]Dim, rank), make([][]label, rank)
+	for k := range rank {
+		shape[k], axes[k] = c.broadcastAxis(vs, k-rank)
+	}
+	return c.set(0, t, shape, axes...)
+}
+
+// broadcastAxis joins the values' axes at k (negative: from the right) and returns the result's dim and labels.
+func (c *call) broadcastAxis(vs []*Value, k int) (Dim, []label) {
+	dim := Num(1)
+	for _, v := range vs {
+		if j := len(v.Shape) + k; j >= 0 && v.Shape[j] != Num(1) && (dim == Num(1) || v.Shape[j].IsNum()) {
+			dim = v.Shape[j]
+		}
+	}
+	var first *Value
+	at := func(v *Value) int { return len(v.Shape) + k }
+	takesPart := func(v *Value) bool { return at(v) >= 0 && (v.Shape[at(v)] != Num(1) || dim == Num(1)) }
+	for _, v := range vs {
+		if takesPart(v) && (first == nil || (first.Const != nil && v.Const == nil)) {
+			first = v
+		}
+	}
+	if first == nil {
+		return dim, nil
+	}
+	labels := c.axis(first, at(first))
+	for _, v := range vs {
+		if v != first && takesPart(v) {
+			c.join(v, at(v), labels)
+		}
+	}
+	if !dim.IsNum() || labels == nil || int64(len(labels)) != dim.N {
+		return dim, nil
+	}
+	return dim, labels
+}

@@ -1,0 +1,519 @@
+package graphcodec
+
+import (
+	"fmt"
+	"math"
+)
+
+func init() {
+	register(
+		rule{op: "Concat", since: 4, infer: concat, note: "labels follow one another"},
+		rule{op: "Split", since: 1, infer: splitOp, patch: patchSplit, note: "labels are dealt out"},
+		rule{op: "Slice", since: 1, infer: slice, patch: patchSlice, note: "labels are picked; strides stay whole"},
+		rule{op: "Gather", since: 1, infer: gather, patch: patchGather, note: "labels are picked by constant indices; rows of an embedding stay"},
+		rule{op: "Pad", since: 1, infer: pad, patch: patchPad, note: "labels move; padding of a channel axis can leave too"},
+	)
+}
+
+func concat(c *call) {
+	if len(c.in) == 0 {
+		c.unknown("has no input")
+		return
+	}
+	for _, v := range c.in {
+		if v == nil || !v.Ranked || len(v.Shape) != len(c.in[0].Shape) {
+			c.unknown("the inputs' ranks are unknown or differ")
+			return
+		}
+	}
+	first := c.in[0]
+	axis, ok := normAxis(c.int("axis", 1), len(first.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	elems := c.concatElems(axis)
+	shape, axes := append([]Dim(nil), first.Shape...), make([][]label, len(first.Shape))
+	for k := range shape {
+		if k == axis {
+			shape[k], axes[k] = c.concatAxis(axis)
+			continue
+		}
+		axes[k] = c.axis(first, k)
+		for _, v := range c.in[1:] {
+			if v.Shape[k].IsNum() {
+				shape[k] = v.Shape[k]
+			}
+			c.join(v, k, axes[k])
+		}
+	}
+	y := c.set(0, first.Type, shape, axes...)
+	for _, v := range c.in {
+		if v.zero != isZero && c.tracked(v) {
+			y.zero = nonZero
+		}
+	}
+	c.contents(y, elems)
+}
+
+func (c *call) concatElems(axis int) []Elem {
+	if axis != 0 || len(c.in[0].Shape) != 1 {
+		return nil
+	}
+	out := []Elem{}
+	for _, v := range c.in {
+		if v.elems == nil {
+			return nil
+		}
+		out = append(out, v.elems...)
+	}
+	return out
+}
+
+// concatAxis strings the inputs' labels together; parts that are not tracked stay.
+func (c *call) concatAxis(axis int) (Dim, []label) {
+	total, numeric, tracked := Num(0), true, false
+	for _, v := range c.in {
+		total = total.Add(v.Shape[axis])
+		numeric = numeric && v.Shape[axis].IsNum()
+		tracked = tracked || c.axis(v, axis) != nil
+	}
+	if !tracked {
+		return total, nil
+	}
+	if !numeric {
+		for _, v := range c.in {
+			c.freeze(v, axis, "is concatenated with an axis of unknown length")
+		}
+		return total, nil
+	}
+	labels := make([]label, 0, total.N)
+	for _, v := range c.in {
+		a := c.axis(v, axis)
+		if a == nil {
+			a = make([]label, v.Shape[axis].N)
+		}
+		labels = append(labels, a...)
+	}
+	return total, labels
+}
+
+func splitOp(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axis, ok := normAxis(c.int("axis", 0), len(x.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	sizes, ok := c.splitSizes(x, axis)
+	if !ok {
+		c.unknown("the parts' sizes are not known")
+		return
+	}
+	whole := c.axis(x, axis)
+	at := int64(0)
+	for i := range c.out {
+		shape, axes := append([]Dim(nil), x.Shape...), make([][]label, len(x.Shape))
+		for k := range axes {
+			axes[k] = c.axis(x, k)
+		}
+		shape[axis], axes[axis] = sizes[i], nil
+		if whole != nil {
+			axes[axis] = whole[at : at+sizes[i].N : at+sizes[i].N]
+		}
+		y := c.set(i, x.Type, shape, axes...)
+		y.zero = x.zero
+		if x.elems != nil && len(x.Shape) == 1 && sizes[i].IsNum() {
+			y.elems = x.elems[at : at+sizes[i].N]
+			c.shapeIn[0] = true
+		}
+		at += sizes[i].N
+	}
+}
+
+// splitSizes returns the size of each output; numeric ones add up to the axis.
+func (c *call) splitSizes(x *Value, axis int) ([]Dim, bool) {
+	given, has, known := c.intsFrom("split", 1)
+	n := len(c.out)
+	d := x.Shape[axis]
+	if !known || n == 0 {
+		return nil, false
+	}
+	out := make([]Dim, n)
+	if !has {
+		for i := range out {
+			q, ok := d.DivExact(Num(int64(n)))
+			switch {
+			case ok:
+				out[i] = q
+			case d.IsNum():
+				each := (d.N + int64(n) - 1) / int64(n)
+				out[i] = Num(max(min(each, d.N-each*int64(i)), 0))
+			default:
+				return nil, false
+			}
+		}
+		return out, true
+	}
+	if len(given) != n {
+		return nil, false
+	}
+	sum := int64(0)
+	for i, s := range given {
+		out[i] = Num(s)
+		sum += s
+		if s < 0 {
+			return nil, false
+		}
+	}
+	return out, !d.IsNum() || sum == d.N
+}
+
+// sliceArgs are one axis's bounds.
+type sliceArgs struct {
+	axis             int
+	start, end, step int64
+	known            bool
+}
+
+// sliceBounds reads the node's bounds from attributes or inputs.
+func (c *call) sliceBounds(rank int) ([]sliceArgs, bool) {
+	if c.version < 10 {
+		starts, ends, axes := c.ints("starts"), c.ints("ends"), c.ints("axes")
+		return zipBounds(elemsOf(starts), elemsOf(ends), axes, nil, rank)
+	}
+	for i := 1; i < len(c.in); i++ {
+		c.shapeIn[i] = true
+	}
+	s, e := c.input(1), c.input(2)
+	if s == nil || e == nil || s.elems == nil || e.elems == nil {
+		return nil, false
+	}
+	axes, steps, ok := []int64(nil), []int64(nil), true
+	if v := c.input(3); v != nil {
+		if axes, ok = v.ints(); !ok {
+			return nil, false
+		}
+	}
+	if v := c.input(4); v != nil {
+		if steps, ok = v.ints(); !ok {
+			return nil, false
+		}
+	}
+	return zipBounds(s.elems, e.elems, axes, steps, rank)
+}
+
+func elemsOf(v []int64) []Elem {
+	out := make([]Elem, len(v))
+	for i, n := range v {
+		out[i] = Elem{Int: Num(n)}
+	}
+	return out
+}
+
+func zipBounds(starts, ends []Elem, axes, steps []int64, rank int) ([]sliceArgs, bool) {
+	if len(starts) != len(ends) || (axes != nil && len(axes) != len(starts)) || (steps != nil && len(steps) != len(starts)) {
+		return nil, false
+	}
+	var out []sliceArgs
+	for i := range starts {
+		a := sliceArgs{axis: i, step: 1, known: starts[i].Int.IsNum() && ends[i].Int.IsNum(), start: starts[i].Int.N, end: ends[i].Int.N}
+		if axes != nil {
+			k, ok := normAxis(axes[i], rank)
+			if !ok {
+				return nil, false
+			}
+			a.axis = k
+		}
+		if a.axis >= rank {
+			return nil, false
+		}
+		if steps != nil {
+			a.step = steps[i]
+		}
+		if a.step == 0 {
+			return nil, false
+		}
+		out = append(out, a)
+	}
+	return out, true
+}
+
+// positions returns the indices that the bounds pick from an axis of n.
+func (a sliceArgs) positions(n int) []int {
+	clamp := func(v int64, low, high int64) int64 {
+		if v < 0 {
+			v += int64(n)
+		}
+		return min(max(v, low), high)
+	}
+	out := []int{}
+	if a.step > 0 {
+		end := clamp(a.end, 0, int64(n))
+		for i := clamp(a.start, 0, int64(n)); i < end; i += a.step {
+			out = append(out, int(i))
+		}
+		return out
+	}
+	end := int64(-1)
+	if a.end > math.MinInt64+int64(n) {
+		end = clamp(a.end, -1, int64(n)-1)
+	}
+	for i := clamp(a.start, -1, int64(n)-1); i > end; i += a.step {
+		out = append(out, int(i))
+	}
+	return out
+}
+
+func slice(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	bounds, ok := c.sliceBounds(len(x.Shape))
+	if !ok {
+		c.unknown("its bounds are not known")
+		return
+	}
+	shape, axes := append([]Dim(nil), x.Shape...), make([][]label, len(x.Shape))
+	for k := range axes {
+		axes[k] = c.axis(x, k)
+	}
+	elems := c.sliceElems(x, bounds)
+	for _, b := range bounds {
+		shape[b.axis], axes[b.axis] = c.sliceAxis(x, b)
+	}
+	y := c.set(0, x.Type, shape, axes...)
+	y.zero = x.zero
+	if elems != nil {
+		y.elems, c.shapeIn[0] = elems, true
+	}
+}
+
+func (c *call) sliceElems(x *Value, bounds []sliceArgs) []Elem {
+	dims, ok := numbers(x.Shape)
+	if x.elems == nil || !ok {
+		return nil
+	}
+	at := make([][]int, len(dims))
+	for k, n := range dims {
+		at[k] = upTo(n)
+	}
+	for _, b := range bounds {
+		if !b.known {
+			return nil
+		}
+		at[b.axis] = b.positions(dims[b.axis])
+	}
+	return pick(x.elems, x.Shape, at)
+}
+
+// sliceAxis returns what the bounds leave of one axis.
+func (c *call) sliceAxis(x *Value, b sliceArgs) (Dim, []label) {
+	d, labels := x.Shape[b.axis], c.axis(x, b.axis)
+	if !b.known || !d.IsNum() {
+		c.freeze(x, b.axis, "is sliced by bounds known only at run time")
+		if b.known && b.step == 1 && b.start == 0 && b.end >= math.MaxInt32 {
+			return d, nil
+		}
+		if b.known && b.step == -1 && b.start == -1 && b.end <= math.MinInt32 {
+			return d, nil
+		}
+		return Symbol(fmt.Sprintf("?%s.%d", c.node.Outputs[0], b.axis)), nil
+	}
+	at := b.positions(int(d.N))
+	if labels == nil {
+		return Num(int64(len(at))), nil
+	}
+	if len(at) == int(d.N) && b.step == 1 {
+		return d, labels
+	}
+	if s := b.step; s > 1 {
+		c.keepStride(x, b, labels, int(s))
+		labels = c.axis(x, b.axis)
+	} else if s < -1 {
+		c.freeze(x, b.axis, "is sliced with a negative stride")
+		return Num(int64(len(at))), nil
+	}
+	out := make([]label, len(at))
+	for i, p := range at {
+		out[i] = labels[p]
+	}
+	return Num(int64(len(at))), out
+}
+
+// keepStride lets only whole strides leave.
+func (c *call) keepStride(x *Value, b sliceArgs, labels []label, step int) {
+	n := len(labels)
+	if n%step != 0 || b.start < 0 || b.start >= int64(step) || b.end < int64(n) {
+		c.freeze(x, b.axis, "is sliced with a stride that does not divide it")
+		return
+	}
+	why := c.because("is sliced with a stride")
+	_, inner := c.lab.split(labels, n/step, step, why)
+	c.lab.freezeAll(inner, why)
+}
+
+func gather(c *call) {
+	x, index := c.input(0), c.input(1)
+	if x == nil || index == nil || !x.Ranked || !index.Ranked {
+		c.unknown("the rank of an input is unknown")
+		return
+	}
+	axis, ok := normAxis(c.int("axis", 0), len(x.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	picked, elems := c.gatherAxis(x, index, axis)
+	var shape []Dim
+	var axes [][]label
+	for k, d := range x.Shape {
+		if k != axis {
+			shape, axes = append(shape, d), append(axes, c.axis(x, k))
+			continue
+		}
+		shape, axes = append(shape, index.Shape...), append(axes, picked...)
+	}
+	if x.Const != nil && picked == nil && len(x.Shape) == 2 && x.Type.IsFloat() {
+		c.role(x, 1-axis, Output)
+	}
+	y := c.set(0, x.Type, shape, axes...)
+	y.zero = x.zero
+	if elems != nil {
+		y.elems = elems
+		c.shapeIn[0], c.shapeIn[1] = true, true
+	}
+}
+
+// gatherAxis returns the labels of the axes that replace the gathered one, and the output's contents where they are known.
+func (c *call) gatherAxis(x, index *Value, axis int) ([][]label, []Elem) {
+	ids, known := index.ints()
+	n := x.Shape[axis]
+	known = known && n.IsNum()
+	for i := range ids {
+		if known && ids[i] < 0 {
+			ids[i] += n.N
+		}
+		known = known && ids[i] >= 0 && ids[i] < n.N
+	}
+	var elems []Elem
+	if dims, ok := numbers(x.Shape); known && ok && x.elems != nil {
+		at := make([][]int, len(dims))
+		for k, n := range dims {
+			at[k] = upTo(n)
+		}
+		at[axis] = make([]int, len(ids))
+		for i, id := range ids {
+			at[axis][i] = int(id)
+		}
+		elems = pick(x.elems, x.Shape, at)
+	}
+	if !known || index.tainted() {
+		c.freeze(x, axis, "is gathered by indices known only at run time")
+		for k := range index.Shape {
+			c.freeze(index, k, "is read as indices")
+		}
+		return make([][]label, len(index.Shape)), elems
+	}
+	labels := c.axis(x, axis)
+	for k := range index.Shape {
+		c.freeze(index, k, "is read as indices")
+	}
+	if labels == nil {
+		return make([][]label, len(index.Shape)), elems
+	}
+	c.shapeIn[1] = true
+	if len(index.Shape) == 0 {
+		if c.lab.norm(labels[ids[0]]) != 0 {
+			c.lab.freeze(labels[ids[0]], c.because("picks this one position"))
+		}
+		return nil, elems
+	}
+	out := make([]label, len(ids))
+	for i, p := range ids {
+		out[i] = labels[p]
+	}
+	return c.regroup([]Dim{Num(int64(len(ids)))}, [][]label{out}, index.Shape), elems
+}
+
+// padAmounts returns the amounts before and after each axis; false where they are not known.
+func (c *call) padAmounts(rank int) ([]Elem, bool) {
+	if c.version < 11 {
+		p := c.ints("pads")
+		return elemsOf(p), len(p) == 2*rank
+	}
+	for i := 1; i < len(c.in); i++ {
+		c.shapeIn[i] = true
+	}
+	v := c.input(1)
+	if v == nil || v.elems == nil {
+		return nil, false
+	}
+	axes := c.input(3)
+	if axes == nil {
+		return v.elems, len(v.elems) == 2*rank
+	}
+	ids, ok := axes.ints()
+	if !ok || len(v.elems) != 2*len(ids) {
+		return nil, false
+	}
+	out := elemsOf(make([]int64, 2*rank))
+	for i, a := range ids {
+		k, ok := normAxis(a, rank)
+		if !ok {
+			return nil, false
+		}
+		out[k], out[rank+k] = v.elems[i], v.elems[len(ids)+i]
+	}
+	return out, true
+}
+
+func pad(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	rank := len(x.Shape)
+	amounts, ok := c.padAmounts(rank)
+	if !ok {
+		c.unknown("the amounts are not known")
+		return
+	}
+	shape, axes := make([]Dim, rank), make([][]label, rank)
+	for k, d := range x.Shape {
+		before, after := amounts[k].Int, amounts[rank+k].Int
+		shape[k] = d.Add(before).Add(after)
+		axes[k] = c.axis(x, k)
+		if before == Num(0) && after == Num(0) || axes[k] == nil {
+			continue
+		}
+		if !before.IsNum() || !after.IsNum() || before.N < 0 || after.N < 0 || c.str("mode", "constant") != "constant" || before.N+after.N > 1<<24 {
+			c.freeze(x, k, "is padded by other channels or cropped")
+			axes[k] = nil
+			continue
+		}
+		padded := append(c.lab.fresh(int(before.N)), axes[k]...)
+		axes[k] = append(padded, c.lab.fresh(int(after.N))...)
+	}
+	y := c.set(0, x.Type, shape, axes...)
+	y.zero = x.zero
+	if c.str("mode", "constant") == "constant" && c.tracked(y) && !c.padsWithZero() {
+		y.zero = nonZero
+	}
+}
+
+func (c *call) padsWithZero() bool {
+	v := c.input(2)
+	if v == nil || c.version < 11 {
+		return c.float("value", 0) == 0
+	}
+	f, ok := v.floats()
+	return ok && len(f) == 1 && f[0] == 0
+}

@@ -1,0 +1,149 @@
+package graphcodec
+
+func init() {
+	register(
+		rule{op: "Gemm", since: 1, infer: gemm, note: "A's columns = B's rows; output axes are A's rows and B's columns"},
+		rule{op: "MatMul", since: 1, infer: matMul, note: "contraction axes join, batch axes join by broadcasting"},
+	)
+}
+
+func gemm(c *call) {
+	a, b, bias := c.input(0), c.input(1), c.input(2)
+	if a == nil || b == nil || len(a.Shape) != 2 || len(b.Shape) != 2 {
+		c.unknown("wants two matrices")
+		return
+	}
+	am, ak, bk, bn := 0, 1, 0, 1
+	if c.int("transA", 0) != 0 {
+		am, ak = 1, 0
+	}
+	if c.int("transB", 0) != 0 {
+		bk, bn = 1, 0
+	}
+	c.contract(a, ak, b, bk)
+	if b.Const != nil || c.traces[b] != nil {
+		c.role(b, bn, Output)
+		c.role(b, bk, Input)
+	} else {
+		c.role(a, am, Output)
+		c.role(a, ak, Input)
+	}
+	rows, cols := c.axis(a, am), c.axis(b, bn)
+	shape := []Dim{a.Shape[am], b.Shape[bn]}
+	y := c.set(0, a.Type, shape, rows, cols)
+	y.zero = c.contractZero(a, b)
+	if bias != nil {
+		if !bias.Ranked {
+			c.unknown("the rank of %q is unknown", bias.Name)
+			return
+		}
+		for k := range bias.Shape {
+			j := 2 - len(bias.Shape) + k
+			if j >= 0 && bias.Shape[k] != Num(1) {
+				c.join(bias, k, y.axes[j])
+			}
+		}
+		if bias.zero != isZero || !c.covers(bias, y) {
+			y.zero = nonZero
+		}
+	}
+	c.matCost(1, a, am, ak, b, bn)
+}
+
+// matCost is rows x columns x contraction, times the fixed number of batches.
+func (c *call) matCost(fixed int64, a *Value, am, ak int, b *Value, bn int, batch ...costAxis) {
+	axes := append(batch, axisCost(a, ak, c.axis(a, ak)))
+	if am >= 0 {
+		axes = append(axes, axisCost(a, am, c.axis(a, am)))
+	}
+	if bn >= 0 {
+		axes = append(axes, axisCost(b, bn, c.axis(b, bn)))
+	}
+	c.cost(fixed, axes...)
+}
+
+// contract joins the axes that a product sums over. At removed positions one side has to be zero, which constants are.
+func (c *call) contract(a *Value, ak int, b *Value, bk int) {
+	c.link(a, ak, b, bk)
+	weight := a.Const != nil || b.Const != nil || c.traces[a] != nil || c.traces[b] != nil
+	if !weight && a.zero != isZero && b.zero != isZero {
+		c.freeze(a, ak, "sums over channels that would not be zero when removed")
+	}
+}
+
+func (c *call) contractZero(a, b *Value) zeroState {
+	if (a.zero == isZero || !c.tracked(a)) && (b.zero == isZero || !c.tracked(b)) || b.Const != nil {
+		return isZero
+	}
+	if a.zero == isZero || b.zero == isZero {
+		// Removed rows of one side are zero because that side is; the other side's own removed axes need it to be zero too.
+		if !c.otherTracked(a, b) {
+			return isZero
+		}
+	}
+	return nonZero
+}
+
+// otherTracked reports whether the side that is not zero at removed positions has tracked axes of its own in the result.
+func (c *call) otherTracked(a, b *Value) bool {
+	v, axis := a, len(a.Shape)-2
+	if a.zero == isZero {
+		v, axis = b, len(b.Shape)-1
+	}
+	return axis >= 0 && c.alive(v.axes[axis])
+}
+
+func matMul(c *call) {
+	a, b := c.input(0), c.input(1)
+	if a == nil || b == nil || !a.Ranked || !b.Ranked || len(a.Shape) == 0 || len(b.Shape) == 0 {
+		c.unknown("the rank of an input is unknown")
+		return
+	}
+	ra, rb := len(a.Shape), len(b.Shape)
+	am, ak, bk, bn := ra-2, ra-1, max(rb-2, 0), rb-1
+	if rb == 1 {
+		bn = -1
+	}
+	c.contract(a, ak, b, bk)
+	batchRank := max(ra-2, rb-2, 0)
+	var shape []Dim
+	var axes [][]label
+	var costs []costAxis
+	for k := range batchRank {
+		d, l := c.batchAxis(a, b, k-batchRank)
+		shape, axes, costs = append(shape, d), append(axes, l), append(costs, costAxis{l, d.N})
+	}
+	if am >= 0 {
+		shape, axes = append(shape, a.Shape[am]), append(axes, c.axis(a, am))
+	}
+	if bn >= 0 {
+		shape, axes = append(shape, b.Shape[bn]), append(axes, c.axis(b, bn))
+	}
+	if _, viewed := c.traces[b]; b.Const != nil || viewed {
+		if bn >= 0 {
+			c.role(b, bn, Output)
+		}
+		c.role(b, bk, Input)
+	} else if am >= 0 {
+		c.role(a, am, Output)
+		c.role(a, ak, Input)
+	}
+	y := c.set(0, a.Type, shape, axes...)
+	y.zero = c.contractZero(a, b)
+	c.matCost(1, a, am, ak, b, bn, costs...)
+}
+
+// batchAxis joins a batch axis of both operands; k counts from the right of the batch axes.
+func (c *call) batchAxis(a, b *Value, k int) (Dim, []label) {
+	var parts []*Value
+	for _, v := range []*Value{a, b} {
+		if n := len(v.Shape) - 2; n > 0 {
+			cut := &Value{Name: v.Name, Ranked: true, Shape: v.Shape[:n], Const: v.Const}
+			if v.Const == nil {
+				cut.axes = v.axes[:n]
+			}
+			parts = append(parts, cut)
+		}
+	}
+	return c.broadcastAxis(parts, k)
+}

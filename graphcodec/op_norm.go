@@ -1,0 +1,229 @@
+package graphcodec
+
+import "github.com/metaprune/metaprune/onnxio"
+
+func init() {
+	each("channels = scale, bias, mean and variance", batchNorm, "BatchNormalization")
+	each("channels = scale and bias", instanceNorm, "InstanceNormalization")
+	register(
+		rule{op: "GroupNormalization", since: 18, infer: groupNorm, patch: patchNumGroups, note: "whole groups leave"},
+		rule{op: "LayerNormalization", since: 1, infer: layerNorm, note: "normalised axis = scale and bias; computes over what is left"},
+	)
+	each("frozen on the channels it looks across", lrn, "LRN")
+	each("zeros do not change the norm", lpNorm, "LpNormalization")
+	each("frozen on the axes it normalises", meanVariance, "MeanVarianceNormalization")
+	each("frozen on the normalised axis", softmax, "Softmax", "LogSoftmax", "Hardmax")
+}
+
+// channelAxis checks a normalisation's input and returns its channels.
+func (c *call) channelAxis(params int) ([]label, bool) {
+	x := c.input(0)
+	if x == nil || len(x.Shape) < 2 {
+		c.unknown("the rank of the input is unknown or below 2")
+		return nil, false
+	}
+	for i := 1; i <= params; i++ {
+		if p := c.input(i); p == nil || len(p.Shape) != 1 {
+			c.unknown("input %d is not a vector", i)
+			return nil, false
+		}
+	}
+	return c.axis(x, 1), true
+}
+
+func batchNorm(c *call) {
+	ch, ok := c.channelAxis(4)
+	if !ok {
+		return
+	}
+	x := c.in[0]
+	c.role(c.in[1], 0, Norm)
+	for _, p := range c.in[1:5] {
+		c.join(p, 0, ch)
+	}
+	y := c.same(0, x.Type, x)
+	y.zero = c.in[1].zero
+	if c.in[2].zero != isZero {
+		y.zero = nonZero
+	}
+	for i := 1; i < len(c.out); i++ {
+		c.set(i, c.in[1].Type, []Dim{x.Shape[1]}, ch).zero = nonZero
+	}
+}
+
+func instanceNorm(c *call) {
+	ch, ok := c.channelAxis(2)
+	if !ok {
+		return
+	}
+	x := c.in[0]
+	grouped := false
+	for k := 2; k < len(x.Shape); k++ {
+		grouped = grouped || c.alive(c.axis(x, k))
+	}
+	if grouped {
+		c.freeze(x, 1, "the number of groups of a group normalisation")
+		ch = c.axis(x, 1)
+	}
+	c.role(c.in[1], 0, Norm)
+	c.join(c.in[1], 0, ch)
+	c.join(c.in[2], 0, ch)
+	y := c.same(0, x.Type, x)
+	if grouped {
+		y.zero = centered
+	} else {
+		y.zero = isZero
+	}
+}
+
+func groupNorm(c *call) {
+	ch, ok := c.channelAxis(2)
+	if !ok {
+		return
+	}
+	x, scale, bias := c.in[0], c.in[1], c.in[2]
+	groups := int(c.int("num_groups", 1))
+	var perGroup []label
+	if ch != nil {
+		if groups < 1 || len(ch)%groups != 0 {
+			c.unknown("%d channels in %d groups", len(ch), groups)
+			return
+		}
+		var inner []label
+		perGroup, inner = c.lab.split(ch, groups, len(ch)/groups, c.because("whole groups of a group normalisation leave"))
+		c.lab.freezeAll(inner, c.because("whole groups of a group normalisation leave"))
+	}
+	c.role(scale, 0, Norm)
+	for _, p := range []*Value{scale, bias} {
+		if p.Shape[0] == Num(int64(groups)) && x.Shape[1] != p.Shape[0] {
+			c.join(p, 0, perGroup)
+		} else {
+			c.join(p, 0, ch)
+		}
+	}
+	c.same(0, x.Type, x).zero = isZero
+}
+
+func layerNorm(c *call) {
+	x := c.input(0)
+	if x == nil || c.input(1) == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axis, ok := normAxis(c.int("axis", -1), len(x.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	if axis != len(x.Shape)-1 {
+		for k := axis; k < len(x.Shape); k++ {
+			c.freeze(x, k, "normalises over several axes")
+		}
+	}
+	c.role(c.in[1], len(c.in[1].Shape)-1, Norm)
+	for _, p := range c.in[1:] {
+		if p == nil {
+			continue
+		}
+		for k := range p.Shape {
+			if j := len(x.Shape) - len(p.Shape) + k; j >= 0 && p.Shape[k] != Num(1) {
+				c.link(p, k, x, j)
+			}
+		}
+	}
+	y := c.same(0, x.Type, x)
+	y.zero = isZero
+	stat := append([]Dim(nil), x.Shape...)
+	for k := axis; k < len(stat); k++ {
+		stat[k] = Num(1)
+	}
+	for i := 1; i < len(c.out); i++ {
+		axes := make([][]label, len(stat))
+		for k := range axis {
+			axes[k] = c.axis(x, k)
+		}
+		c.set(i, onnxio.Float, stat, axes...).zero = nonZero
+	}
+	// Axes outside the normalised ones hold zeros only where the bias is none or cut with them.
+	for k := range axis {
+		if c.alive(c.axis(x, k)) {
+			y.zero = nonZero
+		}
+	}
+}
+
+func lrn(c *call) {
+	x := c.input(0)
+	if x == nil || len(x.Shape) < 2 {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	if c.int("size", 1) > 1 {
+		c.freeze(x, 1, "normalises each channel by its neighbours")
+	}
+	c.same(0, x.Type, x)
+}
+
+func lpNorm(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axis, ok := normAxis(c.int("axis", -1), len(x.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	for k := range x.Shape {
+		if x.zero != isZero || k != axis {
+			c.freeze(x, k, "a norm over channels that would be zero or would not when removed")
+		}
+	}
+	c.same(0, x.Type, x)
+}
+
+func meanVariance(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axes := c.ints("axes")
+	if axes == nil {
+		axes = []int64{0, 2, 3}
+	}
+	for _, a := range axes {
+		if k, ok := normAxis(a, len(x.Shape)); ok {
+			c.freeze(x, k, "normalises over this axis")
+		}
+	}
+	c.same(0, x.Type, x)
+}
+
+func softmax(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	def := int64(-1)
+	if c.version < 13 {
+		def = 1
+	}
+	axis, ok := normAxis(c.int("axis", def), len(x.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	c.freeze(x, axis, "normalises over this axis")
+	if c.version < 13 {
+		for k := axis; k < len(x.Shape); k++ {
+			c.freeze(x, k, "normalises over this axis")
+		}
+	}
+	y := c.same(0, x.Type, x)
+	if c.tracked(y) {
+		y.zero = nonZero
+	}
+}

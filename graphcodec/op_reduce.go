@@ -1,0 +1,162 @@
+package graphcodec
+
+import "github.com/metaprune/metaprune/onnxio"
+
+func init() {
+	each("zeros do not change it", reduce(sumLike), "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
+	each("computes over what is left", reduce(meanLike), "ReduceMean")
+	each("frozen on the reduced axes", reduce(strict), "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp")
+	each("frozen on the axis it searches", argReduce, "ArgMax", "ArgMin")
+	each("frozen on the axis it runs along", cumulative, "CumSum")
+}
+
+type reduceKind int8
+
+const (
+	strict reduceKind = iota
+	sumLike
+	meanLike
+)
+
+func reduce(kind reduceKind) func(c *call) {
+	return func(c *call) {
+		x := c.input(0)
+		if x == nil || !x.Ranked {
+			c.unknown("the rank of the input is unknown")
+			return
+		}
+		reduced, ok := c.reducedAxes(len(x.Shape))
+		if !ok {
+			c.unknown("the reduced axes are not known")
+			return
+		}
+		elems := c.evalReduce(x)
+		c.reduceLinks(x, reduced, kind)
+		keep := c.int("keepdims", 1) != 0
+		var shape []Dim
+		var axes [][]label
+		cut := false
+		for k, d := range x.Shape {
+			switch {
+			case !reduced[k]:
+				shape, axes = append(shape, d), append(axes, c.axis(x, k))
+			case keep:
+				shape, axes = append(shape, Num(1)), append(axes, nil)
+			}
+			cut = cut || reduced[k] && c.alive(c.axis(x, k))
+		}
+		y := c.set(0, x.Type, shape, axes...)
+		y.zero = x.zero
+		if !c.tracked(y) {
+			y.zero = isZero
+		}
+		if kind == meanLike && keep && cut {
+			y.mean = x
+		}
+		if elems != nil {
+			y.elems, c.shapeIn[0] = elems, true
+		}
+	}
+}
+
+func (c *call) reduceLinks(x *Value, reduced []bool, kind reduceKind) {
+	for k := range x.Shape {
+		if !reduced[k] {
+			continue
+		}
+		switch {
+		case kind == strict:
+			c.freeze(x, k, "reduces this axis")
+		case kind == sumLike && x.zero != isZero, kind == meanLike && x.zero == nonZero:
+			c.freeze(x, k, "sums over channels that would not be zero when removed")
+		}
+	}
+}
+
+// reducedAxes says for each axis whether it is reduced.
+func (c *call) reducedAxes(rank int) ([]bool, bool) {
+	axes, given, known := c.intsFrom("axes", 1)
+	if !known {
+		return nil, false
+	}
+	out := make([]bool, rank)
+	if !given || len(axes) == 0 {
+		for k := range out {
+			out[k] = c.int("noop_with_empty_axes", 0) == 0
+		}
+		return out, true
+	}
+	for _, a := range axes {
+		k, ok := normAxis(a, rank)
+		if !ok {
+			return nil, false
+		}
+		out[k] = true
+	}
+	return out, true
+}
+
+// evalReduce evaluates the reductions that shape arithmetic uses, over all elements of a vector.
+func (c *call) evalReduce(x *Value) []Elem {
+	if x.elems == nil || len(x.Shape) > 1 || len(x.elems) == 0 {
+		return nil
+	}
+	op := map[string]string{"ReduceProd": "Mul", "ReduceSum": "Add", "ReduceMax": "Max", "ReduceMin": "Min"}[c.node.OpType]
+	if op == "" {
+		return nil
+	}
+	acc := x.elems[0]
+	acc.length = nil
+	for _, e := range x.elems[1:] {
+		r, ok := evalPair(op, acc, e)
+		if !ok {
+			return nil
+		}
+		r.taint, r.length = mergeTaint(acc.taint, e.taint), nil
+		acc = r
+	}
+	return []Elem{acc}
+}
+
+func argReduce(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axis, ok := normAxis(c.int("axis", 0), len(x.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	c.freeze(x, axis, "searches this axis")
+	var shape []Dim
+	var axes [][]label
+	for k, d := range x.Shape {
+		if k == axis {
+			if c.int("keepdims", 1) != 0 {
+				shape, axes = append(shape, Num(1)), append(axes, nil)
+			}
+			continue
+		}
+		shape, axes = append(shape, d), append(axes, c.axis(x, k))
+	}
+	c.set(0, onnxio.Int64, shape, axes...)
+}
+
+func cumulative(c *call) {
+	x := c.input(0)
+	axis, ok := c.input(1).ints()
+	if x == nil || !x.Ranked || !ok || len(axis) != 1 {
+		c.unknown("the axis is not known")
+		return
+	}
+	c.shapeIn[1] = true
+	k, ok := normAxis(axis[0], len(x.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	c.freeze(x, k, "sums along this axis")
+	c.same(0, x.Type, x)
+}

@@ -1,0 +1,530 @@
+package graphcodec
+
+import "slices"
+
+func init() {
+	register(
+		rule{op: "Reshape", since: 5, infer: reshape, patch: patchShapeInput, note: "axes split into factors and merge"},
+		rule{op: "Flatten", since: 1, infer: flatten, note: "axes merge"},
+		rule{op: "Squeeze", since: 1, infer: squeeze, note: "axes move"},
+		rule{op: "Unsqueeze", since: 1, infer: unsqueeze, note: "axes move"},
+		rule{op: "Transpose", since: 1, infer: transpose, note: "axes move"},
+		rule{op: "Expand", since: 8, infer: expand, patch: patchShapeInput, note: "axes join by broadcasting"},
+		rule{op: "Tile", since: 6, infer: tile, note: "labels repeat"},
+		rule{op: "DepthToSpace", since: 1, infer: depthToSpace, note: "blocks stay whole, channels leave"},
+		rule{op: "SpaceToDepth", since: 1, infer: spaceToDepth, note: "blocks stay whole, channels leave"},
+	)
+}
+
+func reshape(c *call) {
+	x, s := c.input(0), c.input(1)
+	if x == nil || s == nil || !x.Ranked || s.elems == nil {
+		c.unknown("the new shape is not known")
+		return
+	}
+	c.shapeIn[1] = true
+	shape, ok := c.reshapeDims(x, s)
+	if !ok {
+		c.unknown("the new shape does not fit %v", x.Shape)
+		return
+	}
+	c.reshaped(x, shape)
+	c.checkPatchable(s)
+}
+
+// checkPatchable freezes axes whose length the shape depends on in a way that cannot be rewritten: several of its elements are only known when the model runs,
+// and one of those depends on a tracked axis.
+func (c *call) checkPatchable(s *Value) {
+	for _, e := range s.elems {
+		if !e.Int.IsNum() && len(e.taint) > 0 {
+			for _, a := range e.taint {
+				c.lab.freezeAll(a, c.because("computes a shape from its length and a length known only at run time"))
+			}
+		}
+	}
+}
+
+// reshapeDims resolves 0 and -1.
+func (c *call) reshapeDims(x, s *Value) ([]Dim, bool) {
+	shape, infer := make([]Dim, len(s.elems)), -1
+	rest := Num(1)
+	for i, e := range s.elems {
+		switch {
+		case e.IsFloat:
+			return nil, false
+		case e.Int == Num(0) && c.int("allowzero", 0) == 0:
+			if i >= len(x.Shape) {
+				return nil, false
+			}
+			shape[i] = x.Shape[i]
+		case e.Int == Num(-1):
+			if infer >= 0 {
+				return nil, false
+			}
+			infer = i
+			continue
+		default:
+			shape[i] = e.Int
+		}
+		rest = rest.Mul(shape[i])
+	}
+	total := product(x.Shape)
+	if infer >= 0 {
+		d, ok := total.DivExact(rest)
+		if !ok {
+			if total.IsNum() && rest.IsNum() {
+				return nil, false
+			}
+			d = total.FloorDiv(rest)
+		}
+		shape[infer] = d
+		return shape, true
+	}
+	if rest != total && rest.IsNum() && total.IsNum() {
+		return nil, false
+	}
+	return shape, true
+}
+
+// reshaped gives output 0 the new shape and carries the labels over.
+func (c *call) reshaped(x *Value, shape []Dim) {
+	in := make([][]label, len(x.Shape))
+	for k := range in {
+		if x.Shape[k] != Num(1) {
+			in[k] = c.axis(x, k)
+		}
+	}
+	axes := c.regroup(x.Shape, in, shape)
+	y := c.set(0, x.Type, shape, axes...)
+	y.zero = x.zero
+	if len(x.elems) > 0 {
+		y.elems = x.elems
+		c.shapeIn[0] = true
+	}
+	if c.origins(x) {
+		c.view(y, x, axisMap(x.Shape, shape))
+	}
+}
+
+// origins reports whether x is a weight or a view of one.
+func (c *call) origins(x *Value) bool { return x.Const != nil || c.traces[x] != nil }
+
+// axisMap says for each output axis which input axis it is, -1 for those of length 1 and for those that split or merge.
+func axisMap(in, out []Dim) []int {
+	perm := make([]int, len(out))
+	i := 0
+	for k, d := range out {
+		perm[k] = -1
+		if d == Num(1) {
+			continue
+		}
+		for i < len(in) && in[i] == Num(1) {
+			i++
+		}
+		if i < len(in) && in[i] == d {
+			perm[k] = i
+		}
+		i++
+	}
+	return perm
+}
+
+// regroup carries labels from one shape to another of the same number of elements. Axes are matched in segments of equal products.
+func (c *call) regroup(from []Dim, in [][]label, to []Dim) [][]label {
+	out := make([][]label, len(to))
+	i, j := 0, 0
+	for i < len(from) || j < len(to) {
+		i1, j1 := segment(from, to, i, j)
+		c.regroupSegment(from[i:i1], in[i:i1], to[j:j1], out[j:j1])
+		i, j = i1, j1
+	}
+	return out
+}
+
+// segment returns the ends of the shortest runs of axes from i and j on whose products are equal.
+func segment(from, to []Dim, i, j int) (int, int) {
+	a, b := Num(1), Num(1)
+	i1, j1 := i, j
+	for {
+		switch {
+		case i1 > i && j1 > j && a == b:
+			return i1, j1
+		case i1 == len(from) && j1 == len(to):
+			return i1, j1
+		case j1 == len(to) || (i1 < len(from) && behind(a, b)):
+			a = a.Mul(from[i1])
+			i1++
+		default:
+			b = b.Mul(to[j1])
+			j1++
+		}
+	}
+}
+
+// behind reports whether the product a has to grow to reach b.
+func behind(a, b Dim) bool {
+	if a.IsNum() && b.IsNum() {
+		return a.N <= b.N
+	}
+	if _, ok := b.DivExact(a); ok {
+		return true
+	}
+	_, ok := a.DivExact(b)
+	return !ok
+}
+
+func (c *call) regroupSegment(from []Dim, in [][]label, to []Dim, out [][]label) {
+	if len(from) == 1 && len(to) == 1 {
+		out[0] = in[0]
+		return
+	}
+	real := func(dims []Dim) []int {
+		var at []int
+		for k, d := range dims {
+			if d != Num(1) {
+				at = append(at, k)
+			}
+		}
+		return at
+	}
+	f, t := real(from), real(to)
+	if len(f) == 1 && len(t) == 1 && from[f[0]] == to[t[0]] {
+		out[t[0]] = in[f[0]]
+		return
+	}
+	if !slices.ContainsFunc(in, c.alive) {
+		return
+	}
+	atoms, ok := commonFactors(from, to)
+	if !ok {
+		for _, a := range in {
+			c.lab.freezeAll(a, c.because("splits and merges axes in a way that has no common factors"))
+		}
+		return
+	}
+	parts := c.splitAll(from, in, atoms)
+	k := 0
+	for j, d := range to {
+		start, n := k, int64(1)
+		for n < d.N {
+			n *= int64(atoms[k])
+			k++
+		}
+		out[j] = c.lab.merge(parts[start:k], atoms[start:k])
+	}
+}
+
+// splitAll splits each axis into its factors.
+func (c *call) splitAll(from []Dim, in [][]label, atoms []int) [][]label {
+	var parts [][]label
+	k := 0
+	why := int32(0)
+	for i, d := range from {
+		rest, left := in[i], int(d.N)
+		for left > 1 {
+			a := atoms[k]
+			k++
+			left /= a
+			if rest == nil || left == 1 {
+				parts = append(parts, rest)
+				continue
+			}
+			if why == 0 {
+				why = c.because("views the axis as factors, which stay whole where they cannot be told apart")
+			}
+			whole := rest
+			var outer []label
+			outer, rest = c.lab.split(whole, a, left, why)
+			c.splits = append(c.splits, splitRecord{whole, outer, rest, c.name()})
+			parts = append(parts, outer)
+		}
+	}
+	return parts
+}
+
+// commonFactors returns factors of which both shapes' dims are products of consecutive ones; false where there are none.
+func commonFactors(from, to []Dim) ([]int, bool) {
+	a, ok1 := numbers(from)
+	b, ok2 := numbers(to)
+	if !ok1 || !ok2 {
+		return nil, false
+	}
+	cuts := map[int]bool{}
+	total := 1
+	for _, dims := range [][]int{a, b} {
+		total = 1
+		for k := len(dims) - 1; k >= 0; k-- {
+			if dims[k] <= 0 || total > 1<<31/dims[k] {
+				return nil, false
+			}
+			total *= dims[k]
+			cuts[total] = true
+		}
+	}
+	delete(cuts, 1)
+	order := make([]int, 0, len(cuts))
+	for n := range cuts {
+		order = append(order, n)
+	}
+	slices.Sort(order)
+	var atoms []int
+	last := 1
+	for _, n := range order {
+		if n%last != 0 {
+			return nil, false
+		}
+		atoms = append(atoms, n/last)
+		last = n
+	}
+	slices.Reverse(atoms)
+	return atoms, true
+}
+
+func flatten(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axis := c.int("axis", 1)
+	if axis < 0 {
+		axis += int64(len(x.Shape))
+	}
+	if axis < 0 || axis > int64(len(x.Shape)) {
+		c.unknown("axis is out of range")
+		return
+	}
+	c.reshaped(x, []Dim{product(x.Shape[:axis]), product(x.Shape[axis:])})
+}
+
+func squeeze(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axes, given, known := c.intsFrom("axes", 1)
+	if !known {
+		c.unknown("the axes are not known")
+		return
+	}
+	drop := make([]bool, len(x.Shape))
+	for _, a := range axes {
+		k, ok := normAxis(a, len(x.Shape))
+		if !ok {
+			c.unknown("axis %d is out of range", a)
+			return
+		}
+		drop[k] = true
+	}
+	var shape []Dim
+	var perm []int
+	for k, d := range x.Shape {
+		if drop[k] || (!given && d == Num(1)) {
+			c.freeze(x, k, "drops this axis")
+			continue
+		}
+		shape, perm = append(shape, d), append(perm, k)
+	}
+	c.moved(x, shape, perm)
+}
+
+// moved gives output 0 the input's axes in a new order; perm[k] is the input's axis, -1 for a new one.
+func (c *call) moved(x *Value, shape []Dim, perm []int) {
+	axes := make([][]label, len(perm))
+	for k, j := range perm {
+		if j >= 0 {
+			axes[k] = c.axis(x, j)
+		}
+	}
+	y := c.set(0, x.Type, shape, axes...)
+	y.zero = x.zero
+	if c.origins(x) {
+		c.view(y, x, perm)
+	}
+	if e := permute(x.elems, x.Shape, perm); e != nil {
+		y.elems = e
+		c.shapeIn[0] = true
+	}
+}
+
+func unsqueeze(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axes, given, known := c.intsFrom("axes", 1)
+	rank := len(x.Shape) + len(axes)
+	isNew := make([]bool, rank)
+	ok := given && known
+	for _, a := range axes {
+		k, in := normAxis(a, rank)
+		if ok = ok && in && !isNew[k]; !ok {
+			break
+		}
+		isNew[k] = true
+	}
+	if !ok {
+		c.unknown("the axes are not known or out of range")
+		return
+	}
+	shape, perm := make([]Dim, rank), make([]int, rank)
+	j := 0
+	for k := range shape {
+		shape[k], perm[k] = Num(1), -1
+		if !isNew[k] {
+			shape[k], perm[k] = x.Shape[j], j
+			j++
+		}
+	}
+	c.moved(x, shape, perm)
+}
+
+func transpose(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	rank := len(x.Shape)
+	perm, shape, seen := make([]int, rank), make([]Dim, rank), make([]bool, rank)
+	given := c.ints("perm")
+	for k := range perm {
+		perm[k] = rank - 1 - k
+		if given != nil {
+			if len(given) != rank || given[k] < 0 || given[k] >= int64(rank) || seen[given[k]] {
+				c.unknown("perm %v does not fit rank %d", given, rank)
+				return
+			}
+			perm[k] = int(given[k])
+			seen[perm[k]] = true
+		}
+		shape[k] = x.Shape[perm[k]]
+	}
+	c.moved(x, shape, perm)
+}
+
+func expand(c *call) {
+	x, s := c.input(0), c.input(1)
+	if x == nil || s == nil || !x.Ranked || s.elems == nil {
+		c.unknown("the new shape is not known")
+		return
+	}
+	c.shapeIn[1] = true
+	dims, lengths := shapeFrom(s.elems)
+	target := &Value{Name: s.Name, Ranked: true, Shape: dims, axes: lengths}
+	elems := x.elems
+	rank := max(len(dims), len(x.Shape))
+	shape, axes := make([]Dim, rank), make([][]label, rank)
+	for k := range rank {
+		i, j := len(x.Shape)-rank+k, len(dims)-rank+k
+		switch {
+		case j < 0 || dims[j] == Num(1) || (i >= 0 && x.Shape[i] != Num(1)):
+			shape[k], axes[k] = x.Shape[i], c.axis(x, i)
+			if j >= 0 && lengths[j] != nil && dims[j] != Num(1) {
+				c.joinLabels(axes[k], lengths[j])
+			}
+		case lengths[j] != nil:
+			shape[k], axes[k] = dims[j], lengths[j]
+		default:
+			shape[k] = dims[j]
+			if dims[j].IsNum() && dims[j].N > 1 && dims[j].N <= maxElems && i >= 0 {
+				axes[k] = c.lab.fresh(int(dims[j].N))
+			}
+		}
+	}
+	c.checkPatchable(s)
+	y := c.set(0, x.Type, shape, axes...)
+	y.zero = x.zero
+	if x.zero == isZero && !c.covers(x, y) {
+		y.zero = nonZero
+	}
+	if pairs, _ := zip(elems, x.Shape, ones(dims), dims); elems != nil && pairs != nil && !target.tainted() {
+		for _, p := range pairs {
+			y.elems = append(y.elems, p[0])
+		}
+		c.shapeIn[0] = true
+	}
+}
+
+// ones is a tensor of a numeric shape for broadcasting against; nil where it is too large or symbolic.
+func ones(dims []Dim) []Elem {
+	n, ok := numbers(dims)
+	total := 1
+	for _, d := range n {
+		if total *= d; total > maxElems {
+			return nil
+		}
+	}
+	if !ok {
+		return nil
+	}
+	return make([]Elem, total)
+}
+
+func tile(c *call) {
+	x := c.input(0)
+	reps, ok := c.input(1).ints()
+	if x == nil || !x.Ranked || !ok || len(reps) != len(x.Shape) {
+		c.unknown("the repeats are not known")
+		return
+	}
+	c.shapeIn[1] = true
+	c.freezeTaint(c.in[1], "repeats depend on the length of this axis")
+	shape, axes := make([]Dim, len(reps)), make([][]label, len(reps))
+	for k, r := range reps {
+		if r < 0 {
+			c.unknown("negative repeats")
+			return
+		}
+		shape[k] = x.Shape[k].Mul(Num(r))
+		a := c.axis(x, k)
+		if a != nil && r*int64(len(a)) > 1<<24 {
+			c.freeze(x, k, "is repeated too often to be followed")
+			a = nil
+		}
+		for i := int64(0); a != nil && i < r; i++ {
+			axes[k] = append(axes[k], a...)
+		}
+	}
+	c.set(0, x.Type, shape, axes...).zero = x.zero
+}
+
+func depthToSpace(c *call) {
+	x, b := c.input(0), c.int("blocksize", 0)
+	if x == nil || len(x.Shape) != 4 || b < 1 || !x.Shape[1].IsNum() || x.Shape[1].N%(b*b) != 0 {
+		c.unknown("the input does not fit the block size")
+		return
+	}
+	ch, per := c.axis(x, 1), x.Shape[1].N/(b*b)
+	var out []label
+	why := c.because("blocks stay whole")
+	if ch != nil {
+		var blocks []label
+		if c.str("mode", "DCR") == "CRD" {
+			out, blocks = c.lab.split(ch, int(per), int(b*b), why)
+		} else {
+			blocks, out = c.lab.split(ch, int(b*b), int(per), why)
+		}
+		c.lab.freezeAll(blocks, why)
+	}
+	c.freeze(x, 2, "blocks move into this axis")
+	c.freeze(x, 3, "blocks move into this axis")
+	c.set(0, x.Type, []Dim{x.Shape[0], Num(per), x.Shape[2].Mul(Num(b)), x.Shape[3].Mul(Num(b))}, c.axis(x, 0), out).zero = x.zero
+}
+
+func spaceToDepth(c *call) {
+	x, b := c.input(0), c.int("blocksize", 0)
+	if x == nil || len(x.Shape) != 4 || b < 1 {
+		c.unknown("the input does not fit the block size")
+		return
+	}
+	c.freeze(x, 2, "blocks move out of this axis")
+	c.freeze(x, 3, "blocks move out of this axis")
+	ch := c.axis(x, 1)
+	if ch != nil {
+		ch = c.lab.merge([][]label{nil, ch}, []int{int(b * b), len(ch)})
+	}
+	c.set(0, x.Type, []Dim{x.Shape[0], x.Shape[1].Mul(Num(b * b)), x.Shape[2].FloorDiv(Num(b)), x.Shape[3].FloorDiv(Num(b))}, c.axis(x, 0), ch).zero = x.zero
+}

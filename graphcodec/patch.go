@@ -1,0 +1,490 @@
+package graphcodec
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// patching adapts one node to the axes that were cut.
+type patching struct {
+	*shrinker
+	old     *call
+	node    *onnxio.Node // a copy; changes count once changed is set
+	in      []*Value     // of the smaller model
+	changed bool
+	err     error
+}
+
+func (p *patching) resolve() error {
+	p.in = nil
+	for _, name := range p.node.Inputs {
+		v := p.an.values[name]
+		if v == nil && name != "" {
+			return fmt.Errorf("input %q has disappeared", name)
+		}
+		p.in = append(p.in, v)
+	}
+	return nil
+}
+
+func (p *patching) want(i int) []Dim { return p.predicted(p.old.out[i]) }
+
+// setInput makes input i a new constant with the given integers and dims.
+func (p *patching) setInput(i int, t *onnxio.Tensor) {
+	t.Name = p.fresh(p.node.Outputs[0] + "/" + fmt.Sprintf("input%d", i))
+	p.addConstant(t)
+	p.rewire(i, t.Name)
+}
+
+func (p *patching) rewire(i int, name string) {
+	inputs := slices.Clone(p.node.Inputs)
+	for len(inputs) <= i {
+		inputs = append(inputs, "")
+	}
+	inputs[i] = name
+	p.node.Inputs, p.changed = inputs, true
+	p.err = p.resolve()
+}
+
+// addConstant makes a tensor known to the model: an initializer, or a Constant node where initializers have to be inputs.
+func (p *patching) addConstant(t *onnxio.Tensor) {
+	if p.model.IRVersion >= 4 {
+		p.model.Graph.Initializers = append(p.model.Graph.Initializers, t)
+		p.an.add(constValue(t.Name, t, -1))
+		return
+	}
+	p.insert(constantNode(t.Name, t))
+}
+
+// insert puts a node in front of the patched one and runs its rule.
+func (p *patching) insert(n *onnxio.Node) {
+	p.before[p.old.index] = append(p.before[p.old.index], n)
+	c, err := p.an.prepare(p.old.index, n)
+	if err != nil {
+		p.err = err
+		return
+	}
+	p.an.run(c)
+}
+
+// setVector makes input i the vector of the given elements: numbers are written, others are picked at run time from what the input was.
+func (p *patching) setVector(i int, want []Dim) {
+	t := p.old.in[i].Type
+	numeric := !slices.ContainsFunc(want, func(d Dim) bool { return !d.IsNum() })
+	if numeric {
+		v := make([]int64, len(want))
+		for k, d := range want {
+			v[k] = d.N
+		}
+		c := &onnxio.Tensor{Dims: []int64{int64(len(v))}, DataType: t}
+		c.SetInt64s(v)
+		p.setInput(i, c)
+		return
+	}
+	source := p.node.Inputs[i]
+	var parts []string
+	for k, d := range want {
+		c := &onnxio.Tensor{Dims: []int64{1}, DataType: t, Name: p.fresh(fmt.Sprintf("%s/input%d.%d", p.node.Outputs[0], i, k))}
+		if d.IsNum() {
+			c.SetInt64s([]int64{d.N})
+			p.addConstant(c)
+			parts = append(parts, c.Name)
+			continue
+		}
+		c.DataType = onnxio.Int64
+		c.SetInt64s([]int64{int64(k)})
+		p.addConstant(c)
+		out := p.fresh(c.Name + "/pick")
+		p.insert(&onnxio.Node{OpType: "Gather", Name: out, Inputs: []string{source, c.Name}, Outputs: []string{out},
+			Attributes: []*onnxio.Attribute{{Name: "axis", Type: onnxio.AttrInt}}})
+		parts = append(parts, out)
+	}
+	out := p.fresh(fmt.Sprintf("%s/input%d", p.node.Outputs[0], i))
+	p.insert(&onnxio.Node{OpType: "Concat", Name: out, Inputs: parts, Outputs: []string{out},
+		Attributes: []*onnxio.Attribute{{Name: "axis", Type: onnxio.AttrInt}}})
+	if p.err == nil {
+		p.rewire(i, out)
+	}
+}
+
+// pin keeps the original contents of an input through which an axis's length flows into data.
+func (p *patching) pin(i int) {
+	old := p.old.in[i]
+	want, _ := old.floats()
+	if have, ok := p.in[i].floats(); ok && slices.Equal(have, want) {
+		return
+	}
+	t := &onnxio.Tensor{DataType: old.Type, Dims: []int64{}}
+	for _, d := range old.Shape {
+		t.Dims = append(t.Dims, d.N)
+	}
+	switch old.Type {
+	case onnxio.Float:
+		v := make([]float32, len(want))
+		for k, x := range want {
+			v[k] = float32(x)
+		}
+		t.SetRaw(rawFloats(v))
+	case onnxio.Float16:
+		t.SetRaw(rawHalves(want, onnxio.Float32To16))
+	case onnxio.BFloat16:
+		t.SetRaw(rawHalves(want, onnxio.Float32ToB16))
+	case onnxio.Double:
+		var raw []byte
+		for _, x := range want {
+			b := math.Float64bits(x)
+			for k := range 8 {
+				raw = append(raw, byte(b>>(8*k)))
+			}
+		}
+		t.SetRaw(raw)
+	default:
+		v := make([]int64, len(want))
+		for k, e := range old.elems {
+			v[k] = e.Int.N
+		}
+		t.SetInt64s(v)
+	}
+	p.setInput(i, t)
+}
+
+func rawHalves(v []float64, convert func(float32) uint16) []byte {
+	var raw []byte
+	for _, x := range v {
+		h := convert(float32(x))
+		raw = append(raw, byte(h), byte(h>>8))
+	}
+	return raw
+}
+
+func (p *patching) setAttr(a *onnxio.Attribute) {
+	p.node.Attributes = slices.DeleteFunc(slices.Clone(p.node.Attributes), func(b *onnxio.Attribute) bool { return b.Name == a.Name })
+	p.node.Attributes = append(p.node.Attributes, a)
+	p.changed = true
+}
+
+func (p *patching) dropAttr(name string) {
+	if p.old.attr(name) != nil {
+		p.node.Attributes = slices.DeleteFunc(slices.Clone(p.node.Attributes), func(b *onnxio.Attribute) bool { return b.Name == name })
+		p.changed = true
+	}
+}
+
+// patchGroup sets the number of groups of a convolution from its smaller weight.
+func patchGroup(p *patching) {
+	old := p.old.int("group", 1)
+	if old == 1 || len(p.in) < 2 || len(p.old.out) == 0 || !p.old.out[0].Ranked {
+		return
+	}
+	w, channels := p.in[1].Shape, p.in[0].Shape[1]
+	if p.node.OpType == "ConvTranspose" {
+		channels = p.want(0)[1]
+	}
+	if g, ok := channels.DivExact(w[1]); ok && g.IsNum() && g.N != old {
+		p.setAttr(&onnxio.Attribute{Name: "group", Type: onnxio.AttrInt, I: g.N})
+	}
+}
+
+func patchNumGroups(p *patching) {
+	old := p.old.int("num_groups", 1)
+	before, after := p.old.in[0].Shape[1], p.in[0].Shape[1]
+	if before == after || !before.IsNum() || !after.IsNum() {
+		return
+	}
+	p.setAttr(&onnxio.Attribute{Name: "num_groups", Type: onnxio.AttrInt, I: after.N * old / before.N})
+}
+
+// patchShapeInput rewrites the target shape of Reshape, Expand and ConstantOfShape where what it evaluates to is not what is wanted.
+func patchShapeInput(p *patching) {
+	i := 1
+	if p.node.OpType == "ConstantOfShape" {
+		i = 0
+	}
+	if len(p.old.out) == 0 || p.old.out[0] == nil || !p.old.out[0].Ranked || i >= len(p.in) {
+		return
+	}
+	want := p.want(0)
+	was := p.old.in[i].elems
+	if was == nil || slices.Equal(want, p.old.out[0].Shape) && !p.old.in[i].tainted() {
+		return
+	}
+	if p.targetHolds(i, want) {
+		return
+	}
+	target := make([]Dim, len(was))
+	for k, e := range was {
+		w := want[len(want)-len(was)+k]
+		switch {
+		case e.Int == Num(-1), p.node.OpType == "Expand" && e.Int == Num(1):
+			target[k] = e.Int
+		case e.Int == Num(0) && p.node.OpType == "Reshape" && p.in[0].Shape[k] == w:
+			target[k] = e.Int
+		case w.IsNum():
+			target[k] = w
+		default:
+			target[k] = e.Int
+		}
+	}
+	p.setVector(i, p.inferOne(target))
+}
+
+// inferOne replaces the only element of a Reshape's target that is known at run time alone by -1.
+func (p *patching) inferOne(target []Dim) []Dim {
+	at := -1
+	for k, d := range target {
+		if d == Num(-1) || (!d.IsNum() && at >= 0) {
+			return target
+		}
+		if !d.IsNum() {
+			at = k
+		}
+	}
+	if at >= 0 && p.node.OpType == "Reshape" {
+		target[at] = Num(-1)
+	}
+	return target
+}
+
+// targetHolds reports whether the target shape as it is gives the wanted one.
+func (p *patching) targetHolds(i int, want []Dim) bool {
+	if p.in[i].elems == nil {
+		return false
+	}
+	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, shapeIn: map[int]bool{}}
+	switch p.node.OpType {
+	case "Reshape":
+		got, ok := c.reshapeDims(p.in[0], p.in[1])
+		return ok && slices.Equal(got, want)
+	case "Expand":
+		for k, e := range p.in[i].elems {
+			if w := want[len(want)-len(p.in[i].elems)+k]; e.Int != w && e.Int != Num(1) {
+				return false
+			}
+		}
+		return true
+	}
+	got, _ := shapeFrom(p.in[i].elems)
+	return slices.Equal(got, want)
+}
+
+func patchSplit(p *patching) {
+	axis, ok := normAxis(p.old.int("axis", 0), len(p.old.in[0].Shape))
+	if !ok || !p.old.out[0].Ranked {
+		return
+	}
+	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, out: p.old.out, shapeIn: map[int]bool{}}
+	sizes, ok := c.splitSizes(p.in[0], axis)
+	same := ok
+	want := make([]int64, len(p.old.out))
+	for i := range want {
+		w := p.want(i)[axis]
+		if !w.IsNum() {
+			return
+		}
+		want[i] = w.N
+		same = same && sizes[i] == w
+	}
+	if same {
+		return
+	}
+	if p.old.version < 13 {
+		p.setAttr(&onnxio.Attribute{Name: "split", Type: onnxio.AttrInts, Ints: want})
+		return
+	}
+	p.dropAttr("num_outputs")
+	p.setInput(1, onnxio.NewInt64s("", want))
+}
+
+func patchSlice(p *patching) {
+	x := p.old.in[0]
+	if x == nil || !x.Ranked || !p.old.out[0].Ranked {
+		return
+	}
+	bounds, ok := p.old.sliceBounds(len(x.Shape))
+	if !ok {
+		return
+	}
+	starts, ends, changed := make([]Dim, len(bounds)), make([]Dim, len(bounds)), false
+	for i, b := range bounds {
+		starts[i], ends[i] = p.oldBound(1, i, b.start), p.oldBound(2, i, b.end)
+		axis := p.old.axis(x, b.axis)
+		keep := p.keep(axis)
+		if !b.known || keep == nil {
+			continue
+		}
+		at := b.positions(len(axis))
+		want := movedPositions(at, keep)
+		if slices.Equal(b.positions(len(keep)), want) && len(want) > 0 {
+			continue
+		}
+		changed = true
+		s, e := boundsFor(want, b, len(keep))
+		starts[i], ends[i] = Num(s), Num(e)
+	}
+	if !changed {
+		return
+	}
+	if p.old.version < 10 {
+		p.setAttr(&onnxio.Attribute{Name: "starts", Type: onnxio.AttrInts, Ints: plain(starts)})
+		p.setAttr(&onnxio.Attribute{Name: "ends", Type: onnxio.AttrInts, Ints: plain(ends)})
+		return
+	}
+	p.setVector(1, starts)
+	p.setVector(2, ends)
+}
+
+func (p *patching) oldBound(input, i int, n int64) Dim {
+	if p.old.version >= 10 {
+		return p.old.in[input].elems[i].Int
+	}
+	return Num(n)
+}
+
+func plain(v []Dim) []int64 {
+	out := make([]int64, len(v))
+	for i, d := range v {
+		out[i] = d.N
+	}
+	return out
+}
+
+// movedPositions maps the picked positions that survive to their new indices.
+func movedPositions(at, keep []int) []int {
+	out := []int{}
+	for _, p := range at {
+		if i, ok := slices.BinarySearch(keep, p); ok {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// boundsFor returns bounds that pick the wanted positions of an axis of n.
+func boundsFor(want []int, b sliceArgs, n int) (start, end int64) {
+	if len(want) == 0 {
+		return 0, 0
+	}
+	first, last := int64(want[0]), int64(want[len(want)-1])
+	switch {
+	case b.step > 1:
+		return b.start, int64(n)
+	case b.step > 0:
+		return first, last + 1
+	case last == 0:
+		return first, math.MinInt64
+	}
+	return first, last - 1
+}
+
+func patchGather(p *patching) {
+	x, index := p.old.in[0], p.old.in[1]
+	if x == nil || index == nil || !x.Ranked || !p.old.out[0].Ranked || !p.old.shapeIn[1] {
+		return
+	}
+	axis, ok := normAxis(p.old.int("axis", 0), len(x.Shape))
+	if !ok {
+		return
+	}
+	keep := p.keep(p.old.axis(x, axis))
+	ids, known := index.ints()
+	if keep == nil || !known {
+		return
+	}
+	t := &onnxio.Tensor{DataType: index.Type, Dims: []int64{}}
+	out := p.want(0)
+	for k := range index.Shape {
+		t.Dims = append(t.Dims, out[axis+k].N)
+	}
+	var v []int64
+	for _, i := range ids {
+		if i < 0 {
+			i += x.Shape[axis].N
+		}
+		if at, ok := slices.BinarySearch(keep, int(i)); ok {
+			v = append(v, int64(at))
+		}
+	}
+	t.SetInt64s(v)
+	p.setInput(1, t)
+}
+
+// patchPad sets the amounts to what is left of the padding, and keeps them where they are computed from lengths that changed.
+func patchPad(p *patching) {
+	x := p.old.in[0]
+	if x == nil || !x.Ranked || !p.old.out[0].Ranked {
+		return
+	}
+	rank := len(x.Shape)
+	amounts, ok := p.old.padAmounts(rank)
+	if !ok {
+		return
+	}
+	want := make([]Dim, 2*rank)
+	for k := range rank {
+		before, after := amounts[k].Int, amounts[rank+k].Int
+		want[k], want[rank+k] = before, after
+		padded := p.old.out[0].axes[k]
+		if padded == nil || !before.IsNum() || !after.IsNum() {
+			continue
+		}
+		want[k] = p.surviving(padded[:before.N])
+		want[rank+k] = p.surviving(padded[int64(len(padded))-after.N:])
+	}
+	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, shapeIn: map[int]bool{}}
+	if now, ok := c.padAmounts(rank); ok && slices.EqualFunc(now, want, func(e Elem, d Dim) bool { return e.Int == d }) {
+		return
+	}
+	if p.old.version < 11 {
+		p.setAttr(&onnxio.Attribute{Name: "pads", Type: onnxio.AttrInts, Ints: plain(want)})
+		return
+	}
+	p.setVector(1, p.padOrder(want, rank))
+}
+
+// padOrder returns the amounts of the axes that the node names, in its order.
+func (p *patching) padOrder(want []Dim, rank int) []Dim {
+	axes, ok := p.old.input(3).ints()
+	if !ok {
+		return want
+	}
+	out := make([]Dim, 2*len(axes))
+	for i, a := range axes {
+		k, _ := normAxis(a, rank)
+		out[i], out[len(axes)+i] = want[k], want[rank+k]
+	}
+	return out
+}
+
+func (p *patching) surviving(axis []label) Dim {
+	if keep := p.keep(axis); keep != nil {
+		return Num(int64(len(keep)))
+	}
+	return Num(int64(len(axis)))
+}
+
+// patchResize rewrites the sizes of axes that were cut.
+func patchResize(p *patching) {
+	_, i := p.old.resizeInputs()
+	if i < 0 || p.old.input(i) == nil || !p.old.out[0].Ranked || len(p.old.in[i].elems) == 0 {
+		return
+	}
+	axes, ok := p.old.resizeAxes(len(p.old.in[0].Shape))
+	if !ok {
+		return
+	}
+	want, changed := make([]Dim, len(axes)), false
+	for k, axis := range axes {
+		w := p.want(0)[axis]
+		want[k] = w
+		if !w.IsNum() {
+			want[k] = p.old.in[i].elems[k].Int
+		}
+		changed = changed || p.in[i].elems == nil || p.in[i].elems[k].Int != w
+	}
+	if changed {
+		p.setVector(i, want)
+	}
+}

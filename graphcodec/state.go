@@ -1,0 +1,465 @@
+package graphcodec
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+)
+
+// classes are the distinct tracked axes of a model: axes that lose the same positions share a class.
+type classes struct {
+	size  []int
+	at    [][]classRef // by UnitID
+	nodes []nodeCost
+	use   [][]int32 // by class: the nodes and tensors that have it
+	sizes []tensorSize
+}
+
+type classRef struct {
+	class     int32
+	positions []int32
+}
+
+// nodeCost is a node's multiply-accumulates: fixed times the survivors of its classes.
+type nodeCost struct {
+	node    int
+	fixed   int64
+	classes []int32
+}
+
+// tensorSize is a constant's number of elements: fixed times the survivors of its classes.
+type tensorSize struct {
+	fixed   int64
+	bits    int64
+	float   bool
+	copied  bool
+	classes []int32
+}
+
+type classBuilder struct {
+	a      *Analysis
+	c      *classes
+	byPtr  map[axisKey]int32
+	byHash map[uint64][]int32
+	keys   [][]label
+	seed   maphash.Seed
+}
+
+func newClasses(a *Analysis) *classes {
+	b := &classBuilder{a: a, c: &classes{at: make([][]classRef, len(a.units))}, byPtr: map[axisKey]int32{}, byHash: map[uint64][]int32{}, seed: maphash.MakeSeed()}
+	for _, v := range a.an.order {
+		axes := v.axes
+		if v.Const != nil {
+			axes = v.Const.axes
+		}
+		for _, l := range axes {
+			b.class(l)
+		}
+	}
+	for _, call := range a.an.calls {
+		if call.macs != nil {
+			n := nodeCost{node: call.index, fixed: call.macs.fixed}
+			n.classes, n.fixed = b.factors(call.macs.axes, n.fixed)
+			b.c.nodes = append(b.c.nodes, n)
+		}
+	}
+	for _, k := range a.constants {
+		b.addTensor(k)
+	}
+	b.c.use = make([][]int32, len(b.c.size))
+	for i, n := range b.c.nodes {
+		for _, k := range n.classes {
+			b.c.use[k] = append(b.c.use[k], int32(i))
+		}
+	}
+	return b.c
+}
+
+func (b *classBuilder) factors(axes []costAxis, fixed int64) ([]int32, int64) {
+	var out []int32
+	for _, x := range axes {
+		if k := b.class(x.labels); k >= 0 {
+			out = append(out, k)
+			continue
+		}
+		fixed, _ = mulOK(fixed, max(x.size, 1))
+	}
+	return out, fixed
+}
+
+func (b *classBuilder) addTensor(k *Constant) {
+	t := tensorSize{bits: int64(k.Tensor.DataType.Bits()), float: k.Tensor.DataType.IsFloat(), copied: k.Copy}
+	axes := make([]costAxis, len(k.axes))
+	for i, l := range k.axes {
+		axes[i] = costAxis{l, k.Tensor.Dims[i]}
+		if k.Tensor.Dims[i] == 0 {
+			return
+		}
+	}
+	t.classes, t.fixed = b.factors(axes, 1)
+	b.c.sizes = append(b.c.sizes, t)
+}
+
+// class returns the class of an axis, -1 where nothing on it can leave.
+func (b *classBuilder) class(axis []label) int32 {
+	if len(axis) == 0 {
+		return -1
+	}
+	if k, ok := b.byPtr[keyOf(axis)]; ok {
+		return k
+	}
+	norm := make([]label, len(axis))
+	var h maphash.Hash
+	h.SetSeed(b.seed)
+	buf := make([]byte, 0, 4*len(axis))
+	any := false
+	for i, x := range axis {
+		norm[i] = b.a.an.lab.norm(x)
+		any = any || b.prunable(norm[i])
+		buf = binary.LittleEndian.AppendUint32(buf, uint32(norm[i]))
+	}
+	k := int32(-1)
+	if any {
+		h.Write(buf)
+		k = b.intern(h.Sum64(), norm)
+	}
+	b.byPtr[keyOf(axis)] = k
+	return k
+}
+
+func (b *classBuilder) prunable(x label) bool {
+	for _, u := range b.a.an.lab.units(x) {
+		if id, ok := b.a.byRoot[u]; ok && b.a.Groups[b.a.units[id].group].Frozen == "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *classBuilder) intern(hash uint64, norm []label) int32 {
+	for _, k := range b.byHash[hash] {
+		if slices.Equal(b.keys[k], norm) {
+			return k
+		}
+	}
+	k := int32(len(b.keys))
+	b.keys = append(b.keys, norm)
+	b.byHash[hash] = append(b.byHash[hash], k)
+	b.c.size = append(b.c.size, len(norm))
+	for p, x := range norm {
+		for _, u := range b.a.an.lab.units(x) {
+			id, ok := b.a.byRoot[u]
+			if !ok {
+				continue
+			}
+			refs := b.c.at[id]
+			if n := len(refs); n > 0 && refs[n-1].class == k {
+				refs[n-1].positions = append(refs[n-1].positions, int32(p))
+			} else {
+				b.c.at[id] = append(refs, classRef{k, []int32{int32(p)}})
+			}
+		}
+	}
+	return k
+}
+
+// State is a set of removed units with the cost of what is left.
+type State struct {
+	a       *Analysis
+	left    []int64  // by class
+	dead    [][]bool // by class
+	removed []bool   // by unit
+	count   int
+	macs    []int64 // by node cost
+	total   int64
+}
+
+// NewState returns the state in which everything is left.
+func (a *Analysis) NewState() *State {
+	s := &State{a: a, removed: make([]bool, len(a.units)), macs: make([]int64, len(a.classes.nodes))}
+	for _, n := range a.classes.size {
+		s.left = append(s.left, int64(n))
+		s.dead = append(s.dead, make([]bool, n))
+	}
+	for i := range s.macs {
+		s.macs[i] = s.nodeCost(i)
+		s.total += s.macs[i]
+	}
+	return s
+}
+
+func (s *State) nodeCost(i int) int64 {
+	n := s.a.classes.nodes[i]
+	m := n.fixed
+	for _, k := range n.classes {
+		m *= s.left[k]
+	}
+	return m
+}
+
+// CanRemove reports whether every axis keeps a position without the units.
+func (s *State) CanRemove(us ...UnitID) bool {
+	gone := map[int32]int64{}
+	type place struct{ class, pos int32 }
+	seen := map[place]bool{}
+	for _, u := range us {
+		if s.removed[u] || s.a.Groups[s.a.units[u].group].Frozen != "" {
+			return false
+		}
+		for _, r := range s.a.classes.at[u] {
+			for _, p := range r.positions {
+				if s.dead[r.class][p] || (len(us) > 1 && seen[place{r.class, p}]) {
+					continue
+				}
+				if len(us) > 1 {
+					seen[place{r.class, p}] = true
+				}
+				gone[r.class]++
+			}
+		}
+	}
+	for k, n := range gone {
+		if n >= s.left[k] {
+			return false
+		}
+	}
+	return true
+}
+
+// Remove removes a unit and updates the cost.
+func (s *State) Remove(u UnitID) {
+	if s.removed[u] {
+		return
+	}
+	s.removed[u] = true
+	s.count++
+	touched := map[int32]bool{}
+	for _, r := range s.a.classes.at[u] {
+		for _, p := range r.positions {
+			if !s.dead[r.class][p] {
+				s.dead[r.class][p] = true
+				s.left[r.class]--
+				touched[r.class] = true
+			}
+		}
+	}
+	for k := range touched {
+		for _, i := range s.a.classes.use[k] {
+			m := s.nodeCost(int(i))
+			s.total += m - s.macs[i]
+			s.macs[i] = m
+		}
+	}
+}
+
+// Removed reports whether a unit is removed.
+func (s *State) Removed(u UnitID) bool { return s.removed[u] }
+
+// Units returns the removed units in order.
+func (s *State) Units() []UnitID {
+	out := make([]UnitID, 0, s.count)
+	for u, gone := range s.removed {
+		if gone {
+			out = append(out, UnitID(u))
+		}
+	}
+	return out
+}
+
+// MACs returns the multiply-accumulates of one run; dimensions known only at run time count as 1.
+func (s *State) MACs() int64 { return s.total }
+
+// Params returns the number of floating-point parameters.
+func (s *State) Params() int64 {
+	n, _ := s.sum(func(t tensorSize) bool { return t.float })
+	return n
+}
+
+// Bytes returns the size of all constants.
+func (s *State) Bytes() int64 {
+	_, b := s.sum(func(tensorSize) bool { return true })
+	return b
+}
+
+func (s *State) sum(counts func(tensorSize) bool) (elements, bytes int64) {
+	for _, t := range s.a.classes.sizes {
+		n, whole := t.fixed, true
+		for _, k := range t.classes {
+			n *= s.left[k]
+			whole = whole && s.left[k] == int64(s.a.classes.size[k])
+		}
+		if counts(t) && !(t.copied && whole) {
+			elements += n
+			bytes += (n*t.bits + 7) / 8
+		}
+	}
+	return elements, bytes
+}
+
+// LayerCost is the cost of one node.
+type LayerCost struct {
+	Node   string `json:"node"`
+	Op     string `json:"op"`
+	MACs   int64  `json:"macs"`
+	After  int64  `json:"macs_after,omitempty"`
+	Params int64  `json:"params"`
+	Shape  string `json:"shape"` // of the first output
+}
+
+// Layers returns the cost of every node that multiplies, in graph order.
+func (s *State) Layers() []LayerCost {
+	var out []LayerCost
+	byNode := map[int]*call{}
+	for _, c := range s.a.an.calls {
+		byNode[c.index] = c
+	}
+	start := s.a.NewState()
+	for i, n := range s.a.classes.nodes {
+		c := byNode[n.node]
+		l := LayerCost{Node: c.name(), Op: c.node.OpType, MACs: start.macs[i], After: s.macs[i]}
+		for _, v := range c.in {
+			if v != nil && v.Const != nil && v.Type.IsFloat() {
+				l.Params += product(v.Shape).N
+			}
+		}
+		if len(c.out) > 0 && c.out[0] != nil {
+			l.Shape = shapeText(c.out[0].Shape)
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+func shapeText(dims []Dim) string {
+	s := ""
+	for i, d := range dims {
+		if i > 0 {
+			s += "x"
+		}
+		s += d.String()
+	}
+	return s
+}
+
+// GroupMACs returns the multiply-accumulates of all nodes that work on channels of a group, frozen ones included.
+func (a *Analysis) GroupMACs(g *Group) int64 {
+	readers := map[string]bool{}
+	for _, m := range g.Members {
+		if m.Role == Output || m.Role == Input || m.Role == Depthwise {
+			readers[m.Const.Name] = true
+		}
+	}
+	var sum int64
+	for _, c := range a.an.calls {
+		if c.macs == nil {
+			continue
+		}
+		for _, v := range c.in {
+			if v != nil && readers[v.Name] {
+				m := c.macs.fixed
+				for _, x := range c.macs.axes {
+					m *= max(x.size, 1)
+				}
+				sum += m
+				break
+			}
+		}
+	}
+	return sum
+}
+
+// Activations returns the bytes of the largest set of values that are alive at one time, dimensions known only at run time counting as 1.
+func (a *Analysis) Activations(s *State) int64 {
+	last := map[string]int{}
+	for i, c := range a.an.calls {
+		for _, v := range c.in {
+			if v != nil {
+				last[v.Name] = i
+			}
+		}
+	}
+	size := func(v *Value) int64 {
+		if v == nil || v.Const != nil || !v.Ranked {
+			return 0
+		}
+		n := int64(v.Type.Bits()+7) / 8
+		for k, d := range v.Shape {
+			x := d.N
+			if v.axes != nil && v.axes[k] != nil {
+				x = int64(len(s.keep(v.axes[k])))
+			}
+			n, _ = mulOK(n, max(x, 1))
+		}
+		return n
+	}
+	var live, peak int64
+	for i, c := range a.an.calls {
+		for _, v := range c.out {
+			live += size(v)
+		}
+		peak = max(peak, live)
+		freed := map[string]bool{}
+		for _, v := range slices.Concat(c.in, c.out) {
+			if v != nil && last[v.Name] <= i && !freed[v.Name] {
+				freed[v.Name] = true
+				live -= size(v)
+			}
+		}
+	}
+	return peak
+}
+
+// keep returns the surviving positions of an axis.
+func (s *State) keep(axis []label) []int {
+	out := make([]int, 0, len(axis))
+	lab := s.a.an.lab
+next:
+	for p, x := range axis {
+		for _, u := range lab.units(lab.norm(x)) {
+			if id, ok := s.a.byRoot[u]; ok && s.removed[id] {
+				continue next
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// Dead marks the removed positions on a constant's axis, nil where there are none.
+func (s *State) Dead(c *Constant, axis int) []bool {
+	if c.axes[axis] == nil || s.count == 0 {
+		return nil
+	}
+	keep := s.keep(c.axes[axis])
+	if len(keep) == len(c.axes[axis]) {
+		return nil
+	}
+	dead := make([]bool, len(c.axes[axis]))
+	for i := range dead {
+		dead[i] = true
+	}
+	for _, p := range keep {
+		dead[p] = false
+	}
+	return dead
+}
+
+// Signature describes a group's structure: groups of equal signature do the same in different places of the model.
+func (a *Analysis) Signature(g *Group) string {
+	s := ""
+	for _, m := range g.Members {
+		s += string(rune('a'+int(m.Role))) + shapeText(dimsOf(m.Const.Tensor.Dims)) + "/" + string(rune('0'+m.Axis)) + ";"
+	}
+	return s
+}
+
+func dimsOf(dims []int64) []Dim {
+	out := make([]Dim, len(dims))
+	for i, d := range dims {
+		out[i] = Num(d)
+	}
+	return out
+}
+
+// Count returns the number of removed units.
+func (s *State) Count() int { return s.count }

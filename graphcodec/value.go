@@ -1,0 +1,176 @@
+package graphcodec
+
+import (
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// zeroState is what a value holds at positions whose units are removed, when every cut slice of the original is zero.
+type zeroState int8
+
+const (
+	isZero   zeroState = iota // zeros
+	centered                  // zero minus a mean over the same axis: a norm being computed
+	nonZero                   // something else
+)
+
+// Role says what an axis of a constant is to the operator that reads it.
+type Role int8
+
+// Roles of a constant's axis.
+const (
+	Other     Role = iota // bias, running statistics, constants of element-wise operators
+	Output                // output channels of a layer's weight
+	Input                 // input channels of a layer's weight
+	Norm                  // scale of a normalisation
+	Depthwise             // channels of a depthwise kernel
+)
+
+// Constant is a tensor whose slices can be removed.
+type Constant struct {
+	Name   string         // the value's name: what a plan calls it
+	Tensor *onnxio.Tensor // for a copy (an Identity's output) the original's tensor
+	Node   int            // of the Constant or Identity node, -1 for an initializer
+	Copy   bool           // an Identity over another constant
+	Roles  []Role         // by axis
+	Order  int            // of the first node that reads it as a weight
+	axes   [][]label
+}
+
+// Value is what is known of one tensor in the graph.
+type Value struct {
+	Name   string
+	Type   onnxio.DataType
+	Ranked bool // whether Shape is known
+	Shape  []Dim
+	Const  *Constant // nil for activations
+	axes   [][]label
+	elems  []Elem // contents of a small tensor, nil where unknown
+	zero   zeroState
+	mean   *Value // where this is a mean over tracked axes: of what
+}
+
+// Elem is one element of a small tensor whose contents are known.
+type Elem struct {
+	Int     Dim
+	Float   float64
+	IsFloat bool
+	taint   [][]label // axes from whose lengths it was computed
+	length  []label   // the axis whose length it is, where it is exactly that
+}
+
+// maxElems bounds the tensors whose contents are followed: shapes, index lists and the like.
+const maxElems = 4096
+
+// Rank returns the number of axes, -1 where unknown.
+func (v *Value) Rank() int {
+	if !v.Ranked {
+		return -1
+	}
+	return len(v.Shape)
+}
+
+// ints returns the contents as plain integers.
+func (v *Value) ints() ([]int64, bool) {
+	if v == nil || v.elems == nil {
+		return nil, false
+	}
+	out := make([]int64, len(v.elems))
+	for i, e := range v.elems {
+		if e.IsFloat || !e.Int.IsNum() {
+			return nil, false
+		}
+		out[i] = e.Int.N
+	}
+	return out, true
+}
+
+// floats returns the contents as floating-point numbers.
+func (v *Value) floats() ([]float64, bool) {
+	if v == nil || v.elems == nil {
+		return nil, false
+	}
+	out := make([]float64, len(v.elems))
+	for i, e := range v.elems {
+		switch {
+		case e.IsFloat:
+			out[i] = e.Float
+		case e.Int.IsNum():
+			out[i] = float64(e.Int.N)
+		default:
+			return nil, false
+		}
+	}
+	return out, true
+}
+
+// tainted reports whether any element was computed from the length of a tracked axis.
+func (v *Value) tainted() bool {
+	for _, e := range v.elems {
+		if len(e.taint) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func mergeTaint(a, b [][]label) [][]label {
+	if len(a) == 0 {
+		return b
+	}
+	out := a[:len(a):len(a)]
+next:
+	for _, x := range b {
+		for _, y := range out {
+			if &x[0] == &y[0] {
+				continue next
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// constValue makes the value of a constant tensor, with its contents where they are small.
+func constValue(name string, t *onnxio.Tensor, node int) *Value {
+	v := &Value{Name: name, Type: t.DataType, Ranked: true}
+	for _, d := range t.Dims {
+		v.Shape = append(v.Shape, Num(d))
+	}
+	v.Const = &Constant{Name: name, Tensor: t, Node: node, Roles: make([]Role, len(t.Dims)), axes: make([][]label, len(t.Dims)), Order: -1}
+	v.elems = contents(t)
+	return v
+}
+
+func contents(t *onnxio.Tensor) []Elem {
+	n, err := t.NumElements()
+	if err != nil || n > maxElems {
+		return nil
+	}
+	out := make([]Elem, 0, n)
+	if t.DataType.IsInteger() {
+		ints, err := t.Int64s()
+		if err != nil {
+			return nil
+		}
+		for _, i := range ints {
+			out = append(out, Elem{Int: Num(i)})
+		}
+		return out
+	}
+	if !t.DataType.IsFloat() || n > 64 {
+		return nil
+	}
+	floats, err := t.Float64s()
+	if err != nil {
+		return nil
+	}
+	for _, f := range floats {
+		out = append(out, Elem{Float: f, IsFloat: true})
+	}
+	return out
+}
+
+// String returns the role's name.
+func (r Role) String() string {
+	return [...]string{"other", "output", "input", "norm", "depthwise"}[r]
+}

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/session"
+)
+
+// open reads a model from a path or, for "-", from standard input.
+func (a *app) open(path string) (*session.Session, func() error, error) {
+	if path == "-" {
+		data, err := io.ReadAll(a.in)
+		if err != nil {
+			return nil, nil, fmt.Errorf("standard input: %w", err)
+		}
+		s, err := session.Open(data, nil)
+		if err != nil {
+			return nil, nil, fmt.Errorf("standard input: %w", err)
+		}
+		return s, func() error { return nil }, nil
+	}
+	f, err := onnxio.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := session.FromModel(f.Model, f.Data)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	return s, f.Close, nil
+}
+
+// write writes a model to a path or, for "-", to standard output. Weights in external data stay external: beside the path, as NAME.data.
+func (a *app) write(path string, m *onnxio.Model, external bool) error {
+	if path == "-" {
+		return m.Encode(a.out)
+	}
+	if external {
+		return m.SaveExternal(path)
+	}
+	return onnxio.WriteFile(path, m.Encode)
+}
+
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// marshalPlan is the plan as it is written to disk.
+func marshalPlan(p *prune.Plan) ([]byte, error) {
+	b, err := json.MarshalIndent(p, "", " ")
+	return append(b, '\n'), err
+}
+
+func readPlan(path string) (*prune.Plan, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := prune.ParsePlan(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+func writePlan(path string, p *prune.Plan) error {
+	b, err := marshalPlan(p)
+	if err != nil {
+		return err
+	}
+	return onnxio.WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+}
+
+// sameFile reports whether two paths name one file.
+func sameFile(x, y string) bool {
+	a, errA := os.Stat(x)
+	b, errB := os.Stat(y)
+	if errA == nil && errB == nil {
+		return os.SameFile(a, b)
+	}
+	return filepath.Clean(x) == filepath.Clean(y)
+}

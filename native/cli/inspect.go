@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/prune/session"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) inspectCommand() *cobra.Command {
+	var groups, all bool
+	c := &cobra.Command{
+		Use:   "inspect MODEL",
+		Short: "Show layers, groups, cost and what is frozen, with reasons",
+		Example: `  metaprune inspect model.onnx
+  metaprune inspect model.onnx --groups
+  metaprune inspect model.onnx --json | jq .macs`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			s, closeModel, err := a.open(args[0])
+			if err != nil {
+				return err
+			}
+			defer closeModel()
+			r := s.Inspect()
+			if a.json {
+				return a.printJSON(r)
+			}
+			a.printReport(args[0], r, groups, all)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&groups, "groups", false, "list the groups with their members")
+	c.Flags().BoolVar(&all, "all", false, "list every layer, not the twenty most costly")
+	return c
+}
+
+// table returns an empty table in the house look: rounded on a terminal, plain in a pipe.
+func (a *app) table(header ...any) table.Writer {
+	t := table.NewWriter()
+	t.SetOutputMirror(a.out)
+	t.SetStyle(table.StyleRounded)
+	if !a.terminal() {
+		t.SetStyle(table.StyleLight)
+		text.DisableColors()
+	}
+	t.Style().Format.Header = text.FormatDefault
+	t.Style().Format.Footer = text.FormatDefault
+	t.AppendHeader(table.Row(header))
+	return t
+}
+
+func rightAligned(columns ...int) []table.ColumnConfig {
+	var out []table.ColumnConfig
+	for _, n := range columns {
+		out = append(out, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignFooter: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	return out
+}
+
+func count(n int64) string {
+	if n < 10000 {
+		return fmt.Sprint(n)
+	}
+	v, unit := humanize.ComputeSI(float64(n))
+	return fmt.Sprintf("%.4g %s", v, unit)
+}
+
+func (a *app) printReport(path string, r *session.Report, groups, all bool) {
+	fmt.Fprintf(a.out, "%s\n", path)
+	fmt.Fprintf(a.out, "  inputs       %s\n  outputs      %s\n", strings.Join(r.Inputs, ", "), strings.Join(r.Outputs, ", "))
+	fmt.Fprintf(a.out, "  opset        %s (IR %d, %s)\n", opsets(r.Opset), r.IRVersion, r.Producer)
+	fmt.Fprintf(a.out, "  cost         %sMACs, %sparameters, %s of constants, %s peak activations\n", count(r.MACs), count(r.Params),
+		humanize.Bytes(uint64(r.Bytes)), humanize.Bytes(uint64(r.Activations)))
+	frozen, live := 0, 0
+	for _, g := range r.Groups {
+		if g.Frozen == "" {
+			live++
+		} else {
+			frozen += g.Units
+		}
+	}
+	fmt.Fprintf(a.out, "  prunable     %d units in %d groups; %d frozen\n", r.Prunable, live, frozen)
+	for op, n := range r.Unknown {
+		fmt.Fprintf(a.out, "  no rule      %s (%d nodes): what it touches is frozen\n", op, n)
+	}
+	if a.quiet {
+		return
+	}
+	a.printLayers(r.Layers, all)
+	a.printFrozen(r)
+	if groups {
+		a.printGroups(r)
+	}
+}
+
+func opsets(m map[string]int64) string {
+	var out []string
+	for d, v := range m {
+		out = append(out, fmt.Sprintf("%s %d", d, v))
+	}
+	sort.Strings(out)
+	return strings.Join(out, ", ")
+}
+
+func (a *app) printLayers(layers []graphcodec.LayerCost, all bool) {
+	order := append([]graphcodec.LayerCost(nil), layers...)
+	hidden := 0
+	if !all && len(order) > 20 {
+		sort.SliceStable(order, func(i, j int) bool { return order[i].MACs > order[j].MACs })
+		hidden = len(order) - 20
+		order = order[:20]
+	}
+	t := a.table("layer", "operator", "output", "MACs", "parameters")
+	t.SetColumnConfigs(rightAligned(4, 5))
+	for _, l := range order {
+		t.AppendRow(table.Row{l.Node, l.Op, l.Shape, count(l.MACs), count(l.Params)})
+	}
+	t.Render()
+	if hidden > 0 {
+		fmt.Fprintf(a.out, "the twenty most costly; %d more with --all\n", hidden)
+	}
+}
+
+func (a *app) printFrozen(r *session.Report) {
+	t := a.table("frozen", "units", "layers' MACs", "reason")
+	t.SetColumnConfigs(append(rightAligned(2, 3), table.ColumnConfig{Number: 4, WidthMax: 70}))
+	n := 0
+	for _, g := range r.Groups {
+		if g.Frozen != "" && g.Frozen != "no layer's channels" {
+			t.AppendRow(table.Row{g.Name, g.Units, count(g.MACs), g.Frozen})
+			n++
+		}
+	}
+	if n > 0 {
+		t.Render()
+	}
+}
+
+func (a *app) printGroups(r *session.Report) {
+	t := a.table("group", "units", "layers' MACs", "members")
+	t.SetColumnConfigs(append(rightAligned(2, 3), table.ColumnConfig{Number: 4, WidthMax: 80}))
+	for _, g := range r.Groups {
+		if g.Frozen != "" {
+			continue
+		}
+		var members []string
+		for _, m := range g.Members {
+			members = append(members, fmt.Sprintf("%s[%d] %s", m.Tensor, m.Axis, m.Role))
+		}
+		t.AppendRow(table.Row{g.Name, g.Units, count(g.MACs), strings.Join(members, ", ")})
+	}
+	t.Render()
+}
+
+func (a *app) opsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "ops",
+		Short:   "List the operators that have a rule",
+		Long:    "List the operators that have a rule. A model may contain others: what they touch is frozen, and the rest is pruned.",
+		Example: "  metaprune ops\n  metaprune ops --json",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			ops := graphcodec.Operators()
+			if a.json {
+				return a.printJSON(ops)
+			}
+			t := a.table("operator", "since opset", "rule")
+			for _, o := range ops {
+				name := o.Op
+				if o.Domain != "" {
+					name = o.Domain + "." + o.Op
+				}
+				t.AppendRow(table.Row{name, o.Since, o.Rule})
+			}
+			t.AppendFooter(table.Row{fmt.Sprintf("%d operators", len(ops))})
+			t.Render()
+			return nil
+		},
+	}
+}

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+
+	"github.com/metaprune/metaprune/prune"
+	"github.com/spf13/cobra"
+)
+
+// Version is set by the build.
+var Version = "dev"
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitTarget = 1
+	exitInput  = 2
+)
+
+// failedCheck is an error that exits with 1: what was asked for does not hold.
+type failedCheck struct{ error }
+
+// app holds what commands share.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	json     bool
+	quiet    bool
+}
+
+// Main runs the command line and returns its exit code.
+func Main(args []string, in io.Reader, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	a := &app{in: in, out: out, err: errOut}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(errOut, "metaprune: %v\n", err)
+	var target *prune.TargetError
+	var check failedCheck
+	if errors.As(err, &target) || errors.As(err, &check) {
+		return exitTarget
+	}
+	return exitInput
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "metaprune",
+		Short:         "Make ONNX models smaller",
+		Long:          "metaprune finds which channels of an ONNX model hang together, scores them, cuts them out and writes a smaller ONNX model.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object instead of text")
+	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no tables")
+	root.AddCommand(a.inspectCommand(), a.pruneCommand(), a.verifyCommand(), a.evalCommand(), a.opsCommand(), a.versionCommand())
+	return root
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		info, _ := debug.ReadBuildInfo()
+		v := map[string]string{"metaprune": Version, "go": info.GoVersion}
+		if a.json {
+			return a.printJSON(v)
+		}
+		_, err := fmt.Fprintf(a.out, "metaprune %s (%s)\n", Version, info.GoVersion)
+		return err
+	}}
+}

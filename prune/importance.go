@@ -1,0 +1,222 @@
+package prune
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// Criterion says how units are scored. Its zero value is group L2 with mean reduction and mean normaliser.
+type Criterion struct {
+	Kind       string `json:"kind"`       // "l2" (also ""), "l1", "bn", "random"
+	Reduction  string `json:"reduction"`  // over a group's members: "mean" (also ""), "sum", "max", "first"
+	Normalizer string `json:"normalizer"` // within a group: "mean" (also ""), "max", "none"
+	Seed       int64  `json:"seed"`       // of random
+	// Weights replaces tensors for scoring, by name: a metanetwork's output. Dims must be the original's.
+	Weights map[string]*onnxio.Tensor `json:"-"`
+}
+
+// Criteria lists the kinds that need nothing but the model.
+var Criteria = []string{"l2", "l1", "bn", "random"}
+
+func (c Criterion) validate() error {
+	check := func(what, v string, allowed ...string) error {
+		for _, a := range allowed {
+			if v == a {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s %q: want one of %q", what, v, allowed[1:])
+	}
+	if err := check("criterion", c.Kind, "", "l2", "l1", "bn", "random", "metanet"); err != nil {
+		return err
+	}
+	if err := check("reduction", c.Reduction, "", "mean", "sum", "max", "first"); err != nil {
+		return err
+	}
+	return check("normalizer", c.Normalizer, "", "mean", "max", "none")
+}
+
+// Scores holds the importance of every prunable unit by its id; the others have NaN.
+type Scores []float64
+
+// Score computes the importance of every unit that is left in state.
+func Score(a *graphcodec.Analysis, state *graphcodec.State, c Criterion) (Scores, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	s := &scorer{a: a, state: state, c: c, sums: map[*graphcodec.Constant]axisSums{}}
+	out := make(Scores, a.NumUnits())
+	for i := range out {
+		out[i] = math.NaN()
+	}
+	for i := range a.Groups {
+		g := &a.Groups[i]
+		if g.Frozen != "" {
+			continue
+		}
+		v, err := s.group(g)
+		if err != nil {
+			return nil, fmt.Errorf("group %s: %w", g.Name, err)
+		}
+		for k, u := range g.Units {
+			out[u] = v[k]
+		}
+	}
+	return out, nil
+}
+
+type scorer struct {
+	a     *graphcodec.Analysis
+	state *graphcodec.State
+	c     Criterion
+	sums  map[*graphcodec.Constant]axisSums
+}
+
+// group returns the importance of a group's units.
+func (s *scorer) group(g *graphcodec.Group) ([]float64, error) {
+	if s.c.Kind == "random" {
+		h := fnv.New64a()
+		h.Write([]byte(g.Name))
+		r := rand.New(rand.NewPCG(uint64(s.c.Seed), h.Sum64()))
+		out := make([]float64, len(g.Units))
+		for i := range out {
+			out[i] = r.Float64()
+		}
+		return out, nil
+	}
+	var members []graphcodec.Member
+	for _, m := range g.Members {
+		if s.counts(m) {
+			members = append(members, m)
+		}
+	}
+	return s.Reduce(g, members)
+}
+
+// counts reports whether a member takes part in the score.
+func (s *scorer) counts(m graphcodec.Member) bool {
+	if !m.Const.Tensor.DataType.IsFloat() {
+		return false
+	}
+	if s.c.Kind == "bn" {
+		return m.Role == graphcodec.Norm
+	}
+	return m.Role == graphcodec.Output || m.Role == graphcodec.Input || m.Role == graphcodec.Norm
+}
+
+// Reduce scores the units of a group over the given members, in their order.
+func (s *scorer) Reduce(g *graphcodec.Group, members []graphcodec.Member) ([]float64, error) {
+	out := make([]float64, len(g.Units))
+	for n, m := range members {
+		sums, err := s.axis(m)
+		if err != nil {
+			return nil, err
+		}
+		for i, u := range g.Units {
+			local := 0.0
+			for _, p := range s.a.Positions(u, m) {
+				local += sums[p]
+			}
+			switch {
+			case s.c.Reduction == "max" && n > 0:
+				out[i] = max(out[i], local)
+			case s.c.Reduction == "max", s.c.Reduction == "first" && n == 0:
+				out[i] = local
+			case s.c.Reduction != "first":
+				out[i] += local
+			}
+		}
+	}
+	if s.c.Reduction == "" || s.c.Reduction == "mean" {
+		for i := range out {
+			out[i] /= float64(max(len(members), 1))
+		}
+	}
+	s.normalize(g, out)
+	return out, nil
+}
+
+// normalize divides by the mean or the maximum over the units that are left.
+func (s *scorer) normalize(g *graphcodec.Group, v []float64) {
+	if s.c.Normalizer == "none" {
+		return
+	}
+	sum, top, n := 0.0, 0.0, 0
+	for i, u := range g.Units {
+		if s.state == nil || !s.state.Removed(u) {
+			sum += v[i]
+			top = max(top, v[i])
+			n++
+		}
+	}
+	by := sum / float64(max(n, 1))
+	if s.c.Normalizer == "max" {
+		by = top
+	}
+	if by == 0 {
+		return
+	}
+	for i := range v {
+		v[i] /= by
+	}
+}
+
+// axis returns the sums over a member's axis.
+func (s *scorer) axis(m graphcodec.Member) ([]float64, error) {
+	t := m.Const.Tensor
+	if w := s.c.Weights[m.Const.Name]; w != nil {
+		t = w
+	}
+	if m.Axis > 1 {
+		return s.anyAxis(t, m)
+	}
+	sums, ok := s.sums[m.Const]
+	if !ok {
+		var dead [2][]bool
+		if s.state != nil {
+			for k := range min(2, len(t.Dims)) {
+				dead[k] = s.state.Dead(m.Const, k)
+			}
+		}
+		var err error
+		if sums, err = weightSums(t, s.power(), dead); err != nil {
+			return nil, err
+		}
+		s.sums[m.Const] = sums
+	}
+	return sums[m.Axis], nil
+}
+
+func (s *scorer) power() int {
+	if s.c.Kind == "l1" || s.c.Kind == "bn" {
+		return 1
+	}
+	return 2
+}
+
+// anyAxis sums over everything but an axis behind the second, without regard to what is removed.
+func (s *scorer) anyAxis(t *onnxio.Tensor, m graphcodec.Member) ([]float64, error) {
+	v, err := t.Float64s()
+	if err != nil {
+		return nil, err
+	}
+	inner := 1
+	for _, d := range t.Dims[m.Axis+1:] {
+		inner *= int(d)
+	}
+	n := int(t.Dims[m.Axis])
+	out := make([]float64, n)
+	for i, x := range v {
+		x = math.Abs(x)
+		if s.power() == 2 {
+			x = float64(x * x)
+		}
+		out[i/inner%n] += x
+	}
+	return out, nil
+}

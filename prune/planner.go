@@ -1,0 +1,281 @@
+package prune
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+
+	"github.com/metaprune/metaprune/graphcodec"
+)
+
+// Target is what to reach; exactly one field is set.
+type Target struct {
+	SpeedUp float64 `json:"speed_up,omitempty"` // multiply-accumulates before / after
+	Params  float64 `json:"params,omitempty"`   // share of the parameters that may stay
+	Bytes   int64   `json:"bytes,omitempty"`    // size of the constants
+	Ratio   float64 `json:"ratio,omitempty"`    // share of the prunable units that leave
+}
+
+// Options of planning. The zero value but for the target ranks globally in one shot.
+type Options struct {
+	Target    Target
+	Criterion Criterion
+	Ranking   string   // "global" (also ""), "group", "isomorphic"
+	Steps     int      // importance is recomputed on what is left after each; 0 is 1
+	RoundTo   int      // groups keep a multiple of this many units; 0 is 1
+	MaxRatio  float64  // at most this share of a group leaves; 0 is 1
+	Ignore    []string // globs of tensor or group names whose groups stay
+	Progress  func(done, total float64)
+}
+
+// TargetError reports a target that cannot be reached.
+type TargetError struct {
+	Want, Got string
+}
+
+func (e *TargetError) Error() string {
+	return fmt.Sprintf("the target %s cannot be reached; the most that can leave gives %s", e.Want, e.Got)
+}
+
+func (t Target) validate() error {
+	n := 0
+	for _, set := range []bool{t.SpeedUp != 0, t.Params != 0, t.Bytes != 0, t.Ratio != 0} {
+		if set {
+			n++
+		}
+	}
+	switch {
+	case n != 1:
+		return fmt.Errorf("want exactly one target: speed-up, params, size or ratio")
+	case t.SpeedUp != 0 && !(t.SpeedUp >= 1):
+		return fmt.Errorf("speed-up %g: want at least 1", t.SpeedUp)
+	case t.Params != 0 && !(t.Params > 0 && t.Params <= 1):
+		return fmt.Errorf("params %g: want a share between 0 and 1", t.Params)
+	case t.Ratio != 0 && !(t.Ratio > 0 && t.Ratio < 1):
+		return fmt.Errorf("ratio %g: want a share between 0 and 1", t.Ratio)
+	case t.Bytes < 0:
+		return fmt.Errorf("size %d: want a positive number of bytes", t.Bytes)
+	}
+	return nil
+}
+
+// progress returns how far the state is on the way to the target: 1 or more is there.
+func (t Target) progress(start, s *graphcodec.State, units int) float64 {
+	share := func(whole, left, goal float64) float64 {
+		if whole <= goal {
+			return 1
+		}
+		return (whole - left) / (whole - goal)
+	}
+	switch {
+	case t.SpeedUp != 0:
+		if start.MACs() == 0 {
+			return 0
+		}
+		whole, left := float64(start.MACs()), float64(s.MACs())
+		if whole >= t.SpeedUp*left {
+			return 1
+		}
+		return min(share(whole, left, whole/t.SpeedUp), 1-1e-12)
+	case t.Params != 0:
+		return share(float64(start.Params()), float64(s.Params()), t.Params*float64(start.Params()))
+	case t.Bytes != 0:
+		return share(float64(start.Bytes()), float64(s.Bytes()), float64(t.Bytes))
+	}
+	return float64(s.Count()) / (t.Ratio * float64(units))
+}
+
+func (t Target) describe(start, s *graphcodec.State, units int) (want, got string) {
+	switch {
+	case t.SpeedUp != 0:
+		return fmt.Sprintf("speed-up %g", t.SpeedUp), fmt.Sprintf("%.3f", float64(start.MACs())/float64(max(s.MACs(), 1)))
+	case t.Params != 0:
+		return fmt.Sprintf("params %g", t.Params), fmt.Sprintf("%.3f", float64(s.Params())/float64(max(start.Params(), 1)))
+	case t.Bytes != 0:
+		return fmt.Sprintf("size %d bytes", t.Bytes), fmt.Sprintf("%d bytes", s.Bytes())
+	}
+	return fmt.Sprintf("ratio %g", t.Ratio), fmt.Sprintf("%.3f", float64(s.Count())/float64(max(units, 1)))
+}
+
+type planner struct {
+	a     *graphcodec.Analysis
+	o     Options
+	start *graphcodec.State
+	state *graphcodec.State
+	total int   // prunable units
+	limit []int // by group: how many may leave
+	gone  []int // by group
+}
+
+// MakePlan chooses the units that leave. ModelSHA256 is left to the caller.
+func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, error) {
+	if err := o.Target.validate(); err != nil {
+		return nil, err
+	}
+	if o.MaxRatio < 0 || o.MaxRatio > 1 {
+		return nil, fmt.Errorf("max-ratio %g: want a share between 0 and 1", o.MaxRatio)
+	}
+	if !slices.Contains([]string{"", "global", "group", "isomorphic"}, o.Ranking) {
+		return nil, fmt.Errorf("ranking %q: want global, group or isomorphic", o.Ranking)
+	}
+	p := &planner{a: a, o: o, start: a.NewState(), state: a.NewState(), limit: make([]int, len(a.Groups)), gone: make([]int, len(a.Groups))}
+	if err := p.limits(); err != nil {
+		return nil, err
+	}
+	steps := max(o.Steps, 1)
+	for i := 1; i <= steps; i++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		scores, err := Score(a, p.state, o.Criterion)
+		if err != nil {
+			return nil, err
+		}
+		p.fill(p.rank(scores), float64(i)/float64(steps))
+		if o.Progress != nil {
+			o.Progress(float64(i), float64(steps))
+		}
+	}
+	if o.Target.progress(p.start, p.state, p.total) < 1 {
+		want, got := o.Target.describe(p.start, p.state, p.total)
+		return nil, &TargetError{want, got}
+	}
+	c := o.Criterion
+	plan := &Plan{Format: "metaprune-plan", Version: PlanVersion, Criterion: cmp.Or(c.Kind, "l2"), Reduction: cmp.Or(c.Reduction, "mean"),
+		Normalizer: cmp.Or(c.Normalizer, "mean"), Ranking: cmp.Or(o.Ranking, "global"), Seed: c.Seed, Repair: "none", Weights: "original", Target: o.Target}
+	plan.record(a, p.state)
+	return plan, nil
+}
+
+// limits works out how many units of each group may leave.
+func (p *planner) limits() error {
+	used := make([]bool, len(p.o.Ignore))
+	for i := range p.a.Groups {
+		g := &p.a.Groups[i]
+		if g.Frozen != "" {
+			p.ignored(g, used)
+			continue
+		}
+		p.total += len(g.Units)
+		p.limit[i] = len(g.Units)
+		if p.o.MaxRatio > 0 {
+			p.limit[i] = int(math.Floor(p.o.MaxRatio*float64(len(g.Units)) + 1e-9))
+		}
+		if p.ignored(g, used) {
+			p.limit[i] = 0
+		}
+	}
+	for k, u := range used {
+		if !u {
+			return fmt.Errorf("ignore %q matches no tensor or node of the model", p.o.Ignore[k])
+		}
+	}
+	return nil
+}
+
+func (p *planner) ignored(g *graphcodec.Group, used []bool) bool {
+	hit := false
+	for k, pattern := range p.o.Ignore {
+		for _, m := range g.Members {
+			ok, _ := path.Match(pattern, m.Const.Name)
+			if ok || pattern == m.Const.Name {
+				used[k], hit = true, true
+			}
+		}
+	}
+	return hit
+}
+
+// chunk is what leaves at once: one unit, or as many as round-to asks for.
+type chunk struct {
+	key   float64
+	group int
+	units []graphcodec.UnitID
+}
+
+// rank orders what can leave: least important first, ties by group name, then by position.
+func (p *planner) rank(scores Scores) []chunk {
+	var all []chunk
+	for i := range p.a.Groups {
+		if p.a.Groups[i].Frozen == "" {
+			all = append(all, p.chunks(i, scores)...)
+		}
+	}
+	if p.o.Ranking == "group" || p.o.Ranking == "isomorphic" {
+		p.percentiles(all)
+	}
+	slices.SortStableFunc(all, func(x, y chunk) int {
+		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(p.a.Groups[x.group].Name, p.a.Groups[y.group].Name), cmp.Compare(x.units[0], y.units[0]))
+	})
+	return all
+}
+
+// chunks cuts a group's units, least important first, so that whole multiples of round-to stay.
+func (p *planner) chunks(i int, scores Scores) []chunk {
+	g := &p.a.Groups[i]
+	var left []graphcodec.UnitID
+	for _, u := range g.Units {
+		if !p.state.Removed(u) {
+			left = append(left, u)
+		}
+	}
+	slices.SortStableFunc(left, func(a, b graphcodec.UnitID) int { return cmp.Compare(scores[a], scores[b]) })
+	round := max(p.o.RoundTo, 1)
+	var out []chunk
+	key := math.Inf(-1)
+	for len(left) > 0 {
+		n := len(left) % round
+		if n == 0 {
+			n = round
+		}
+		if len(left) <= n && round > 1 {
+			break
+		}
+		key = max(key, scores[left[n-1]])
+		out = append(out, chunk{key, i, left[:n]})
+		left = left[n:]
+	}
+	return out
+}
+
+// percentiles replaces scores by ranks within each group or each class of groups of equal structure.
+func (p *planner) percentiles(all []chunk) {
+	classes := map[string][]int{}
+	for i, c := range all {
+		g := &p.a.Groups[c.group]
+		key := fmt.Sprint(c.group)
+		if p.o.Ranking == "isomorphic" {
+			key = p.a.Signature(g)
+		}
+		classes[key] = append(classes[key], i)
+	}
+	for _, members := range classes {
+		slices.SortStableFunc(members, func(a, b int) int { return cmp.Compare(all[a].key, all[b].key) })
+		for rank, i := range members {
+			all[i].key = (float64(rank) + 0.5) / float64(len(members))
+		}
+	}
+}
+
+// fill removes chunks in order until the share of the way to the target is done.
+func (p *planner) fill(order []chunk, share float64) {
+	reached := func() bool { return p.o.Target.progress(p.start, p.state, p.total) >= share }
+	if reached() {
+		return
+	}
+	for _, c := range order {
+		if p.gone[c.group]+len(c.units) > p.limit[c.group] || !p.state.CanRemove(c.units...) {
+			continue
+		}
+		for _, u := range c.units {
+			p.state.Remove(u)
+		}
+		p.gone[c.group] += len(c.units)
+		if reached() {
+			return
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
+)
+
+// Session is one open model.
+type Session struct {
+	Model    *onnxio.Model
+	Analysis *graphcodec.Analysis
+	data     []byte
+	sha      chan string
+}
+
+// Open decodes and analyses the bytes of an .onnx file, which must not change while the session is in use.
+func Open(data []byte, store onnxio.ExternalData) (*Session, error) {
+	m, err := onnxio.Decode(data, store)
+	if err != nil {
+		return nil, err
+	}
+	return FromModel(m, data)
+}
+
+// FromModel analyses a decoded model; data is the file that it came from.
+func FromModel(m *onnxio.Model, data []byte) (*Session, error) {
+	a, err := graphcodec.Analyze(m)
+	if err != nil {
+		return nil, err
+	}
+	return &Session{Model: m, Analysis: a, data: data}, nil
+}
+
+// StartHash begins hashing the file beside other work; SHA256 waits for it.
+func (s *Session) StartHash() {
+	if s.sha != nil {
+		return
+	}
+	s.sha = make(chan string, 1)
+	go func() {
+		sum := sha256.Sum256(s.data)
+		s.sha <- hex.EncodeToString(sum[:])
+	}()
+}
+
+// SHA256 returns the hash of the model's file in hexadecimal.
+func (s *Session) SHA256() string {
+	s.StartHash()
+	sum := <-s.sha
+	s.sha <- sum
+	return sum
+}
+
+// Request says what to remove.
+type Request struct {
+	prune.Options
+	Pattern  string  // "channels" (also ""), "N:M" or "unstructured"
+	Sparsity float64 // of unstructured
+}
+
+// Plan chooses what leaves.
+func (s *Session) Plan(ctx context.Context, r Request) (*prune.Plan, error) {
+	s.StartHash()
+	var p *prune.Plan
+	var err error
+	switch r.Pattern {
+	case "", "channels":
+		p, err = prune.MakePlan(ctx, s.Analysis, r.Options)
+	case "unstructured":
+		p, err = prune.PlanUnstructured(s.Analysis, r.Sparsity)
+	default:
+		p, err = prune.PlanPattern(s.Analysis, r.Pattern)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.ModelSHA256 = s.SHA256()
+	return p, nil
+}
+
+// Apply returns the model that a plan describes. A plan of another model is refused.
+func (s *Session) Apply(p *prune.Plan) (*onnxio.Model, error) {
+	if err := p.Check(s.SHA256()); err != nil {
+		return nil, err
+	}
+	return prune.Apply(s.Analysis, p)
+}
+
+// Report is what inspect shows.
+type Report struct {
+	IRVersion   int64                  `json:"ir_version"`
+	Opset       map[string]int64       `json:"opset"`
+	Producer    string                 `json:"producer"`
+	Nodes       int                    `json:"nodes"`
+	FileBytes   int                    `json:"file_bytes"`
+	Inputs      []string               `json:"inputs"`
+	Outputs     []string               `json:"outputs"`
+	MACs        int64                  `json:"macs"`
+	Params      int64                  `json:"params"`
+	Bytes       int64                  `json:"bytes"`
+	Activations int64                  `json:"peak_activation_bytes"`
+	Prunable    int                    `json:"prunable_units"`
+	Layers      []graphcodec.LayerCost `json:"layers"`
+	Groups      []GroupReport          `json:"groups"`
+	Unknown     map[string]int         `json:"operators_without_rule,omitempty"`
+}
+
+// GroupReport describes one group.
+type GroupReport struct {
+	Name    string         `json:"name"`
+	Units   int            `json:"units"`
+	Frozen  string         `json:"frozen,omitempty"`
+	MACs    int64          `json:"macs"` // of all layers that work on the group's channels
+	Members []MemberReport `json:"members"`
+}
+
+// MemberReport is one member of a group.
+type MemberReport struct {
+	Tensor string `json:"tensor"`
+	Axis   int    `json:"axis"`
+	Role   string `json:"role"`
+}
+
+// Inspect reports what the model consists of.
+func (s *Session) Inspect() *Report {
+	st := s.Analysis.NewState()
+	m := s.Model
+	r := &Report{IRVersion: m.IRVersion, Opset: map[string]int64{}, Producer: strings.TrimSpace(m.ProducerName + " " + m.ProducerVersion),
+		Nodes: len(m.Graph.Nodes), FileBytes: len(s.data), MACs: st.MACs(), Params: st.Params(), Bytes: st.Bytes(),
+		Activations: s.Analysis.Activations(st), Layers: st.Layers(), Unknown: s.Analysis.Unknown()}
+	for _, o := range m.OpsetImport {
+		r.Opset[orDefault(o.Domain, "ai.onnx")] = o.Version
+	}
+	for _, v := range m.Graph.Inputs {
+		if x := s.Analysis.Value(v.Name); x != nil && x.Const == nil {
+			r.Inputs = append(r.Inputs, describe(x))
+		}
+	}
+	for _, v := range m.Graph.Outputs {
+		r.Outputs = append(r.Outputs, describe(s.Analysis.Value(v.Name)))
+	}
+	for i := range s.Analysis.Groups {
+		g := &s.Analysis.Groups[i]
+		gr := GroupReport{Name: g.Name, Units: len(g.Units), Frozen: g.Frozen, MACs: s.Analysis.GroupMACs(g)}
+		if g.Frozen == "" {
+			r.Prunable += len(g.Units)
+		}
+		for _, m := range g.Members {
+			gr.Members = append(gr.Members, MemberReport{m.Const.Name, m.Axis, m.Role.String()})
+		}
+		r.Groups = append(r.Groups, gr)
+	}
+	return r
+}
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+func describe(v *graphcodec.Value) string {
+	if v == nil {
+		return ""
+	}
+	if !v.Ranked {
+		return fmt.Sprintf("%s %s", v.Name, v.Type)
+	}
+	dims := make([]string, len(v.Shape))
+	for i, d := range v.Shape {
+		dims[i] = d.String()
+	}
+	return fmt.Sprintf("%s %s[%s]", v.Name, v.Type, strings.Join(dims, ","))
+}
+
+// Size returns the size of the model's file in bytes.
+func (s *Session) Size() int64 { return int64(len(s.data)) }
