@@ -18,7 +18,8 @@ type analyzer struct {
 	traces   map[*Value]*trace
 	splits   []splitRecord
 	funcs    map[string]bool
-	broken   error // what stopped a rule: the model contradicts itself
+	readers  map[string][]*onnxio.Node // made when first asked for
+	broken   error                     // what stopped a rule: the model contradicts itself
 }
 
 func newAnalyzer(m *onnxio.Model) *analyzer {
@@ -80,7 +81,7 @@ func (a *analyzer) begin() error {
 		if a.values[in.Name] != nil {
 			continue
 		}
-		v := a.add(&Value{Name: in.Name, zero: nonZero})
+		v := a.add(&Value{Name: in.Name, zero: nonZero, plain: true})
 		if in.Type != nil && in.Type.Tensor != nil {
 			v.Type = in.Type.Tensor.ElemType
 		}
@@ -163,12 +164,37 @@ func (a *analyzer) run(c *call) {
 		r.infer(c)
 		c.handleLeaks()
 	}
+	static, plain := c.static(), c.plain()
 	for _, v := range c.out {
 		if v != nil {
+			v.static, v.plain = v.static || static, v.plain || plain
 			a.refine(v)
 		}
 	}
 	a.calls = append(a.calls, c)
+}
+
+// static reports whether all inputs are computed from constants alone.
+func (c *call) static() bool {
+	for _, v := range c.in {
+		if v != nil && !v.static {
+			return false
+		}
+	}
+	return len(c.in) > 0
+}
+
+// plain reports whether the outputs' shapes follow from the inputs' without evaluating what nodes compute.
+func (c *call) plain() bool {
+	for i, v := range c.in {
+		if v == nil {
+			continue
+		}
+		if !v.plain || (i > 0 && c.shapeIn[i] && v.Const == nil) {
+			return false
+		}
+	}
+	return true
 }
 
 // handleLeaks pins inputs through which the length of a cut axis would flow into data.
@@ -211,6 +237,7 @@ func (a *analyzer) refine(v *Value) {
 	if !ok || len(dims) != len(v.Shape) {
 		return
 	}
+	v.plain = true
 	for k, d := range dims {
 		if d.IsNum() && !v.Shape[k].IsNum() {
 			v.Shape[k] = d
@@ -368,4 +395,17 @@ func dependencies(n *onnxio.Node) []string {
 		}
 	}
 	return out
+}
+
+// readersOf returns the nodes that read a value.
+func (a *analyzer) readersOf(name string) []*onnxio.Node {
+	if a.readers == nil {
+		a.readers = map[string][]*onnxio.Node{}
+		for _, n := range a.model.Graph.Nodes {
+			for _, in := range n.Inputs {
+				a.readers[in] = append(a.readers[in], n)
+			}
+		}
+	}
+	return a.readers[name]
 }

@@ -235,6 +235,9 @@ func (c *call) set(i int, t onnxio.DataType, shape []Dim, axes ...[]label) *Valu
 func (c *call) unknown(format string, args ...any) {
 	for _, v := range c.in {
 		c.freezeValue(v, format, args...)
+		if op := c.node.OpType; v != nil && v.Const != nil && len(v.Shape) > 1 && (op == "Conv" || op == "ConvTranspose" || op == "Gemm" || op == "MatMul") {
+			c.cost(product(v.Shape).N) // at least this much: once through the weight
+		}
 	}
 	for i, v := range c.out {
 		if v == nil {

@@ -18,7 +18,7 @@ func init() {
 	each("element-wise; bounds are scalars", clip, "Clip")
 	each("passes its input on", dropout, "Dropout")
 	each("passes its input on", cast, "Cast", "CastLike", "BitCast")
-	each("passes its input on; a copied weight gets labels of its own", identity, "Identity")
+	each("passes its input on; a copied vector gets labels of its own, a copied matrix stays tied", identity, "Identity")
 }
 
 // same gives output i the shape and labels of v.
@@ -146,6 +146,12 @@ func identity(c *call) {
 	if v.Const != nil && len(c.out) > 0 && c.out[0] != nil {
 		copied := constValue(c.out[0].Name, v.Const.Tensor, c.index)
 		copied.Const.Copy = true
+		if len(v.Shape) > 1 && v.Type.IsFloat() {
+			for k := range v.Shape {
+				copied.Const.axes[k] = c.axis(v, k)
+			}
+			copied.Const.Tied = v.Const
+		}
 		*c.out[0] = *copied
 		return
 	}

@@ -11,6 +11,7 @@ func init() {
 		rule{op: "Split", since: 1, infer: splitOp, patch: patchSplit, note: "labels are dealt out"},
 		rule{op: "Slice", since: 1, infer: slice, patch: patchSlice, note: "labels are picked; strides stay whole"},
 		rule{op: "Gather", since: 1, infer: gather, patch: patchGather, note: "labels are picked by constant indices; rows of an embedding stay"},
+		rule{op: "Trilu", since: 14, infer: trilu, note: "frozen on the matrix axes"},
 		rule{op: "Pad", since: 1, infer: pad, patch: patchPad, note: "labels move; padding of a channel axis can leave too"},
 	)
 }
@@ -516,4 +517,17 @@ func (c *call) padsWithZero() bool {
 	}
 	f, ok := v.floats()
 	return ok && len(f) == 1 && f[0] == 0
+}
+
+func trilu(c *call) {
+	x := c.input(0)
+	if x == nil || len(x.Shape) < 2 {
+		c.unknown("the rank of the input is unknown or below 2")
+		return
+	}
+	for k := len(x.Shape) - 2; k < len(x.Shape); k++ {
+		c.freeze(x, k, "keeps a triangle of this matrix")
+	}
+	c.shapeIn[1] = true
+	c.same(0, x.Type, x)
 }

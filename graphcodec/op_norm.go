@@ -37,6 +37,9 @@ func batchNorm(c *call) {
 		return
 	}
 	x := c.in[0]
+	if c.int("training_mode", 0) != 0 {
+		c.freezeOthers(x, 1)
+	}
 	c.role(c.in[1], 0, Norm)
 	for _, p := range c.in[1:5] {
 		c.join(p, 0, ch)
@@ -51,12 +54,24 @@ func batchNorm(c *call) {
 	}
 }
 
+// freezeOthers keeps every axis but one whole: statistics are taken over them.
+func (c *call) freezeOthers(x *Value, axis int) {
+	for k := range x.Shape {
+		if k != axis {
+			c.freeze(x, k, "statistics are taken over this axis")
+		}
+	}
+}
+
 func instanceNorm(c *call) {
 	ch, ok := c.channelAxis(2)
 	if !ok {
 		return
 	}
 	x := c.in[0]
+	if x.static {
+		c.freezeOthers(x, 1)
+	}
 	grouped := false
 	for k := 2; k < len(x.Shape); k++ {
 		grouped = grouped || c.alive(c.axis(x, k))
@@ -64,6 +79,9 @@ func instanceNorm(c *call) {
 	if grouped {
 		c.freeze(x, 1, "the number of groups of a group normalisation")
 		ch = c.axis(x, 1)
+		if !x.plain || !c.scaledByConstant() {
+			c.freezeOthers(x, 1)
+		}
 	}
 	c.role(c.in[1], 0, Norm)
 	c.join(c.in[1], 0, ch)
@@ -74,6 +92,24 @@ func instanceNorm(c *call) {
 	} else {
 		y.zero = isZero
 	}
+}
+
+// scaledByConstant reports whether the groups are put back into channels and scaled by a constant per channel, as a group normalisation written out is: only then the
+// file itself says which channels a statistic is taken over.
+func (c *call) scaledByConstant() bool {
+	for _, n := range c.readersOf(c.node.Outputs[0]) {
+		if n.OpType != "Reshape" {
+			continue
+		}
+		for _, m := range c.readersOf(n.Outputs[0]) {
+			for _, in := range m.Inputs {
+				if v := c.values[in]; m.OpType == "Mul" && v != nil && v.Const != nil {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 func groupNorm(c *call) {
@@ -115,7 +151,7 @@ func layerNorm(c *call) {
 		c.unknown("axis is out of range")
 		return
 	}
-	if axis != len(x.Shape)-1 {
+	if axis != len(x.Shape)-1 || x.static {
 		for k := axis; k < len(x.Shape); k++ {
 			c.freeze(x, k, "normalises over several axes")
 		}

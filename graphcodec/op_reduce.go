@@ -32,6 +32,12 @@ func reduce(kind reduceKind) func(c *call) {
 		}
 		elems := c.evalReduce(x)
 		c.reduceLinks(x, reduced, kind)
+		if kind == meanLike && c.int("keepdims", 1) == 0 && c.computedAxes() {
+			// Not provable from outside: a reader of the file alone cannot tell which axes the mean is over.
+			for k := range x.Shape {
+				c.freeze(x, k, "takes a mean over axes that are computed in the graph")
+			}
+		}
 		keep := c.int("keepdims", 1) != 0
 		var shape []Dim
 		var axes [][]label
@@ -59,12 +65,20 @@ func reduce(kind reduceKind) func(c *call) {
 	}
 }
 
+// computedAxes reports whether the axes come from a node other than a Constant.
+func (c *call) computedAxes() bool {
+	v := c.input(1)
+	return v != nil && v.Const == nil
+}
+
 func (c *call) reduceLinks(x *Value, reduced []bool, kind reduceKind) {
 	for k := range x.Shape {
 		if !reduced[k] {
 			continue
 		}
 		switch {
+		case x.static:
+			c.freeze(x, k, "a weight is normalised over this axis")
 		case kind == strict:
 			c.freeze(x, k, "reduces this axis")
 		case kind == sumLike && x.zero != isZero, kind == meanLike && x.zero == nonZero:

@@ -72,6 +72,9 @@ func (p *patching) insert(n *onnxio.Node) {
 
 // setVector makes input i the vector of the given elements: numbers are written, others are picked at run time from what the input was.
 func (p *patching) setVector(i int, want []Dim) {
+	if p.correct(i, want) {
+		return
+	}
 	t := p.old.in[i].Type
 	numeric := !slices.ContainsFunc(want, func(d Dim) bool { return !d.IsNum() })
 	if numeric {
@@ -108,6 +111,34 @@ func (p *patching) setVector(i int, want []Dim) {
 	if p.err == nil {
 		p.rewire(i, out)
 	}
+}
+
+// correct adds the difference to a vector that the graph computes, so that shape arithmetic stays arithmetic; false where the input is a constant or not
+// known in numbers.
+func (p *patching) correct(i int, want []Dim) bool {
+	if i >= len(p.in) || p.in[i] == nil || p.in[i].Const != nil || len(p.in[i].Shape) != 1 {
+		return false
+	}
+	now, ok := p.in[i].ints()
+	if !ok || len(now) != len(want) {
+		return false
+	}
+	delta := make([]int64, len(want))
+	for k, d := range want {
+		if !d.IsNum() || (d.N < 0) != (now[k] < 0) {
+			return false
+		}
+		delta[k] = d.N - now[k]
+	}
+	c := &onnxio.Tensor{Dims: []int64{int64(len(delta))}, DataType: p.old.in[i].Type, Name: p.fresh(fmt.Sprintf("%s/delta%d", p.node.Outputs[0], i))}
+	c.SetInt64s(delta)
+	p.addConstant(c)
+	out := p.fresh(fmt.Sprintf("%s/input%d", p.node.Outputs[0], i))
+	p.insert(&onnxio.Node{OpType: "Add", Name: out, Inputs: []string{p.node.Inputs[i], c.Name}, Outputs: []string{out}})
+	if p.err == nil {
+		p.rewire(i, out)
+	}
+	return true
 }
 
 // pin keeps the original contents of an input through which an axis's length flows into data.
@@ -307,17 +338,22 @@ func patchSlice(p *patching) {
 	if !ok {
 		return
 	}
+	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, shapeIn: map[int]bool{}}
+	now, evaluated := c.sliceBounds(len(x.Shape))
 	starts, ends, changed := make([]Dim, len(bounds)), make([]Dim, len(bounds)), false
 	for i, b := range bounds {
 		starts[i], ends[i] = p.oldBound(1, i, b.start), p.oldBound(2, i, b.end)
 		axis := p.old.axis(x, b.axis)
 		keep := p.keep(axis)
-		if !b.known || keep == nil {
+		if !b.known || (keep == nil && (!evaluated || now[i] == b)) {
 			continue
 		}
-		at := b.positions(len(axis))
+		if keep == nil {
+			keep = upTo(int(x.Shape[b.axis].N))
+		}
+		at := b.positions(int(x.Shape[b.axis].N))
 		want := movedPositions(at, keep)
-		if slices.Equal(b.positions(len(keep)), want) && len(want) > 0 {
+		if evaluated && now[i].known && slices.Equal(now[i].positions(len(keep)), want) && len(want) > 0 {
 			continue
 		}
 		changed = true

@@ -17,12 +17,14 @@ type shrinker struct {
 	gone   map[int]bool           // nodes that became initializers
 	names  map[string]bool
 	cache  map[axisKey][]int
+
+	holders map[*onnxio.Tensor][]holder
 }
 
 // Shrink returns the model without the removed units of s. The original is not changed; tensor data is shared with it and is cut when the result is written. Every shape of the result is
 // computed anew and compared with the prediction; an error means that nothing should be written.
 func (a *Analysis) Shrink(s *State) (*onnxio.Model, error) {
-	sh := &shrinker{old: a, state: s, before: map[int][]*onnxio.Node{}, gone: map[int]bool{}, names: map[string]bool{}, cache: map[axisKey][]int{}}
+	sh := &shrinker{old: a, state: s, before: map[int][]*onnxio.Node{}, gone: map[int]bool{}, names: map[string]bool{}, cache: map[axisKey][]int{}, holders: map[*onnxio.Tensor][]holder{}}
 	sh.clone()
 	if err := sh.cutConstants(); err != nil {
 		return nil, err
@@ -132,7 +134,7 @@ func (sh *shrinker) cutConstants() error {
 			keep[k] = sh.keep(axis)
 			cut = cut || keep[k] != nil
 		}
-		if !cut {
+		if sh.shareCopy(c, keep) || !cut && !c.Copy {
 			continue
 		}
 		t := *c.Tensor
@@ -150,6 +152,28 @@ func (sh *shrinker) cutConstants() error {
 		}
 	}
 	return nil
+}
+
+// shareCopy leaves a copy an Identity where another constant over the same tensor is cut in the same way.
+func (sh *shrinker) shareCopy(c *Constant, keep [][]int) bool {
+	for _, h := range sh.holders[c.Tensor] {
+		if slices.EqualFunc(h.keep, keep, func(a, b []int) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }) && c.Copy {
+			if n := sh.model.Graph.Nodes[c.Node]; n.Inputs[0] != h.name {
+				changed := *n
+				changed.Inputs = []string{h.name}
+				sh.model.Graph.Nodes[c.Node] = &changed
+			}
+			return true
+		}
+	}
+	sh.holders[c.Tensor] = append(sh.holders[c.Tensor], holder{c.Name, keep})
+	return false
+}
+
+// holder is a constant that has been cut.
+type holder struct {
+	name string
+	keep [][]int
 }
 
 // replaceCopy turns an Identity over a constant into a tensor of its own.

@@ -88,6 +88,9 @@ func (b *classBuilder) factors(axes []costAxis, fixed int64) ([]int32, int64) {
 }
 
 func (b *classBuilder) addTensor(k *Constant) {
+	if k.Tied != nil {
+		return
+	}
 	t := tensorSize{bits: int64(k.Tensor.DataType.Bits()), float: k.Tensor.DataType.IsFloat(), copied: k.Copy}
 	axes := make([]costAxis, len(k.axes))
 	for i, l := range k.axes {

@@ -31,6 +31,7 @@ type Constant struct {
 	Tensor *onnxio.Tensor // for a copy (an Identity's output) the original's tensor
 	Node   int            // of the Constant or Identity node, -1 for an initializer
 	Copy   bool           // an Identity over another constant
+	Tied   *Constant      // the constant that a copied matrix shares its labels with: those are the same weights, not equal by chance
 	Roles  []Role         // by axis
 	Order  int            // of the first node that reads it as a weight
 	axes   [][]label
@@ -46,6 +47,8 @@ type Value struct {
 	axes   [][]label
 	elems  []Elem // contents of a small tensor, nil where unknown
 	zero   zeroState
+	plain  bool   // the shape follows from the file without evaluating computed shapes
+	static bool   // computed from constants alone
 	mean   *Value // where this is a mean over tracked axes: of what
 }
 
@@ -132,7 +135,7 @@ next:
 
 // constValue makes the value of a constant tensor, with its contents where they are small.
 func constValue(name string, t *onnxio.Tensor, node int) *Value {
-	v := &Value{Name: name, Type: t.DataType, Ranked: true}
+	v := &Value{Name: name, Type: t.DataType, Ranked: true, static: true, plain: true}
 	for _, d := range t.Dims {
 		v.Shape = append(v.Shape, Num(d))
 	}

@@ -70,6 +70,9 @@ func ParsePlan(data []byte) (*Plan, error) {
 	if p.Version != PlanVersion {
 		return nil, &PlanError{fmt.Sprintf("version %d, this program reads version %d", p.Version, PlanVersion)}
 	}
+	if len(p.ModelSHA256) != 64 {
+		return nil, &PlanError{"model_sha256 is missing or no SHA-256"}
+	}
 	return &p, nil
 }
 

@@ -90,6 +90,8 @@ func (t Target) progress(start, s *graphcodec.State, units int) float64 {
 
 func (t Target) describe(start, s *graphcodec.State, units int) (want, got string) {
 	switch {
+	case t.SpeedUp != 0 && start.MACs() == 0:
+		return fmt.Sprintf("speed-up %g", t.SpeedUp), "none: no layer whose cost is known can shrink"
 	case t.SpeedUp != 0:
 		return fmt.Sprintf("speed-up %g", t.SpeedUp), fmt.Sprintf("%.3f", float64(start.MACs())/float64(max(s.MACs(), 1)))
 	case t.Params != 0:

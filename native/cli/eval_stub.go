@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a *app) evalCommand() *cobra.Command { return &cobra.Command{Use: "eval"} }
+func (a *app) evalCommand() *cobra.Command                             { return &cobra.Command{Use: "eval"} }
 func checkSlices(before, after *session.Session, p *prune.Plan) string { return "exact" }
-func compareOutputs(v *verdict, before, after *session.Session, p *prune.Plan, seed int64) error { return nil }
+func compareOutputs(v *verdict, before, after *session.Session, p *prune.Plan, seed int64) error {
+	return nil
+}

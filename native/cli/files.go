@@ -24,7 +24,7 @@ func (a *app) open(path string) (*session.Session, func() error, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("standard input: %w", err)
 		}
-		return s, func() error { return nil }, nil
+		return s, func() error { s.Close(); return nil }, nil
 	}
 	f, err := onnxio.Open(path)
 	if err != nil {
@@ -34,7 +34,7 @@ func (a *app) open(path string) (*session.Session, func() error, error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	return s, f.Close, nil
+	return s, func() error { s.Close(); return f.Close() }, nil
 }
 
 // write writes a model to a path or, for "-", to standard output. Weights in external data stay external: beside the path, as NAME.data.

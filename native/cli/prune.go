@@ -102,6 +102,9 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 		return err
 	}
 	defer closeModel()
+	if f.planOut != "" || f.planIn != "" {
+		s.StartHash()
+	}
 	p, err := a.makePlan(ctx, s, f)
 	if err != nil {
 		return err
@@ -118,6 +121,7 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 		}
 	}
 	if f.planOut != "" {
+		s.Sign(p)
 		if err := writePlan(f.planOut, p); err != nil {
 			return err
 		}
@@ -210,4 +214,3 @@ func (a *app) printTotals(s *session.Session, r result, f *pruneFlags) {
 	}
 	t.Render()
 }
-

@@ -102,4 +102,3 @@ func sameFaces(x, y *onnxio.Model) bool {
 	}
 	return face(x) == face(y)
 }
-

@@ -38,6 +38,13 @@ func FromModel(m *onnxio.Model, data []byte) (*Session, error) {
 	return &Session{Model: m, Analysis: a, data: data}, nil
 }
 
+// Close waits for work that still reads the model's bytes.
+func (s *Session) Close() {
+	if s.sha != nil {
+		s.SHA256()
+	}
+}
+
 // StartHash begins hashing the file beside other work; SHA256 waits for it.
 func (s *Session) StartHash() {
 	if s.sha != nil {
@@ -65,9 +72,8 @@ type Request struct {
 	Sparsity float64 // of unstructured
 }
 
-// Plan chooses what leaves.
+// Plan chooses what leaves. The plan is not signed yet.
 func (s *Session) Plan(ctx context.Context, r Request) (*prune.Plan, error) {
-	s.StartHash()
 	var p *prune.Plan
 	var err error
 	switch r.Pattern {
@@ -78,17 +84,18 @@ func (s *Session) Plan(ctx context.Context, r Request) (*prune.Plan, error) {
 	default:
 		p, err = prune.PlanPattern(s.Analysis, r.Pattern)
 	}
-	if err != nil {
-		return nil, err
-	}
-	p.ModelSHA256 = s.SHA256()
-	return p, nil
+	return p, err
 }
 
-// Apply returns the model that a plan describes. A plan of another model is refused.
+// Sign notes in a plan which model it is for.
+func (s *Session) Sign(p *prune.Plan) { p.ModelSHA256 = s.SHA256() }
+
+// Apply returns the model that a plan describes. A signed plan of another model is refused.
 func (s *Session) Apply(p *prune.Plan) (*onnxio.Model, error) {
-	if err := p.Check(s.SHA256()); err != nil {
-		return nil, err
+	if p.ModelSHA256 != "" {
+		if err := p.Check(s.SHA256()); err != nil {
+			return nil, err
+		}
 	}
 	return prune.Apply(s.Analysis, p)
 }
