@@ -262,12 +262,18 @@ type Removal struct {
 	Indices []int  `json:"indices"`
 }
 
-// Removals lists what leaves every constant when the given units are removed.
+// Removals lists what leaves every constant when the given units are removed. A constant that a Constant node holds is declared first by an entry without indices, so that readers which turn such nodes
+// into initializers as they meet them see the tensor before its first cut.
 func (a *Analysis) Removals(removed []UnitID) []Removal {
 	dead := a.deadPositions(removed)
 	var out []Removal
+	declared := map[*Constant]bool{}
 	for i, c := range a.axes {
 		if d := dead[i]; len(d) > 0 {
+			if c.c.Node >= 0 && !c.c.Copy && !declared[c.c] {
+				declared[c.c] = true
+				out = append(out, Removal{c.c.Name, 0, []int{}})
+			}
 			slices.Sort(d)
 			out = append(out, Removal{c.c.Name, c.axis, slices.Compact(d)})
 		}
@@ -299,11 +305,13 @@ func (a *Analysis) UnitsOf(removals []Removal) ([]UnitID, error) {
 		if c == nil || r.Axis < 0 || r.Axis >= len(c.Roles) {
 			return nil, malformed("plan: the model has no constant %q with an axis %d", r.Tensor, r.Axis)
 		}
-		set := map[int32]bool{}
-		for _, i := range r.Indices {
-			set[int32(i)] = true
+		at := constAxis{c, r.Axis}
+		if gone[at] == nil {
+			gone[at] = map[int32]bool{}
 		}
-		gone[constAxis{c, r.Axis}] = set
+		for _, i := range r.Indices {
+			gone[at][int32(i)] = true
+		}
 	}
 	var out []UnitID
 	for id, u := range a.units {
@@ -311,15 +319,14 @@ func (a *Analysis) UnitsOf(removals []Removal) ([]UnitID, error) {
 			out = append(out, UnitID(id))
 		}
 	}
-	have := map[constAxis][]int{}
+	have := map[constAxis]int{}
 	for _, r := range a.Removals(out) {
-		have[constAxis{byName[r.Tensor], r.Axis}] = r.Indices
+		have[constAxis{byName[r.Tensor], r.Axis}] += len(r.Indices)
 	}
-	for _, r := range removals {
-		want := slices.Clone(r.Indices)
-		slices.Sort(want)
-		if !slices.Equal(slices.Compact(want), have[constAxis{byName[r.Tensor], r.Axis}]) {
-			return nil, malformed("plan: the slices of %q axis %d cannot leave without others that the plan does not name", r.Tensor, r.Axis)
+	// What the units remove is part of the plan by construction, so equal numbers are equal sets.
+	for at, set := range gone {
+		if have[at] != len(set) {
+			return nil, malformed("plan: the slices of %q axis %d cannot leave without others that the plan does not name", at.c.Name, at.axis)
 		}
 	}
 	return out, nil
@@ -377,3 +384,6 @@ func (a *Analysis) Unknown() map[string]int {
 	}
 	return out
 }
+
+// Constants lists every constant of the graph: initializers, Constant nodes and copies.
+func (a *Analysis) Constants() []*Constant { return a.constants }
