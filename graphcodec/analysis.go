@@ -3,6 +3,7 @@ package graphcodec
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
 
@@ -61,7 +62,8 @@ type Member struct {
 }
 
 // Analyze works out what hangs together in the model.
-func Analyze(m *onnxio.Model) (*Analysis, error) {
+func Analyze(m *onnxio.Model) (a *Analysis, err error) {
+	defer caught(&err)
 	an := newAnalyzer(m)
 	if err := an.begin(); err != nil {
 		return nil, err
@@ -82,7 +84,7 @@ func Analyze(m *onnxio.Model) (*Analysis, error) {
 	if err := an.end(); err != nil {
 		return nil, err
 	}
-	a := &Analysis{Model: m, an: an, unitAxes: map[int32][]axisRef{}, byRoot: map[int32]UnitID{}}
+	a = &Analysis{Model: m, an: an, unitAxes: map[int32][]axisRef{}, byRoot: map[int32]UnitID{}}
 	if err := a.invariant(); err != nil {
 		return nil, err
 	}
@@ -90,6 +92,13 @@ func Analyze(m *onnxio.Model) (*Analysis, error) {
 	a.group()
 	a.classes = newClasses(a)
 	return a, nil
+}
+
+// caught turns a panic over a model that no rule foresaw into an error.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the analysis failed: %v; please report this model", p)
+	}
 }
 
 // invariant checks that what survives is a product set at every split.

@@ -110,7 +110,19 @@ func checkTensor(t *onnxio.Tensor) error {
 		}
 		return nil
 	}
+	if t.Lazy != nil {
+		return checkLazy(t)
+	}
 	_, err = t.Bytes()
+	return err
+}
+
+// checkLazy compares sizes without producing the data.
+func checkLazy(t *onnxio.Tensor) error {
+	size, err := t.ByteSize()
+	if err == nil && size != t.Lazy.Size() {
+		return malformed("tensor %q: %d bytes for %s%v", t.Name, t.Lazy.Size(), t.DataType, t.Dims)
+	}
 	return err
 }
 

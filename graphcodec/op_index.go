@@ -82,9 +82,9 @@ func (c *call) concatAxis(axis int) (Dim, []label) {
 	if !tracked {
 		return total, nil
 	}
-	if !numeric {
+	if !numeric || total.N > maxAxis {
 		for _, v := range c.in {
-			c.freeze(v, axis, "is concatenated with an axis of unknown length")
+			c.freeze(v, axis, "is concatenated to an axis of unknown or excessive length")
 		}
 		return total, nil
 	}
@@ -118,6 +118,9 @@ func splitOp(c *call) {
 	whole := c.axis(x, axis)
 	at := int64(0)
 	for i := range c.out {
+		if whole != nil && !sizes[i].IsNum() {
+			whole = nil
+		}
 		shape, axes := append([]Dim(nil), x.Shape...), make([][]label, len(x.Shape))
 		for k := range axes {
 			axes[k] = c.axis(x, k)
@@ -327,6 +330,9 @@ func (c *call) sliceAxis(x *Value, b sliceArgs) (Dim, []label) {
 		}
 		return Symbol(fmt.Sprintf("?%s.%d", c.node.Outputs[0], b.axis)), nil
 	}
+	if labels == nil && d.N > maxAxis {
+		return Symbol(fmt.Sprintf("?%s.%d", c.node.Outputs[0], b.axis)), nil
+	}
 	at := b.positions(int(d.N))
 	if labels == nil {
 		return Num(int64(len(at))), nil
@@ -495,7 +501,7 @@ func pad(c *call) {
 		if before == Num(0) && after == Num(0) || axes[k] == nil {
 			continue
 		}
-		if !before.IsNum() || !after.IsNum() || before.N < 0 || after.N < 0 || c.str("mode", "constant") != "constant" || before.N+after.N > 1<<24 {
+		if !before.IsNum() || !after.IsNum() || before.N < 0 || after.N < 0 || c.str("mode", "constant") != "constant" || before.N > maxAxis || after.N > maxAxis || shape[k].N > maxAxis {
 			c.freeze(x, k, "is padded by other channels or cropped")
 			axes[k] = nil
 			continue

@@ -254,7 +254,7 @@ func commonFactors(from, to []Dim) ([]int, bool) {
 	for _, dims := range [][]int{a, b} {
 		total = 1
 		for k := len(dims) - 1; k >= 0; k-- {
-			if dims[k] <= 0 || total > 1<<31/dims[k] {
+			if dims[k] <= 0 || total > maxAxis/dims[k] {
 				return nil, false
 			}
 			total *= dims[k]
@@ -480,7 +480,7 @@ func tile(c *call) {
 		}
 		shape[k] = x.Shape[k].Mul(Num(r))
 		a := c.axis(x, k)
-		if a != nil && r*int64(len(a)) > 1<<24 {
+		if r > maxAxis || a != nil && r*int64(len(a)) > maxAxis {
 			c.freeze(x, k, "is repeated too often to be followed")
 			a = nil
 		}
@@ -493,7 +493,7 @@ func tile(c *call) {
 
 func depthToSpace(c *call) {
 	x, b := c.input(0), c.int("blocksize", 0)
-	if x == nil || len(x.Shape) != 4 || b < 1 || !x.Shape[1].IsNum() || x.Shape[1].N%(b*b) != 0 {
+	if x == nil || len(x.Shape) != 4 || b < 1 || b > 1<<12 || !x.Shape[1].IsNum() || x.Shape[1].N%(b*b) != 0 {
 		c.unknown("the input does not fit the block size")
 		return
 	}
@@ -516,13 +516,17 @@ func depthToSpace(c *call) {
 
 func spaceToDepth(c *call) {
 	x, b := c.input(0), c.int("blocksize", 0)
-	if x == nil || len(x.Shape) != 4 || b < 1 {
+	if x == nil || len(x.Shape) != 4 || b < 1 || b > 1<<12 {
 		c.unknown("the input does not fit the block size")
 		return
 	}
 	c.freeze(x, 2, "blocks move out of this axis")
 	c.freeze(x, 3, "blocks move out of this axis")
 	ch := c.axis(x, 1)
+	if ch != nil && b*b*int64(len(ch)) > maxAxis {
+		c.freeze(x, 1, "becomes too long to be followed")
+		ch = nil
+	}
 	if ch != nil {
 		ch = c.lab.merge([][]label{nil, ch}, []int{int(b * b), len(ch)})
 	}

@@ -23,7 +23,8 @@ type shrinker struct {
 
 // Shrink returns the model without the removed units of s. The original is not changed; tensor data is shared with it and is cut when the result is written. Every shape of the result is
 // computed anew and compared with the prediction; an error means that nothing should be written.
-func (a *Analysis) Shrink(s *State) (*onnxio.Model, error) {
+func (a *Analysis) Shrink(s *State) (m *onnxio.Model, err error) {
+	defer caught(&err)
 	sh := &shrinker{old: a, state: s, before: map[int][]*onnxio.Node{}, gone: map[int]bool{}, names: map[string]bool{}, cache: map[axisKey][]int{}, holders: map[*onnxio.Tensor][]holder{}}
 	sh.clone()
 	if err := sh.cutConstants(); err != nil {

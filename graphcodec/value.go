@@ -64,6 +64,9 @@ type Elem struct {
 // maxElems bounds the tensors whose contents are followed: shapes, index lists and the like.
 const maxElems = 4096
 
+// maxAxis bounds the axes that are followed position by position, so that a small file cannot ask for unbounded memory.
+const maxAxis = 1 << 24
+
 // Rank returns the number of axes, -1 where unknown.
 func (v *Value) Rank() int {
 	if !v.Ranked {
@@ -139,8 +142,14 @@ func constValue(name string, t *onnxio.Tensor, node int) *Value {
 	for _, d := range t.Dims {
 		v.Shape = append(v.Shape, Num(d))
 	}
-	v.Const = &Constant{Name: name, Tensor: t, Node: node, Roles: make([]Role, len(t.Dims)), axes: make([][]label, len(t.Dims)), Order: -1}
 	v.elems = contents(t)
+	for _, d := range t.Dims {
+		if d == 0 || d > maxAxis {
+			v.axes = make([][]label, len(v.Shape))
+			return v // nothing to cut, or too long to follow
+		}
+	}
+	v.Const = &Constant{Name: name, Tensor: t, Node: node, Roles: make([]Role, len(t.Dims)), axes: make([][]label, len(t.Dims)), Order: -1}
 	return v
 }
 

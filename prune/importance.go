@@ -109,7 +109,8 @@ func (s *scorer) counts(m graphcodec.Member) bool {
 	return m.Role == graphcodec.Output || m.Role == graphcodec.Input || m.Role == graphcodec.Norm
 }
 
-// Reduce scores the units of a group over the given members, in their order.
+// Reduce scores the units of a group over the given members, in their order. Where a unit stands at several positions of a member (a flattened map), mean and sum add them up, max and
+// first take the last one, as Torch-Pruning's scatter does.
 func (s *scorer) Reduce(g *graphcodec.Group, members []graphcodec.Member) ([]float64, error) {
 	out := make([]float64, len(g.Units))
 	for n, m := range members {
@@ -120,7 +121,11 @@ func (s *scorer) Reduce(g *graphcodec.Group, members []graphcodec.Member) ([]flo
 		for i, u := range g.Units {
 			local := 0.0
 			for _, p := range s.a.Positions(u, m) {
-				local += sums[p]
+				if s.c.Reduction == "max" || s.c.Reduction == "first" {
+					local = sums[p]
+				} else {
+					local += sums[p]
+				}
 			}
 			switch {
 			case s.c.Reduction == "max" && n > 0:
