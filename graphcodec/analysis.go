@@ -104,21 +104,8 @@ func caught(err *error) {
 // invariant checks that what survives is a product set at every split.
 func (a *Analysis) invariant() error {
 	for _, s := range a.an.splits {
-		n := len(s.outer)
-		if n == 0 && s.inner != nil {
-			n = len(s.whole) / len(s.inner)
-		}
-		for p, x := range s.whole {
-			var want label
-			if s.outer != nil {
-				want = a.an.lab.norm(s.outer[p/(len(s.whole)/n)])
-			}
-			if s.inner != nil {
-				want = a.an.lab.union(want, a.an.lab.norm(s.inner[p%len(s.inner)]))
-			}
-			if got := a.an.lab.norm(x); got != want && !(s.outer == nil && s.inner == nil && got == 0) {
-				return errors.New("analysis: the survivors of " + s.node + " are no product set; please report this model")
-			}
+		if a.an.lab.product(s.whole, s.outer, s.inner) >= 0 {
+			return errors.New("analysis: the survivors of " + s.node + " are no product set; please report this model")
 		}
 	}
 	return nil

@@ -115,11 +115,21 @@ func (l *labels) allOne(f []label) bool {
 	return true
 }
 
-// product returns the first position whose label is not the union of its outer and inner label, -1 where there is none.
+// product returns the first position whose label is not the union of its outer and inner label, -1 where there is none. nil axes are zeros.
 func (l *labels) product(whole, outer, inner []label) int {
 	b := len(inner)
+	if inner == nil && outer != nil {
+		b = len(whole) / len(outer)
+	}
 	for p := range whole {
-		if l.norm(whole[p]) != l.union(l.norm(outer[p/b]), l.norm(inner[p%b])) {
+		var want label
+		if outer != nil {
+			want = l.norm(outer[p/b])
+		}
+		if inner != nil {
+			want = l.union(want, l.norm(inner[p%b]))
+		}
+		if l.norm(whole[p]) != want {
 			return p
 		}
 	}
