@@ -309,7 +309,7 @@ func (a *Analysis) UnitsOf(removals []Removal) ([]UnitID, error) {
 			gone[at][int32(i)] = true
 		}
 	}
-	var out []UnitID
+	out := []UnitID{}
 	for id, u := range a.units {
 		if a.Groups[u.group].Frozen == "" && a.allGone(u, gone) {
 			out = append(out, UnitID(id))

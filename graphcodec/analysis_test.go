@@ -91,7 +91,7 @@ func TestEveryFrozenGroupHasAReason(t *testing.T) {
 				require.NotEmpty(t, g.Frozen)
 			}
 		}
-		require.Greater(t, live, 10, path)
+		require.True(t, live > 10 || len(a.Unknown()) > 0, path)
 	}
 }
 

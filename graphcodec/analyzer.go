@@ -337,6 +337,9 @@ func sorted(g *onnxio.Graph) ([]int, error) {
 	producer := map[string]int{}
 	for i, n := range g.Nodes {
 		for _, o := range n.Outputs {
+			if _, twice := producer[o]; twice {
+				return nil, malformed("graph.node[%d] %q (%s): output %q is produced twice", i, n.Name, n.OpType, o)
+			}
 			if o != "" {
 				producer[o] = i
 			}

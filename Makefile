@@ -1,0 +1,63 @@
+# metaprune. `make` lists the targets; `make demo` and `make test` need nothing but Go, Python 3 and a network to the usual package registries.
+GO      ?= go
+PYTHON  ?= python3
+VENV    := .venv
+PIP     := onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
+BENCH   := $(PIP) onnxsim==0.8.1 torch torchvision torch-pruning==1.6.1 onnxscript
+APT     := libonnx-testdata
+STATIC  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 1m
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session
+DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
+
+.PHONY: help build demo test test-wasm check bench fuzz lint venv testdata clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## build bin/metaprune
+	$(GO) build -trimpath -ldflags '-X github.com/metaprune/metaprune/native/cli.Version=$(VERSION)' -o bin/metaprune ./native/metaprune
+
+demo: build ## prune a trained ResNet-20 at several speed-ups and measure its accuracy
+	bin/metaprune inspect testdata/fashion-resnet20.onnx
+	bin/metaprune prune testdata/fashion-resnet20.onnx --speed-up 1.5 -o bin/fashion-1.5x.onnx --plan bin/fashion-1.5x.json
+	bin/metaprune verify testdata/fashion-resnet20.onnx bin/fashion-1.5x.onnx --plan bin/fashion-1.5x.json
+	bin/metaprune curve testdata/fashion-resnet20.onnx --speed-up 1.1,1.2,1.5 $(DATA)
+
+venv: $(VENV)/.ready ## install the independent judge (ONNX Runtime)
+$(VENV)/.ready: Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check $(PIP)
+	touch $@
+
+testdata: ## install ONNX's own node tests, where apt is at hand
+	@if [ ! -d /usr/share/libonnx-testdata ] && command -v apt-get >/dev/null; then \
+	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(APT)) >/dev/null 2>&1 || echo "note: could not install $(APT); its cases are left out"; fi
+
+test: check venv testdata test-wasm ## run every check and test
+	CI=$(CI) $(GO) test -count=1 ./...
+
+test-wasm: ## run the portable packages' tests as WebAssembly in node
+	@if command -v node >/dev/null; then GOOS=js GOARCH=wasm $(GO) test -count=1 -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" $(PORTABLE); \
+	else echo "note: node is not installed; the WebAssembly tests are left out"; fi
+
+check: lint ## formatting, vet, staticcheck, import directions, WebAssembly build
+	@test -z "$$(gofmt -l .)" || (gofmt -l .; echo "run gofmt -w on these"; exit 1)
+	$(GO) vet ./...
+	bash .ci/imports
+	GOOS=js GOARCH=wasm $(GO) build $(PORTABLE)
+	GOOS=windows $(GO) vet $(PORTABLE)
+
+lint:
+	$(GO) run $(STATIC) ./...
+
+fuzz: ## run every fuzz target for FUZZTIME
+	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./onnxio
+	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) ./graphcodec
+
+bench: build ## time against onnxsim and Torch-Pruning, whole processes from file to file
+	@test -x $(VENV)-bench/bin/python || ($(PYTHON) -m venv $(VENV)-bench && $(VENV)-bench/bin/pip install -q $(BENCH))
+	$(VENV)-bench/bin/python bench/prune.py
+
+clean:
+	rm -rf bin $(VENV) $(VENV)-bench
