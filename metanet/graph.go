@@ -3,6 +3,7 @@ package metanet
 import (
 	"errors"
 	"fmt"
+	"sort"
 )
 
 // Block is a dense block of edges from the nodes In..In+Cols (input channels) to the nodes Out..Out+Rows (output channels).
@@ -134,4 +135,26 @@ func rowMatches(out, in []int32, at, rows, cols int) bool {
 	}
 	// A longer row belongs to the next block.
 	return from+cols == len(out) || out[from+cols] != out[from] || in[from+cols] != in[from]+int32(cols)
+}
+
+// File writes an explicit graph's features in the order of its edges: `node_out`, and `edge_out` or `edge_out_0`, `edge_out_1`, ... per edge type of the given widths.
+func (g *Graph) File(widths []int) *File {
+	f := &File{Tensors: map[string]*Tensor{"node_out": FloatTensor(g.Nodes, g.N, g.F)}}
+	perType := make([][]Block, len(widths))
+	for _, b := range g.Blocks {
+		perType[b.Type] = append(perType[b.Type], b)
+	}
+	for kind, blocks := range perType {
+		sort.SliceStable(blocks, func(i, j int) bool { return blocks[i].First < blocks[j].First })
+		var v []float32
+		for _, b := range blocks {
+			v = append(v, b.Features...)
+		}
+		name := "edge_out"
+		if len(widths) > 1 {
+			name = fmt.Sprintf("edge_out_%d", kind)
+		}
+		f.Tensors[name] = FloatTensor(v, len(v)/widths[kind], widths[kind])
+	}
+	return f
 }
