@@ -81,7 +81,7 @@ func (a *analyzer) begin() error {
 		if a.values[in.Name] != nil {
 			continue
 		}
-		v := a.add(&Value{Name: in.Name, zero: nonZero, plain: true})
+		v := a.add(&Value{Name: in.Name, zero: nonZero, plain: true, seen: true})
 		if in.Type != nil && in.Type.Tensor != nil {
 			v.Type = in.Type.Tensor.ElemType
 		}
@@ -176,11 +176,19 @@ func (a *analyzer) run(c *call) {
 		r.infer(c)
 		c.handleLeaks()
 	}
-	static, plain := c.static(), c.plain()
+	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil })
+	seen, simple := c.shapeKnown(func(v *Value) (bool, bool) { return v.seen, v.simple }), c.simple()
+	seen = seen || c.seenThroughOthers()
 	for _, v := range c.out {
 		if v != nil {
-			v.static, v.plain = v.static || static, v.plain || plain
+			v.static, v.plain, v.seen, v.simple = v.static || static, v.plain || plain, v.seen || seen, v.simple || simple
 			a.refine(v)
+		}
+	}
+	if c.macs != nil {
+		c.macs.visible = c.macs.fixed
+		if len(c.out) > 0 && c.out[0] != nil && !c.out[0].seen && c.macs.kernel > 0 {
+			c.macs.visible = c.macs.kernel
 		}
 	}
 	a.calls = append(a.calls, c)
@@ -196,17 +204,49 @@ func (c *call) static() bool {
 	return len(c.in) > 0
 }
 
-// plain reports whether the outputs' shapes follow from the inputs' without evaluating what nodes compute.
-func (c *call) plain() bool {
+// shapeKnown reports whether the outputs' shapes follow from the inputs': known tells of an input whether its shape is known and whether its contents are.
+func (c *call) shapeKnown(known func(v *Value) (shape, contents bool)) bool {
 	for i, v := range c.in {
 		if v == nil {
 			continue
 		}
-		if !v.plain || (i > 0 && c.shapeIn[i] && v.Const == nil) {
+		shape, contents := known(v)
+		if !shape || (i > 0 && c.shapeIn[i] && !contents) {
 			return false
 		}
 	}
 	return true
+}
+
+// seenThroughOthers reports whether one operand of a broadcast or a concatenation shows the dims that another one leaves open.
+func (c *call) seenThroughOthers() bool {
+	switch c.node.OpType {
+	case "Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Where", "Concat":
+	default:
+		return false
+	}
+	for _, v := range c.in {
+		if v != nil && v.seen && v.Const == nil && len(c.out) > 0 && c.out[0] != nil && len(v.Shape) == len(c.out[0].Shape) {
+			return true
+		}
+	}
+	return false
+}
+
+// simple reports whether the output's contents are what ONNX's own shape inference propagates.
+func (c *call) simple() bool {
+	switch c.node.OpType {
+	case "Shape", "Size":
+		return c.in[0] != nil && c.in[0].seen
+	case "Add", "Sub", "Mul", "Cast", "Concat", "Gather", "Slice", "Squeeze", "Unsqueeze", "Identity":
+		for _, v := range c.in {
+			if v != nil && !v.simple {
+				return false
+			}
+		}
+		return len(c.in) > 0
+	}
+	return false
 }
 
 // handleLeaks pins inputs through which the length of a cut axis would flow into data.
@@ -249,7 +289,7 @@ func (a *analyzer) refine(v *Value) {
 	if !ok || len(dims) != len(v.Shape) {
 		return
 	}
-	v.plain = true
+	v.plain, v.seen = true, true
 	for k, d := range dims {
 		if d.IsNum() && !v.Shape[k].IsNum() {
 			v.Shape[k] = d

@@ -24,6 +24,7 @@ type classRef struct {
 type nodeCost struct {
 	node    int
 	fixed   int64
+	visible int64 // fixed without what only evaluating computed shapes shows
 	classes []int32
 }
 
@@ -58,8 +59,9 @@ func newClasses(a *Analysis) *classes {
 	}
 	for _, call := range a.an.calls {
 		if call.macs != nil {
-			n := nodeCost{node: call.index, fixed: call.macs.fixed}
-			n.classes, n.fixed = b.factors(call.macs.axes, n.fixed)
+			n := nodeCost{node: call.index}
+			n.classes, n.fixed = b.factors(call.macs.axes, call.macs.fixed)
+			_, n.visible = b.factors(call.macs.axes, call.macs.visible)
 			b.c.nodes = append(b.c.nodes, n)
 		}
 	}
@@ -175,6 +177,7 @@ type State struct {
 	count   int
 	macs    []int64 // by node cost
 	total   int64
+	visible int64
 }
 
 // NewState returns the state in which everything is left.
@@ -187,8 +190,18 @@ func (a *Analysis) NewState() *State {
 	for i := range s.macs {
 		s.macs[i] = s.nodeCost(i)
 		s.total += s.macs[i]
+		s.visible += s.visibleCost(i)
 	}
 	return s
+}
+
+// visibleCost is nodeCost without what only evaluating computed shapes shows.
+func (s *State) visibleCost(i int) int64 {
+	n := s.a.classes.nodes[i]
+	if n.fixed == 0 {
+		return 0
+	}
+	return s.macs[i] / n.fixed * n.visible
 }
 
 func (s *State) nodeCost(i int) int64 {
@@ -250,7 +263,9 @@ func (s *State) Remove(u UnitID) {
 		for _, i := range s.a.classes.use[k] {
 			m := s.nodeCost(int(i))
 			s.total += m - s.macs[i]
+			s.visible -= s.visibleCost(int(i))
 			s.macs[i] = m
+			s.visible += s.visibleCost(int(i))
 		}
 	}
 }
@@ -271,6 +286,9 @@ func (s *State) Units() []UnitID {
 
 // MACs returns the multiply-accumulates of one run; dimensions known only at run time count as 1.
 func (s *State) MACs() int64 { return s.total }
+
+// VisibleMACs is MACs as a reader of the file counts them who does not evaluate shapes that nodes compute: such dimensions count as 1.
+func (s *State) VisibleMACs() int64 { return s.visible }
 
 // Params returns the number of floating-point parameters.
 func (s *State) Params() int64 {

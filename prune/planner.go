@@ -75,17 +75,23 @@ func (t Target) progress(start, s *graphcodec.State, units int) float64 {
 		if start.MACs() == 0 {
 			return 0
 		}
-		whole, left := float64(start.MACs()), float64(s.MACs())
-		if whole >= t.SpeedUp*left {
-			return 1
-		}
-		return min(share(whole, left, whole/t.SpeedUp), 1-1e-12)
+		// Both counts have to reach it, so that whoever measures the smaller model finds what was asked for.
+		return min(t.speedUp(start.MACs(), s.MACs()), t.speedUp(start.VisibleMACs(), s.VisibleMACs()))
 	case t.Params != 0:
 		return share(float64(start.Params()), float64(s.Params()), t.Params*float64(start.Params()))
 	case t.Bytes != 0:
 		return share(float64(start.Bytes()), float64(s.Bytes()), float64(t.Bytes))
 	}
 	return float64(s.Count()) / (t.Ratio * float64(units))
+}
+
+// speedUp returns how far a cost is on its way from whole to whole / SpeedUp.
+func (t Target) speedUp(whole, left int64) float64 {
+	w, l := float64(whole), float64(left)
+	if w >= t.SpeedUp*l {
+		return 1
+	}
+	return min((w-l)/(w-w/t.SpeedUp), 1-1e-12)
 }
 
 func (t Target) describe(start, s *graphcodec.State, units int) (want, got string) {
