@@ -179,6 +179,9 @@ func (a *analyzer) run(c *call) {
 	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil })
 	seen, simple := c.shapeKnown(func(v *Value) (bool, bool) { return v.seen, v.simple }), c.simple()
 	seen = seen || c.seenThroughOthers()
+	if c.node.OpType == "GroupNormalization" { // a function of ONNX's own, through which its shape inference does not look
+		plain, seen = false, false
+	}
 	for _, v := range c.out {
 		if v != nil {
 			v.static, v.plain, v.seen, v.simple = v.static || static, v.plain || plain, v.seen || seen, v.simple || simple
