@@ -8,7 +8,7 @@ APT     := libonnx-testdata
 STATIC  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 1m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session
+PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./metanet
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 
 .PHONY: help build demo test test-wasm check bench fuzz lint venv testdata clean
@@ -54,6 +54,7 @@ lint:
 fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./onnxio
 	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) ./graphcodec
+	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./metanet
 
 bench: build ## time against onnxsim and Torch-Pruning, whole processes from file to file
 	@test -x $(VENV)-bench/bin/python || ($(PYTHON) -m venv $(VENV)-bench && $(VENV)-bench/bin/pip install -q $(BENCH))

@@ -142,6 +142,9 @@ const externalAlign = 4096
 
 // SaveExternal writes the model to path and the elements of its larger initializers to path+".data" beside it. Both are written in full before either is renamed.
 func (m *Model) SaveExternal(path string) error {
+	if err := m.noExternalAttributes(); err != nil {
+		return err
+	}
 	location := filepath.Base(path) + ".data"
 	changed, g := *m, *m.Graph
 	changed.Graph = &g
@@ -174,6 +177,42 @@ func (m *Model) SaveExternal(path string) error {
 		}
 		return WriteFile(path, changed.Encode)
 	})
+}
+
+// noExternalAttributes refuses models whose node attributes keep elements in external data: those would point at files that are not written.
+func (m *Model) noExternalAttributes() error {
+	var found *Tensor
+	initializer := map[*Tensor]bool{}
+	for _, t := range m.Graph.Initializers {
+		initializer[t] = true
+	}
+	m.EachTensor(func(t *Tensor) {
+		if t.IsExternal() && !initializer[t] {
+			found = t
+		}
+	})
+	if found == nil {
+		return nil
+	}
+	return &UnsupportedError{Path: fmt.Sprintf("tensor %q", found.Name), What: "external data in a node's attribute or a subgraph"}
+}
+
+// Inline returns the model with the elements of all initializers inside, for writing to one stream.
+func (m *Model) Inline() (*Model, error) {
+	if err := m.noExternalAttributes(); err != nil {
+		return nil, err
+	}
+	changed, g := *m, *m.Graph
+	changed.Graph = &g
+	g.Initializers = append([]*Tensor(nil), g.Initializers...)
+	for i, t := range g.Initializers {
+		in, err := t.inlined()
+		if err != nil {
+			return nil, err
+		}
+		g.Initializers[i] = in
+	}
+	return &changed, nil
 }
 
 // inlined returns the tensor with its elements in the model.

@@ -177,6 +177,24 @@ func TestPipes(t *testing.T) {
 	require.Contains(t, errOut.String(), "MACs")
 }
 
+func TestExternalData(t *testing.T) {
+	dir := t.TempDir()
+	source, err := onnxio.Open(fashion)
+	require.NoError(t, err)
+	defer source.Close()
+	model, out, plan := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "sub", "o.onnx"), filepath.Join(dir, "p.json")
+	require.NoError(t, source.SaveExternal(model))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
+	ok(t, "prune", model, "--speed-up", "2", "-o", out, "--plan", plan, "-q")
+	require.FileExists(t, out+".data")
+	require.Contains(t, ok(t, "verify", model, out, "--plan", plan), "exact")
+	var piped, errOut bytes.Buffer
+	require.Equal(t, 0, Main([]string{"prune", model, "--speed-up", "2", "-o", "-", "-q"}, nil, &piped, &errOut), errOut.String())
+	m, err := onnxio.Decode(piped.Bytes(), nil)
+	require.NoError(t, err)
+	require.False(t, m.HasExternal())
+}
+
 // TestJudge asks the independent judge (ONNX Runtime) about every model of the repository; it needs the Python environment that `make venv` makes.
 func TestJudge(t *testing.T) {
 	python := os.Getenv("METAPRUNE_PYTHON")

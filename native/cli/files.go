@@ -40,7 +40,11 @@ func (a *app) open(path string) (*session.Session, func() error, error) {
 // write writes a model to a path or, for "-", to standard output. Weights in external data stay external: beside the path, as NAME.data.
 func (a *app) write(path string, m *onnxio.Model, external bool) error {
 	if path == "-" {
-		return m.Encode(a.out)
+		whole, err := m.Inline()
+		if err != nil {
+			return err
+		}
+		return whole.Encode(a.out)
 	}
 	if external {
 		return m.SaveExternal(path)
