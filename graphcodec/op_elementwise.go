@@ -295,12 +295,7 @@ func (c *call) binaryZero(out *Value) zeroState {
 			return isZero
 		}
 	case "Div":
-		if d := c.in[1]; d.zero != nonZero && c.covers(d, out) {
-			for k := range out.Shape {
-				c.lab.freezeAll(out.axes[k], c.because("divides by what would be zero in a removed channel"))
-			}
-			return isZero
-		}
+		c.freezeDivisor(out)
 		if zero[0] {
 			return isZero
 		}
@@ -322,6 +317,17 @@ func (c *call) binaryZero(out *Value) zeroState {
 		}
 	}
 	return c.centering(out)
+}
+
+// freezeDivisor keeps whole the axes on which the divisor would be zero in a removed channel.
+func (c *call) freezeDivisor(out *Value) {
+	d := c.in[1]
+	off := len(out.Shape) - len(d.Shape)
+	for k, a := range out.axes {
+		if k >= off && d.Shape[k-off] != Num(1) && d.zero != nonZero && c.alive(a) {
+			c.lab.freezeAll(a, c.because("divides by what would be zero in a removed channel"))
+		}
+	}
 }
 
 // boundedByZero reports whether Max or Min of zeros and constants is zero.
