@@ -48,7 +48,7 @@ check: lint ## formatting, vet, staticcheck, import directions, WebAssembly buil
 	GOOS=js GOARCH=wasm $(GO) build $(PORTABLE)
 	GOOS=windows $(GO) vet $(PORTABLE)
 
-lint:
+lint: ## run staticcheck
 	$(GO) run $(STATIC) ./...
 
 fuzz: ## run every fuzz target for FUZZTIME
