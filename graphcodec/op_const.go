@@ -95,22 +95,11 @@ func clampAxis(a int64, rank int) int {
 // lengthOf is the length of an axis as a number that knows where it comes from.
 func (c *call) lengthOf(x *Value, k int) Elem {
 	e := Elem{Int: x.Shape[k]}
-	labels := c.trackedAxis(x, k)
+	labels := c.axis(x, k)
 	if c.alive(labels) {
 		e.taint, e.length = [][]label{labels}, labels
 	}
 	return e
-}
-
-// trackedAxis is axis without giving labels to a constant that has none yet.
-func (c *call) trackedAxis(x *Value, k int) []label {
-	if x.Const != nil {
-		return c.axis(x, k)
-	}
-	if x.axes == nil {
-		return nil
-	}
-	return x.axes[k]
 }
 
 func sizeOf(c *call) {

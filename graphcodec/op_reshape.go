@@ -413,7 +413,6 @@ func expand(c *call) {
 	}
 	c.shapeIn[1] = true
 	dims, lengths := shapeFrom(s.elems)
-	target := &Value{Name: s.Name, Ranked: true, Shape: dims, axes: lengths}
 	elems := x.elems
 	rank := max(len(dims), len(x.Shape))
 	shape, axes := make([]Dim, rank), make([][]label, rank)
@@ -440,7 +439,7 @@ func expand(c *call) {
 	if x.zero == isZero && !c.covers(x, y) {
 		y.zero = nonZero
 	}
-	if pairs, _ := zip(elems, x.Shape, ones(dims), dims); elems != nil && pairs != nil && !target.tainted() {
+	if pairs, _ := zip(elems, x.Shape, ones(dims), dims); elems != nil && pairs != nil && !s.tainted() {
 		for _, p := range pairs {
 			y.elems = append(y.elems, p[0])
 		}

@@ -23,7 +23,7 @@ func register(rules ...rule) {
 	}
 }
 
-// unaryOps registers several operators of the ai.onnx domain under one rule.
+// each registers several operators of the ai.onnx domain under one rule.
 func each(note string, infer func(c *call), ops ...string) {
 	for _, op := range ops {
 		register(rule{op: op, since: 1, infer: infer, note: note})

@@ -53,7 +53,7 @@ func NewSlice(src []byte, width int, dims []int64, keep [][]int) (*Slice, error)
 	return s, nil
 }
 
-// push adds an axis outside the ones there are; an inner axis that is kept whole is merged into its runs.
+// push adds an axis outside the ones there are.
 func (s *Slice) push(runs []run, stride int) {
 	s.runs = append(s.runs, runs)
 	s.stride = append(s.stride, stride)

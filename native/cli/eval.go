@@ -39,6 +39,16 @@ func (d *dataFlags) add(c *cobra.Command) {
 	_ = c.MarkFlagRequired("labels")
 }
 
+// openWithData reads a model and the data set that the flags name.
+func (a *app) openWithData(path string, d *dataFlags) (*data.Images, *session.Session, func() error, error) {
+	set, err := data.ReadIDX(d.images, d.labels)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s, closeModel, err := a.open(path)
+	return set, s, closeModel, err
+}
+
 func (a *app) evalCommand() *cobra.Command {
 	d := &dataFlags{}
 	c := &cobra.Command{
@@ -47,11 +57,7 @@ func (a *app) evalCommand() *cobra.Command {
 		Example: "  metaprune eval model.onnx --images t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			set, err := data.ReadIDX(d.images, d.labels)
-			if err != nil {
-				return err
-			}
-			s, closeModel, err := a.open(args[0])
+			set, s, closeModel, err := a.openWithData(args[0], d)
 			if err != nil {
 				return err
 			}
@@ -161,11 +167,7 @@ func (a *app) curveCommand() *cobra.Command {
     --images t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			set, err := data.ReadIDX(d.images, d.labels)
-			if err != nil {
-				return err
-			}
-			s, closeModel, err := a.open(args[0])
+			set, s, closeModel, err := a.openWithData(args[0], d)
 			if err != nil {
 				return err
 			}
