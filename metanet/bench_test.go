@@ -2,6 +2,7 @@ package metanet
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -82,10 +83,17 @@ func BenchmarkForwardResNet56(b *testing.B) {
 	}
 	r := loadCase(b, "../../shared/fixtures/metanet", "resnet56")
 	b.ReportAllocs()
-	for b.Loop() {
-		r.forward(b, 0)
+	for name, memory := range memories {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				r.forward(b, memory)
+			}
+		})
 	}
 }
+
+// memories names the ways edge states are kept.
+var memories = map[string]int64{"default": 0, "recomputed": -1, "cached": 1 << 40}
 
 func BenchmarkForwardResNet50(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
@@ -95,9 +103,15 @@ func BenchmarkForwardResNet50(b *testing.B) {
 		edges += g.Blocks[i].Edges()
 	}
 	b.ReportMetric(float64(edges), "edges")
-	for b.Loop() {
-		if _, err := n.Forward(context.Background(), g, Options{}); err != nil {
-			b.Fatal(err)
+	for name, memory := range memories {
+		for _, portable := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/portable=%v", name, portable), func(b *testing.B) {
+				for b.Loop() {
+					if _, err := n.Forward(context.Background(), g, Options{Memory: memory, Portable: portable}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
-	"sync"
 )
 
 // Options of a forward pass; the zero value takes the reference's ratio and up to DefaultMemory for edge states.
@@ -13,76 +11,40 @@ type Options struct {
 	NodeRatio, EdgeRatio float64 // weights out = weights in + ratio * decoded; 0 is DefaultRatio
 	Memory               int64   // bytes for cached edge states; 0 is DefaultMemory, negative caches nothing
 	Progress             func(done, total int)
+	Portable             bool // the portable kernels, whatever the processor has: the bits are the same
 }
 
 // DefaultRatio is the reference's residual ratio.
 const DefaultRatio = 0.01
 
 // DefaultMemory bounds the cached edge states.
-const DefaultMemory = 256 << 20
+const DefaultMemory = 64 << 20
 
-// chunkRows is the number of rows whose messages are gathered into one partial result; partial results are added in order.
-const chunkRows = 32
+// Result is a finished forward pass. New edge features are decoded when they are asked for, so that they never have to be held all at once.
+type Result struct {
+	Nodes []float32 // [N, F]: the new node features
+	r     *run
+}
 
-// minVar is the floor of a variance; a standard deviation at the floor counts as 0.
-const minVar = 1e-5
-
-// run is one forward pass.
+// run is one forward pass. Node states have one row of np numbers per hidden channel.
 type run struct {
 	net   *Network
 	g     *Graph
-	h     []float32 // [N, H]
-	x     []float32 // [N, H]: h normalised
-	gates []gate    // per layer
-	cache [][]float32
-	agg   [2]*aggregate // to input channels, to output channels
-	done  int
-	total int
 	o     Options
+	k     kernels
+	np    int // nodes, rounded up
+	tile  int // columns of a tile
+	h     []float32
+	a, z  []float32   // of the present layer
+	p, q  [][]float32 // of all layers: edge states are recomputed from them
+	cache [][]float32 // per block: edge states [rows, H, padded(cols)] before the layer that comes next
+	codes []code      // per block
+	agg   [2]aggregate
+	done  int
 }
 
-// gate holds a layer's node states that edges read: [N, H] each.
-type gate struct{ a, z, p, q []float32 }
-
-// aggregate gathers messages per node and hidden channel, without their target's factor.
-type aggregate struct {
-	count     []int32
-	sum, sq   []float64
-	low, high []float32
-}
-
-func newAggregate(nodes, hidden int) *aggregate {
-	n := nodes * hidden
-	a := &aggregate{make([]int32, nodes), make([]float64, n), make([]float64, n), make([]float32, n), make([]float32, n)}
-	a.reset()
-	return a
-}
-
-func (a *aggregate) reset() {
-	clear(a.count)
-	clear(a.sum)
-	clear(a.sq)
-	for i := range a.low {
-		a.low[i], a.high[i] = float32(math.Inf(1)), float32(math.Inf(-1))
-	}
-}
-
-// add merges part, whose first node is at node `at`.
-func (a *aggregate) add(part *aggregate, at, hidden int) {
-	for i, n := range part.count {
-		a.count[at+i] += n
-	}
-	off := at * hidden
-	for i := range part.sum {
-		a.sum[off+i] += part.sum[i]
-		a.sq[off+i] += part.sq[i]
-		a.low[off+i] = min(a.low[off+i], part.low[i])
-		a.high[off+i] = max(a.high[off+i], part.high[i])
-	}
-}
-
-// Forward returns a graph of the same shape with new features. It stops when ctx is done.
-func (n *Network) Forward(ctx context.Context, g *Graph, o Options) (*Graph, error) {
+// Run computes the node states of all layers. It stops when ctx is done.
+func (n *Network) Run(ctx context.Context, g *Graph, o Options) (*Result, error) {
 	if err := g.check(n.NodeIn, n.EdgeIn); err != nil {
 		return nil, err
 	}
@@ -95,8 +57,7 @@ func (n *Network) Forward(ctx context.Context, g *Graph, o Options) (*Graph, err
 	if g.N > math.MaxInt32/max(4*n.Hidden, 1) {
 		return nil, fmt.Errorf("a graph of %d nodes is too large for %d hidden channels", g.N, n.Hidden)
 	}
-	r := &run{net: n, g: g, o: o, h: make([]float32, g.N*n.Hidden), x: make([]float32, g.N*n.Hidden), total: n.Layers + 1}
-	r.agg = [2]*aggregate{newAggregate(g.N, n.Hidden), newAggregate(g.N, n.Hidden)}
+	r := newRun(n, g, o)
 	r.encodeNodes()
 	r.fillCache()
 	for l := range n.convs {
@@ -105,315 +66,148 @@ func (n *Network) Forward(ctx context.Context, g *Graph, o Options) (*Graph, err
 		}
 		r.step()
 	}
-	out, err := r.decode(ctx)
+	out := &Result{r.decodeNodes(), r}
+	for i, v := range out.Nodes {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return nil, fmt.Errorf("node %d: the metanetwork's result is not finite", i/g.F)
+		}
+	}
 	r.step()
-	return out, err
+	r.h, r.a, r.z, r.agg = nil, nil, nil, [2]aggregate{}
+	return out, nil
+}
+
+// Forward returns a graph of the same shape with new features. It stops when ctx is done.
+func (n *Network) Forward(ctx context.Context, g *Graph, o Options) (*Graph, error) {
+	r, err := n.Run(ctx, g, o)
+	if err != nil {
+		return nil, err
+	}
+	out := &Graph{N: g.N, F: g.F, Nodes: r.Nodes, Blocks: append([]Block(nil), g.Blocks...)}
+	for i := range out.Blocks {
+		b := &out.Blocks[i]
+		k := b.kernel(n.EdgeIn)
+		old := b.Features
+		if b.Source != nil {
+			return nil, fmt.Errorf("edge block %d: Forward takes explicit features", i)
+		}
+		b.Features = append([]float32(nil), old...)
+		width := b.width() * k
+		err := r.Edges(ctx, i, func(row, _ int, delta []float32) {
+			for j, d := range delta {
+				b.Features[row*width+j] += d
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func newRun(n *Network, g *Graph, o Options) *run {
+	r := &run{net: n, g: g, o: o, k: portable, np: padded(g.N) + pad, tile: min(max(padded(4096/max(n.Hidden, 1)), 2*pad), 1024)}
+	if !o.Portable {
+		r.k = bestKernels()
+	}
+	states := func() []float32 { return make([]float32, n.Hidden*r.np) }
+	r.h, r.a, r.z = states(), states(), states()
+	for i := range r.agg {
+		r.agg[i] = newAggregate(n.Hidden, r.np)
+	}
+	for i := range g.Blocks {
+		b := &g.Blocks[i]
+		r.codes = append(r.codes, n.code(b, o.EdgeRatio))
+		for j := range b.Rows {
+			r.agg[1].count[b.Out+j] += int32(b.width())
+		}
+		for j := range b.Cols {
+			r.agg[0].count[b.In+j] += int32(b.Edges() / b.Cols)
+		}
+	}
+	return r
 }
 
 func (r *run) step() {
 	r.done++
 	if r.o.Progress != nil {
-		r.o.Progress(r.done, r.total)
+		r.o.Progress(r.done, r.net.Layers+1)
 	}
 }
 
-// each runs work for ranges of n items on all cores.
-func each(n, size int, work func(from, to int)) {
-	chunks := (n + size - 1) / size
-	workers := min(runtime.GOMAXPROCS(0), chunks)
-	if workers <= 1 {
-		for i := range chunks {
-			work(i*size, min(n, (i+1)*size))
-		}
-		return
-	}
-	var next sync.Mutex
-	at := 0
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for {
-				next.Lock()
-				i := at
-				at++
-				next.Unlock()
-				if i >= chunks {
-					return
-				}
-				work(i*size, min(n, (i+1)*size))
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// nodeChunk is the number of nodes that a worker takes at a time.
-const nodeChunk = 256
-
-func (r *run) encodeNodes() {
-	hidden, enc := r.net.Hidden, &r.net.nodeEnc
-	each(r.g.N, nodeChunk, func(from, to int) {
-		tmp := make([]float32, 2*enc.width())
-		for v := from; v < to; v++ {
-			enc.apply(r.g.Nodes[v*r.g.F:(v+1)*r.g.F], r.h[v*hidden:(v+1)*hidden], tmp)
-		}
+// nodeTiles runs work for tiles of nodes on all cores; at is the tile's first node.
+func (r *run) nodeTiles(work func(s *scratch, at, n int)) {
+	each(context.Background(), (r.g.N+r.tile-1)/r.tile, func() func(int) {
+		s := r.scratch()
+		return func(i int) { work(s, i*r.tile, min(r.tile, r.g.N-i*r.tile)) }
 	})
 }
 
-// fillCache encodes the edges of as many blocks as the memory allows, smallest first in the graph's order.
-func (r *run) fillCache() {
-	r.cache = make([][]float32, len(r.g.Blocks))
-	left := r.o.Memory
-	if left == 0 {
-		left = DefaultMemory
-	}
-	for i := range r.g.Blocks {
-		b := &r.g.Blocks[i]
-		size := int64(b.Edges()) * int64(r.net.Hidden) * 4
-		if size > left {
-			continue
-		}
-		left -= size
-		r.cache[i] = make([]float32, b.Edges()*r.net.Hidden)
-		k, enc := r.net.EdgeIn[b.Type], &r.net.edges[b.Type].enc
-		each(b.Edges(), 4096, func(from, to int) {
-			tmp := make([]float32, 2*enc.width())
-			for e := from; e < to; e++ {
-				enc.apply(b.Features[e*k:(e+1)*k], r.cache[i][e*r.net.Hidden:(e+1)*r.net.Hidden], tmp)
+func (r *run) encodeNodes() {
+	f := r.g.F
+	r.nodeTiles(func(s *scratch, at, n int) {
+		for v := range n {
+			for j := range f {
+				s.feat[j*r.tile+v] = r.g.Nodes[(at+v)*f+j]
 			}
-		})
-	}
+		}
+		s.stack(&r.net.nodeEnc, r.h[at:], s.feat, n, r.np, r.tile)
+	})
+}
+
+func (r *run) decodeNodes() []float32 {
+	out, f, ratio := make([]float32, len(r.g.Nodes)), r.g.F, float32(r.o.NodeRatio)
+	r.nodeTiles(func(s *scratch, at, n int) {
+		s.stack(&r.net.nodeDec, s.feat, r.h[at:], n, r.tile, r.np)
+		for v := range n {
+			for j := range f {
+				i := (at+v)*f + j
+				out[i] = r.g.Nodes[i] + float32(ratio*s.feat[j*r.tile+v])
+			}
+		}
+	})
+	return out
 }
 
 // layer runs one round of messages in both directions.
 func (r *run) layer(ctx context.Context, l int) error {
-	r.computeGates(l)
+	r.gates(l)
 	r.agg[0].reset()
 	r.agg[1].reset()
-	for i := range r.g.Blocks {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		r.messages(i, l)
+	if err := r.messages(ctx, l); err != nil {
+		return err
 	}
 	r.update(l)
 	return nil
 }
 
-// computeGates normalises the node states and computes what edges read of them.
-func (r *run) computeGates(l int) {
-	hidden := r.net.Hidden
-	g := gate{}
-	for _, v := range []*[]float32{&g.a, &g.z, &g.p, &g.q} {
-		*v = make([]float32, r.g.N*hidden)
-	}
+// gates normalises the node states and computes what edges read of them.
+func (r *run) gates(l int) {
+	r.p, r.q = append(r.p, make([]float32, len(r.h))), append(r.q, make([]float32, len(r.h)))
 	c := &r.net.convs[l]
-	each(r.g.N, nodeChunk, func(from, to int) {
-		for v := from; v < to; v++ {
-			s := v * hidden
-			x := r.x[s : s+hidden]
-			copy(x, r.h[s:])
-			layerNorm(x)
-			for k, y := range [][]float32{g.a, g.z, g.p, g.q} {
-				c.lin[k].apply(x, y[s:s+hidden])
-				silu(y[s : s+hidden])
-			}
+	r.nodeTiles(func(s *scratch, at, n int) {
+		r.k.layerNorm(s.e, r.h[at:], r.net.Hidden, n, r.tile, r.np)
+		for k, y := range [][]float32{r.a, r.z, r.p[l], r.q[l]} {
+			r.k.linear(y[at:], s.e, &c.lin[k], n, r.np, r.tile)
+			r.k.silu(y[at:], r.net.Hidden, n, r.np)
 		}
 	})
-	r.gates = append(r.gates, g)
-}
-
-// messages gathers the messages over one block of edges.
-func (r *run) messages(i, l int) {
-	b, hidden := &r.g.Blocks[i], r.net.Hidden
-	if b.Rows == 0 || b.Cols == 0 {
-		return
-	}
-	parts := make([]*aggregate, (b.Rows+chunkRows-1)/chunkRows)
-	each(b.Rows, chunkRows, func(from, to int) {
-		w := newWalker(r, i, l)
-		in, out := newAggregate(b.Cols, hidden), newAggregate(1, hidden)
-		for row := from; row < to; row++ {
-			out.reset()
-			from, to := 0, b.Cols
-			if b.Diagonal {
-				from, to = row, row+1
-			}
-			for col := from; col < to; col++ {
-				gather(in, out, col, w.state(row, col), r.gates[l].a, (b.Out+row)*hidden, (b.In+col)*hidden, r.net.inverter)
-			}
-			r.agg[1].add(out, b.Out+row, hidden)
-		}
-		parts[from/chunkRows] = in
-	})
-	for _, p := range parts {
-		r.agg[0].add(p, b.In, hidden)
-	}
-}
-
-// gather adds the messages of one edge: from its output channel to the input channel `col`, and back.
-func gather(in, out *aggregate, col int, e, a []float32, src, dst int, inverter []float32) {
-	in.count[col]++
-	out.count[0]++
-	h := len(e)
-	s, d := a[src:src+h], a[dst:dst+h]
-	off := col * h
-	sum, sq, low, high := in.sum[off:off+h], in.sq[off:off+h], in.low[off:off+h], in.high[off:off+h]
-	outSum, outSq, outLow, outHigh := out.sum[:h], out.sq[:h], out.low[:h], out.high[:h]
-	inverter = inverter[:h]
-	for c, v := range e {
-		m := s[c] * v
-		sum[c] += float64(m)
-		sq[c] += float64(m) * float64(m)
-		low[c] = min(low[c], m)
-		high[c] = max(high[c], m)
-		m = d[c] * v * inverter[c]
-		outSum[c] += float64(m)
-		outSq[c] += float64(m) * float64(m)
-		outLow[c] = min(outLow[c], m)
-		outHigh[c] = max(outHigh[c], m)
-	}
 }
 
 // update adds both directions' results to the node states.
 func (r *run) update(l int) {
-	hidden, down := r.net.Hidden, &r.net.convs[l].down
-	z := r.gates[l].z
-	each(r.g.N, nodeChunk, func(from, to int) {
-		stats, y := make([]float32, 4*hidden), make([]float32, hidden)
-		for v := from; v < to; v++ {
-			s := v * hidden
-			for _, a := range r.agg {
-				a.statistics(v, z[s:s+hidden], stats)
-				down.apply(stats, y)
-				for c := range y {
-					r.h[s+c] += y[c]
+	down := &r.net.convs[l].down
+	r.nodeTiles(func(s *scratch, at, n int) {
+		stats := s.room(4 * r.net.Hidden)
+		for i := range r.agg {
+			r.agg[i].statistics(stats, r.z, at, n, r.np, r.tile)
+			r.k.linear(s.e, stats, down, n, r.tile, r.tile)
+			for c := range r.net.Hidden {
+				h, y := r.h[c*r.np+at:][:n], s.e[c*r.tile:][:n]
+				for j, v := range y {
+					h[j] += v
 				}
 			}
 		}
 	})
-}
-
-// statistics writes mean, standard deviation, maximum and minimum of a node's messages, zeros where it has none. The messages' common factor z is applied
-// here: where it is negative, maximum and minimum change places.
-func (a *aggregate) statistics(v int, z, out []float32) {
-	h := len(z)
-	if a.count[v] == 0 {
-		clear(out)
-		return
-	}
-	n := float64(a.count[v])
-	for c, f := range z {
-		i := v*h + c
-		mean := a.sum[i] / n
-		variance := (a.sq[i]/n - float64(mean*mean)) * float64(f) * float64(f)
-		out[c] = float32(mean) * f
-		out[h+c] = 0
-		if !(variance <= minVar) {
-			out[h+c] = float32(math.Sqrt(variance))
-		}
-		high, low := a.high[i]*f, a.low[i]*f
-		if f < 0 {
-			high, low = low, high
-		}
-		out[2*h+c], out[3*h+c] = high, low
-	}
-}
-
-// walker gives the state of a block's edges at one layer.
-type walker struct {
-	r      *run
-	b      *Block
-	cache  []float32
-	layer  int // gates of the layers before this one have acted on the state
-	e, tmp []float32
-	enc    *stack
-	k      int
-}
-
-func newWalker(r *run, i, l int) *walker {
-	b := &r.g.Blocks[i]
-	enc := &r.net.edges[b.Type].enc
-	return &walker{r: r, b: b, cache: r.cache[i], layer: l, e: make([]float32, r.net.Hidden), tmp: make([]float32, 2*enc.width()), enc: enc, k: r.net.EdgeIn[b.Type]}
-}
-
-// state returns an edge's state before the walker's layer: the cached one advanced by one layer, or one recomputed from the features.
-func (w *walker) state(row, col int) []float32 {
-	edge := row*w.b.Cols + col
-	if w.b.Diagonal {
-		edge = row
-	}
-	h := w.r.net.Hidden
-	out, in := (w.b.Out+row)*h, (w.b.In+col)*h
-	if w.cache != nil {
-		e := w.cache[edge*h : (edge+1)*h]
-		if w.layer > 0 {
-			advance(e, &w.r.gates[w.layer-1], out, in)
-		}
-		return e
-	}
-	w.enc.apply(w.b.Features[edge*w.k:(edge+1)*w.k], w.e, w.tmp)
-	for l := range w.layer {
-		advance(w.e, &w.r.gates[l], out, in)
-	}
-	return w.e
-}
-
-// advance takes an edge state through one layer: e + p_s q_t e + p_t q_s e.
-func advance(e []float32, g *gate, out, in int) {
-	h := len(e)
-	ps, qs, pt, qt := g.p[out:out+h], g.q[out:out+h], g.p[in:in+h], g.q[in:in+h]
-	for c, v := range e {
-		e[c] = v + ps[c]*qt[c]*v + pt[c]*qs[c]*v
-	}
-}
-
-// decode turns the final states into new features.
-func (r *run) decode(ctx context.Context) (*Graph, error) {
-	out := &Graph{N: r.g.N, F: r.g.F, Nodes: make([]float32, len(r.g.Nodes)), Blocks: append([]Block(nil), r.g.Blocks...)}
-	hidden, dec := r.net.Hidden, &r.net.nodeDec
-	ratio := float32(r.o.NodeRatio)
-	each(r.g.N, nodeChunk, func(from, to int) {
-		y, tmp := make([]float32, r.g.F), make([]float32, 2*dec.width())
-		for v := from; v < to; v++ {
-			dec.apply(r.h[v*hidden:(v+1)*hidden], y, tmp)
-			for k := range y {
-				out.Nodes[v*r.g.F+k] = r.g.Nodes[v*r.g.F+k] + ratio*y[k]
-			}
-		}
-	})
-	for i := range out.Blocks {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		r.decodeBlock(i, &out.Blocks[i])
-	}
-	return out, nil
-}
-
-func (r *run) decodeBlock(i int, b *Block) {
-	old, k, dec := b.Features, r.net.EdgeIn[b.Type], &r.net.edges[b.Type].dec
-	b.Features = make([]float32, len(old))
-	ratio := float32(r.o.EdgeRatio)
-	each(b.Rows, chunkRows, func(from, to int) {
-		w := newWalker(r, i, r.net.Layers)
-		y, tmp := make([]float32, k), make([]float32, 2*dec.width())
-		for row := from; row < to; row++ {
-			first, last := 0, b.Cols
-			if b.Diagonal {
-				first, last = row, row+1
-			}
-			for col := first; col < last; col++ {
-				edge := row*b.Cols + col
-				if b.Diagonal {
-					edge = row
-				}
-				dec.apply(w.state(row, col), y, tmp)
-				for c := range y {
-					b.Features[edge*k+c] = old[edge*k+c] + ratio*y[c]
-				}
-			}
-		}
-	})
-	r.cache[i] = nil
 }

@@ -6,21 +6,74 @@ import (
 	"sort"
 )
 
-// Block is a dense block of edges from the nodes In..In+Cols (input channels) to the nodes Out..Out+Rows (output channels).
+// Source gives the kernels of a block's edges, so that a block can stand for weights that lie elsewhere.
+type Source interface {
+	// Tile writes the k numbers of each edge of rows x cols edges from (row, col) on to dst: number j of edge (r, c) to dst[(r*k+j)*ld+c].
+	Tile(dst []float32, row, rows, col, cols, ld int)
+}
+
+// Block is a dense block of edges from the nodes In..In+Cols (input channels) to the nodes Out..Out+Rows (output channels). Its features are explicit, or computed from the kernels of a
+// Source: Lens * kernel / Scale.
 type Block struct {
 	Out, In, Rows, Cols int
 	Diagonal            bool      // only edges (i, i); Rows equals Cols
 	Type                int       // which encoder and decoder
-	Features            []float32 // [Rows, Cols, k], or [Rows, k] of a diagonal
+	Features            []float32 // [Rows, Cols, k], or [Rows, k] of a diagonal; nil with a Source
 	First               int       // number of the first edge in an explicit graph's order
+	Source              Source    // a diagonal's has one column
+	Kernel              int       // numbers of each edge in Source
+	Lens                []float32 // [features, Kernel] with orthonormal or zero rows; nil is the identity
+	Scale               float32   // 0 is 1
 }
 
 // Edges returns the number of edges.
-func (b *Block) Edges() int {
+func (b *Block) Edges() int { return b.Rows * b.width() }
+
+// width is the number of edges of a row.
+func (b *Block) width() int {
 	if b.Diagonal {
-		return b.Rows
+		return 1
 	}
-	return b.Rows * b.Cols
+	return b.Cols
+}
+
+// kernel returns the number of values that each edge has in the block's own storage.
+func (b *Block) kernel(widths []int) int {
+	if b.Source != nil {
+		return b.Kernel
+	}
+	return widths[b.Type]
+}
+
+// tile reads kernels as Source.Tile does; a diagonal's rows lie along the tile.
+func (b *Block) tile(dst []float32, row, rows, col, cols, k, ld int) {
+	if b.Diagonal {
+		if b.Source == nil {
+			spread(dst, b.Features[row*k:], k, rows, ld)
+			return
+		}
+		one := make([]float32, rows*k)
+		b.Source.Tile(one, row, rows, 0, 1, 1)
+		spread(dst, one, k, rows, ld)
+		return
+	}
+	if b.Source != nil {
+		b.Source.Tile(dst, row, rows, col, cols, ld)
+		return
+	}
+	for r := range rows {
+		spread(dst[r*k*ld:], b.Features[((row+r)*b.Cols+col)*k:], k, cols, ld)
+	}
+}
+
+// spread writes src [n, k] as [k, n] with rows of ld.
+func spread(dst, src []float32, k, n, ld int) {
+	for j := range k {
+		row := dst[j*ld : j*ld+n]
+		for i := range row {
+			row[i] = src[i*k+j]
+		}
+	}
 }
 
 // Graph is a parameter graph: node features `[N, F]` and blocks of edges.
@@ -44,7 +97,9 @@ func (g *Graph) check(f int, widths []int) error {
 			return fmt.Errorf("edge block %d: nodes %d+%d and %d+%d of %d", i, b.Out, b.Rows, b.In, b.Cols, g.N)
 		case b.Diagonal && b.Rows != b.Cols:
 			return fmt.Errorf("edge block %d: a diagonal of %d and %d nodes", i, b.Rows, b.Cols)
-		case len(b.Features) != b.Edges()*widths[b.Type]:
+		case b.Source != nil && (b.Kernel < 1 || b.Lens == nil && b.Kernel != widths[b.Type] || b.Lens != nil && len(b.Lens) != b.Kernel*widths[b.Type]):
+			return fmt.Errorf("edge block %d: kernels of %d numbers and a lens of %d do not give %d features", i, b.Kernel, len(b.Lens), widths[b.Type])
+		case b.Source == nil && len(b.Features) != b.Edges()*widths[b.Type]:
 			return fmt.Errorf("edge block %d: %d numbers for %d edges of %d features", i, len(b.Features), b.Edges(), widths[b.Type])
 		}
 	}

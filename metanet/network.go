@@ -2,7 +2,6 @@ package metanet
 
 import (
 	"fmt"
-	"math"
 	"sort"
 	"strconv"
 	"strings"
@@ -12,27 +11,6 @@ import (
 type linear struct {
 	in, out int
 	w, b    []float32
-}
-
-// apply sums in four interleaved accumulators, added pairwise: one defined order on every machine.
-func (l *linear) apply(x, y []float32) {
-	for o := range y {
-		row := l.w[o*l.in : (o+1)*l.in]
-		x := x[:len(row)]
-		var a, b, c, d float32
-		i := 0
-		for ; i+4 <= len(row); i += 4 {
-			w, v := row[i:i+4:i+4], x[i:i+4:i+4]
-			a += float32(w[0] * v[0])
-			b += float32(w[1] * v[1])
-			c += float32(w[2] * v[2])
-			d += float32(w[3] * v[3])
-		}
-		for ; i < len(row); i++ {
-			a += float32(row[i] * x[i])
-		}
-		y[o] = l.b[o] + ((a + b) + (c + d))
-	}
 }
 
 // stack is linears with SiLU between them, behind a LayerNorm without affine where norm is set.
@@ -51,55 +29,6 @@ func (s *stack) width() int {
 		n = max(n, s.layers[i].out)
 	}
 	return n
-}
-
-// apply writes the result for x to y; tmp holds twice width numbers.
-func (s *stack) apply(x, y, tmp []float32) {
-	half := len(tmp) / 2
-	cur := tmp[:len(x)]
-	copy(cur, x)
-	if s.norm {
-		layerNorm(cur)
-	}
-	next := tmp[half:]
-	for i := range s.layers {
-		l := &s.layers[i]
-		dst := next[:l.out]
-		if i == len(s.layers)-1 {
-			dst = y
-		}
-		l.apply(cur, dst)
-		if i < len(s.layers)-1 {
-			silu(dst)
-			cur, next = dst, tmp[(i%2)*half:]
-		}
-	}
-}
-
-// layerNormEps is the epsilon of the reference's LayerNorm.
-const layerNormEps = 1e-5
-
-func layerNorm(x []float32) {
-	sum := 0.0
-	for _, v := range x {
-		sum += float64(v)
-	}
-	mean := sum / float64(len(x))
-	sum = 0
-	for _, v := range x {
-		d := float64(v) - mean
-		sum += float64(d * d)
-	}
-	scale := 1 / math.Sqrt(sum/float64(len(x))+layerNormEps)
-	for i, v := range x {
-		x[i] = float32((float64(v) - mean) * scale)
-	}
-}
-
-func silu(x []float32) {
-	for i, v := range x {
-		x[i] = float32(float64(v) / (1 + math.Exp(-float64(v))))
-	}
 }
 
 // conv is one message-passing layer.

@@ -1,0 +1,248 @@
+package metanet
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+)
+
+// stripRows is the number of rows whose messages to the columns are summed in one partial result.
+const stripRows = 32
+
+// code is what an edge type's encoder and decoder become for one block, whose features are Lens * kernel / Scale.
+type code struct {
+	enc, dec stack
+	kernel   int
+}
+
+// code folds a block's lens and scale into the first layer of the encoder and into the last one of the decoder, together with the residual ratio.
+func (n *Network) code(b *Block, ratio float64) code {
+	e := &n.edges[b.Type]
+	k := b.kernel(n.EdgeIn)
+	scale := float64(b.Scale)
+	if scale == 0 {
+		scale = 1
+	}
+	c := code{kernel: k, enc: stack{e.enc.norm, append([]linear(nil), e.enc.layers...)}, dec: stack{e.dec.norm, append([]linear(nil), e.dec.layers...)}}
+	first := &c.enc.layers[0]
+	*first = linear{k, first.out, b.foldIn(first, scale), first.b}
+	if len(c.dec.layers) > 0 {
+		last := &c.dec.layers[len(c.dec.layers)-1]
+		*last = b.foldOut(last, k, ratio*scale)
+	}
+	return c
+}
+
+// foldIn returns w * Lens / scale.
+func (b *Block) foldIn(l *linear, scale float64) []float32 {
+	if b.Lens == nil && scale == 1 {
+		return l.w
+	}
+	k := l.in
+	if b.Lens != nil {
+		k = b.Kernel
+	}
+	out := make([]float32, l.out*k)
+	for o := range l.out {
+		for j := range k {
+			sum := 0.0
+			if b.Lens == nil {
+				sum = float64(l.w[o*k+j])
+			} else {
+				for f := range l.in {
+					sum += float64(float64(l.w[o*l.in+f]) * float64(b.Lens[f*k+j]))
+				}
+			}
+			out[o*k+j] = float32(sum / scale)
+		}
+	}
+	return out
+}
+
+// foldOut returns factor * transposed(Lens) * (w, b).
+func (b *Block) foldOut(l *linear, k int, factor float64) linear {
+	out := linear{l.in, k, make([]float32, k*l.in), make([]float32, k)}
+	lens := func(f, j int) float64 {
+		if b.Lens != nil {
+			return float64(b.Lens[f*k+j])
+		}
+		if f == j {
+			return 1
+		}
+		return 0
+	}
+	for j := range k {
+		for i := range l.in + 1 {
+			sum := 0.0
+			for f := range l.out {
+				v := l.b[f]
+				if i < l.in {
+					v = l.w[f*l.in+i]
+				}
+				sum += float64(float64(v) * lens(f, j))
+			}
+			if i < l.in {
+				out.w[j*l.in+i] = float32(sum * factor)
+			} else {
+				out.b[j] = float32(sum * factor)
+			}
+		}
+	}
+	return out
+}
+
+// strip is a run of rows of a block.
+type strip struct{ block, row, rows int }
+
+// strips lists the strips of the given blocks.
+func (r *run) strips(blocks ...int) []strip {
+	var out []strip
+	for _, i := range blocks {
+		b := &r.g.Blocks[i]
+		size := stripRows
+		if b.Diagonal {
+			size = r.tile
+		}
+		for row := 0; row < b.Rows && b.Cols > 0; row += size {
+			out = append(out, strip{i, row, min(size, b.Rows-row)})
+		}
+	}
+	return out
+}
+
+// each calls work(0) to work(n-1) on all cores; every worker makes its own work function. It stops early when ctx is done.
+func each(ctx context.Context, n int, worker func() func(i int)) {
+	workers := min(runtime.GOMAXPROCS(0), n)
+	if workers <= 1 {
+		work := worker()
+		for i := 0; i < n && ctx.Err() == nil; i++ {
+			work(i)
+		}
+		return
+	}
+	var mu sync.Mutex
+	next := 0
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			work := worker()
+			for ctx.Err() == nil {
+				mu.Lock()
+				i := next
+				next++
+				mu.Unlock()
+				if i >= n {
+					return
+				}
+				work(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// turns lets workers merge their results in the order of their items.
+type turns struct {
+	mu   sync.Mutex
+	cond *sync.Cond
+	next int
+}
+
+func newTurns() *turns {
+	t := &turns{}
+	t.cond = sync.NewCond(&t.mu)
+	return t
+}
+
+// take runs merge when all items before i have been merged.
+func (t *turns) take(i int, merge func()) {
+	t.mu.Lock()
+	for t.next != i {
+		t.cond.Wait()
+	}
+	merge()
+	t.next++
+	t.cond.Broadcast()
+	t.mu.Unlock()
+}
+
+// messages gathers the messages over all edges, in an order that does not depend on the number of cores.
+func (r *run) messages(ctx context.Context, l int) error {
+	all := make([]int, len(r.g.Blocks))
+	for i := range all {
+		all[i] = i
+	}
+	list, order := r.strips(all...), newTurns()
+	each(ctx, len(list), func() func(int) {
+		s := r.scratch()
+		return func(i int) {
+			b := &r.g.Blocks[list[i].block]
+			if b.Diagonal {
+				s.diagonalMessages(list[i], l)
+				order.take(i, func() { s.mergeDiagonal(list[i]) })
+				return
+			}
+			s.messages(list[i], l)
+			order.take(i, func() { s.merge(list[i]) })
+		}
+	})
+	return ctx.Err()
+}
+
+// fillCache encodes the edges of as many dense blocks as the memory allows, in the graph's order.
+func (r *run) fillCache() {
+	r.cache = make([][]float32, len(r.g.Blocks))
+	left := r.o.Memory
+	if left == 0 {
+		left = DefaultMemory
+	}
+	var blocks []int
+	for i := range r.g.Blocks {
+		b := &r.g.Blocks[i]
+		size := int64(b.Rows) * int64(padded(b.Cols)) * int64(r.net.Hidden) * 4
+		if b.Diagonal || size > left || size == 0 {
+			continue
+		}
+		left -= size
+		r.cache[i] = make([]float32, size/4)
+		blocks = append(blocks, i)
+	}
+	list := r.strips(blocks...)
+	each(context.Background(), len(list), func() func(int) {
+		s := r.scratch()
+		return func(i int) { s.encodeStrip(list[i]) }
+	})
+}
+
+// Edges decodes what the metanetwork adds to the kernels of a block: [rows, cols, k], or [rows, k] of a diagonal. sink is called for runs of rows, from several goroutines at a time
+// and in any order; delta is only valid during the call. A block whose type has no decoder gives nothing.
+func (res *Result) Edges(ctx context.Context, block int, sink func(row, rows int, delta []float32)) error {
+	r := res.r
+	if len(r.codes[block].dec.layers) == 0 {
+		return nil
+	}
+	list := r.strips(block)
+	var bad sync.Once
+	var err error
+	each(ctx, len(list), func() func(int) {
+		s := r.scratch()
+		return func(i int) {
+			delta := s.decodeStrip(list[i])
+			for _, v := range delta {
+				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+					bad.Do(func() {
+						err = fmt.Errorf("edge block %d, rows %d to %d: the metanetwork's result is not finite", block, list[i].row, list[i].row+list[i].rows-1)
+					})
+					break
+				}
+			}
+			sink(list[i].row, list[i].rows, delta)
+		}
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}

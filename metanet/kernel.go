@@ -1,0 +1,246 @@
+package metanet
+
+import "math"
+
+// Kernels work on tiles with one row per hidden channel and one column per edge or node. Each has one defined order of operations, without fused multiply-add,
+// so that every implementation gives the same bits.
+type kernels struct {
+	// linear is y[o] = b[o] + w[o,0] x[0] + w[o,1] x[1] + ... over n columns; up to 15 columns behind them are written too.
+	linear func(y, x []float32, l *linear, n, ldy, ldx int)
+	// silu is x / (1 + exp(-x)) over rows of n columns, in place.
+	silu func(x []float32, rows, n, ld int)
+	// layerNorm normalises every column of x [h, n] into y.
+	layerNorm func(y, x []float32, h, n, ldy, ldx int)
+	// advance is e += e (ps q + qs p) over e [h, n]; ps and qs hold one number a row, p and q one a column.
+	advance func(e, ps, qs, p, q []float32, n, lde, ldg int)
+	// gather takes the messages of the edges e [h, n], n a multiple of 8, from one row node to n column nodes and back.
+	gather func(row, col, e, as, a, inverter []float32, n, lde, lda, ldc int)
+}
+
+// lanes is the number of columns that a vector holds, and of partial sums of a row.
+const lanes = 8
+
+// pad is what rows of tiles are rounded up to.
+const pad = 16
+
+func padded(n int) int { return (n + pad - 1) &^ (pad - 1) }
+
+var portable = kernels{linear: linearPortable, silu: siluPortable, layerNorm: layerNormPortable, advance: advancePortable, gather: gatherPortable}
+
+func linearPortable(y, x []float32, l *linear, n, ldy, ldx int) {
+	in := l.in
+	o := 0
+	for ; o+4 <= l.out; o += 4 {
+		for c := 0; c < n; c += lanes {
+			linear4(y[o*ldy+c:], x[c:], l.w[o*in:(o+4)*in], l.b[o:o+4], ldy, ldx)
+		}
+	}
+	for ; o < l.out; o++ {
+		w, b := l.w[o*in:(o+1)*in], l.b[o]
+		for c := 0; c < n; c += 4 {
+			a0, a1, a2, a3 := b, b, b, b
+			at := c
+			for _, f := range w {
+				v := (*[4]float32)(x[at:])
+				a0 += float32(f * v[0])
+				a1 += float32(f * v[1])
+				a2 += float32(f * v[2])
+				a3 += float32(f * v[3])
+				at += ldx
+			}
+			*(*[4]float32)(y[o*ldy+c:]) = [4]float32{a0, a1, a2, a3}
+		}
+	}
+}
+
+// linear4 computes four rows and eight columns, two columns at a time.
+func linear4(y, x, w, b []float32, ldy, ldx int) {
+	in := len(w) / 4
+	w0, w1, w2, w3 := w[:in], w[in:2*in], w[2*in:3*in], w[3*in:4*in]
+	for c := 0; c < lanes; c += 2 {
+		a0, a1, a2, a3 := b[0], b[1], b[2], b[3]
+		d0, d1, d2, d3 := a0, a1, a2, a3
+		at := c
+		for i, f0 := range w0 {
+			v := (*[2]float32)(x[at:])
+			u, s := v[0], v[1]
+			f1, f2, f3 := w1[i], w2[i], w3[i]
+			a0 += float32(f0 * u)
+			a1 += float32(f1 * u)
+			a2 += float32(f2 * u)
+			a3 += float32(f3 * u)
+			d0 += float32(f0 * s)
+			d1 += float32(f1 * s)
+			d2 += float32(f2 * s)
+			d3 += float32(f3 * s)
+			at += ldx
+		}
+		*(*[2]float32)(y[c:]) = [2]float32{a0, d0}
+		*(*[2]float32)(y[c+ldy:]) = [2]float32{a1, d1}
+		*(*[2]float32)(y[c+2*ldy:]) = [2]float32{a2, d2}
+		*(*[2]float32)(y[c+3*ldy:]) = [2]float32{a3, d3}
+	}
+}
+
+func siluPortable(x []float32, rows, n, ld int) {
+	for r := range rows {
+		row := x[r*ld : r*ld+n]
+		for i, v := range row {
+			row[i] = silu1(v)
+		}
+	}
+}
+
+// silu1 is x / (1 + exp(-x)), exp by the polynomial of Cephes' expf on [-ln2/2, ln2/2] with the argument held between -86 and 88.
+func silu1(x float32) float32 {
+	const magic = 12582912 // 1.5 * 2^23: adding it rounds to an integer
+	y := -x
+	if !(y < 88) {
+		y = 88
+	}
+	if !(y > -86) {
+		y = -86
+	}
+	k := float32(y*1.44269504) + magic
+	n := k - magic
+	y -= float32(n * 0.693359375)
+	y -= float32(n * -2.12194440e-4)
+	p := float32(1.9875691500e-4*y) + 1.3981999507e-3
+	p = float32(p*y) + 8.3334519073e-3
+	p = float32(p*y) + 4.1665795894e-2
+	p = float32(p*y) + 1.6666665459e-1
+	p = float32(p*y) + 5.0000001201e-1
+	p = float32(float32(y*y)*p) + y
+	p++
+	e := math.Float32frombits(math.Float32bits(p) + math.Float32bits(k)<<23)
+	return x / (1 + e)
+}
+
+// layerNormEps is the epsilon of the reference's LayerNorm.
+const layerNormEps = 1e-5
+
+func layerNormPortable(y, x []float32, h, n, ldy, ldx int) {
+	size := float32(h)
+	var mean, sq [lanes]float32
+	for c := 0; c < n; c += lanes {
+		w := min(lanes, n-c)
+		mean, sq = [lanes]float32{}, [lanes]float32{}
+		for i := range h {
+			for j, v := range x[i*ldx+c:][:w] {
+				mean[j&7] += v
+			}
+		}
+		for j := range mean {
+			mean[j] /= size
+		}
+		for i := range h {
+			for j, v := range x[i*ldx+c:][:w] {
+				d := v - mean[j&7]
+				sq[j&7] += float32(d * d)
+			}
+		}
+		for j, v := range sq {
+			sq[j] = 1 / float32(math.Sqrt(float64(v/size+layerNormEps)))
+		}
+		for i := range h {
+			out := y[i*ldy+c:][:w]
+			for j, v := range x[i*ldx+c:][:w] {
+				out[j] = float32((v - mean[j&7]) * sq[j&7])
+			}
+		}
+	}
+}
+
+func advancePortable(e, ps, qs, p, q []float32, n, lde, ldg int) {
+	for c, f := range ps {
+		g := qs[c]
+		row := e[c*lde : c*lde+n]
+		p, q := p[c*ldg:c*ldg+n], q[c*ldg:c*ldg+n]
+		for i, v := range row {
+			row[i] = v + float32(v*(float32(f*q[i])+float32(g*p[i])))
+		}
+	}
+}
+
+// gatherPortable adds to the columns' statistics col [h, ldc/32, 4, 8] and writes the row's, row [h, 4]: sum, sum of squares, minimum, maximum. A row's sums have eight
+// lanes, folded l and l+4, then l and l+2, then the last two.
+func gatherPortable(row, col, e, as, a, inverter []float32, n, lde, lda, ldc int) {
+	var part [4][lanes]float32
+	for c, src := range as {
+		for l := 0; l < lanes; l += 2 {
+			gatherLanes(&part, l, col[c*ldc:][:4*n], e[c*lde:][:n], a[c*lda:][:n], src, inverter[c])
+		}
+		for l := lanes / 2; l > 0; l /= 2 {
+			for i := range l {
+				part[0][i] += part[0][i+l]
+				part[1][i] += part[1][i+l]
+				part[2][i], part[3][i] = lower(part[2][i], part[2][i+l]), higher(part[3][i], part[3][i+l])
+			}
+		}
+		row[4*c], row[4*c+1], row[4*c+2], row[4*c+3] = part[0][0], part[1][0], part[2][0], part[3][0]
+	}
+}
+
+// gatherLanes takes two lanes through all vectors.
+func gatherLanes(part *[4][lanes]float32, l int, col, e, a []float32, src, inv float32) {
+	var s0, s1, q0, q1 float32
+	low0, high0 := float32(math.Inf(1)), float32(math.Inf(-1))
+	low1, high1 := low0, high0
+	for i := l; i+1 < len(e) && i+1 < len(a); i += lanes {
+		v, d := (*[2]float32)(e[i:]), (*[2]float32)(a[i:])
+		t := (*[3*lanes + 2]float32)(col[4*(i-l)+l:])
+		v0, v1 := v[0], v[1]
+		m := float32(src * v0)
+		t[0] += m
+		t[lanes] += float32(m * m)
+		if m < t[2*lanes] {
+			t[2*lanes] = m
+		}
+		if m > t[3*lanes] {
+			t[3*lanes] = m
+		}
+		m = float32(src * v1)
+		t[1] += m
+		t[lanes+1] += float32(m * m)
+		if m < t[2*lanes+1] {
+			t[2*lanes+1] = m
+		}
+		if m > t[3*lanes+1] {
+			t[3*lanes+1] = m
+		}
+		m = float32(float32(d[0]*v0) * inv)
+		s0 += m
+		q0 += float32(m * m)
+		if m < low0 {
+			low0 = m
+		}
+		if m > high0 {
+			high0 = m
+		}
+		m = float32(float32(d[1]*v1) * inv)
+		s1 += m
+		q1 += float32(m * m)
+		if m < low1 {
+			low1 = m
+		}
+		if m > high1 {
+			high1 = m
+		}
+	}
+	part[0][l], part[1][l], part[2][l], part[3][l] = s0, q0, low0, high0
+	part[0][l+1], part[1][l+1], part[2][l+1], part[3][l+1] = s1, q1, low1, high1
+}
+
+func lower(a, b float32) float32 {
+	if a < b {
+		return a
+	}
+	return b
+}
+
+func higher(a, b float32) float32 {
+	if a > b {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,292 @@
+package metanet
+
+import "math"
+
+// scratch is one worker's memory: tiles with one row per feature or hidden channel.
+type scratch struct {
+	*run
+	feat   []float32 // [rows, k, tile] kernels, or node features
+	e      []float32 // [H, tile] edge states
+	x, y   []float32 // [width, tile] inside stacks
+	more   []float32
+	col    []float32 // [H, cols/8, 4, 8] messages to the columns
+	out    []float32 // [H, 4] of one row and tile
+	as     []float32 // [rows, H]
+	ps, qs []float32 // [layers, rows, H]
+	row    []partial // [rows, H]
+	delta  []float32
+	back   []float32 // [H, tile] of a diagonal
+}
+
+// partial is one row's messages of one hidden channel.
+type partial struct {
+	sum, sq   float64
+	low, high float32
+}
+
+func (r *run) scratch() *scratch {
+	width := max(r.net.nodeEnc.width(), r.net.nodeDec.width(), r.net.Hidden)
+	for i := range r.codes {
+		width = max(width, r.codes[i].enc.width(), r.codes[i].dec.width())
+	}
+	tile := func(n int) []float32 { return make([]float32, n*r.tile) }
+	return &scratch{run: r, feat: tile(width), e: tile(r.net.Hidden), x: tile(width), y: tile(width), out: make([]float32, 4*r.net.Hidden)}
+}
+
+// room returns scratch memory of n rows.
+func (s *scratch) room(n int) []float32 {
+	s.more = grow(s.more, n*s.tile)
+	return s.more
+}
+
+// grow returns a slice of n numbers, v itself where it is long enough.
+func grow[T any](v []T, n int) []T {
+	if cap(v) < n {
+		return make([]T, n)
+	}
+	return v[:n]
+}
+
+// stack applies t to n columns of x.
+func (s *scratch) stack(t *stack, y, x []float32, n, ldy, ldx int) {
+	if t.norm {
+		s.k.layerNorm(s.x, x, t.in(), n, s.tile, ldx)
+		x, ldx = s.x, s.tile
+	}
+	for i := range t.layers {
+		l := &t.layers[i]
+		if i == len(t.layers)-1 {
+			s.k.linear(y, x, l, n, ldy, ldx)
+			return
+		}
+		dst := s.y
+		if i%2 == 1 {
+			dst = s.x
+		}
+		s.k.linear(dst, x, l, n, s.tile, ldx)
+		s.k.silu(dst, l.out, n, s.tile)
+		x, ldx = dst, s.tile
+	}
+}
+
+// rows copies what edges read of a strip's rows: one [rows, H] per layer below l, and a of layer l.
+func (s *scratch) rows(st strip, l int) {
+	h, first := s.net.Hidden, s.g.Blocks[st.block].Out+st.row
+	take := func(dst, src []float32) {
+		for c := range h {
+			for r, v := range src[c*s.np+first:][:st.rows] {
+				dst[r*h+c] = v
+			}
+		}
+	}
+	size := st.rows * h
+	s.ps, s.qs, s.as = grow(s.ps, l*size), grow(s.qs, l*size), grow(s.as, size)
+	for i := range l {
+		take(s.ps[i*size:], s.p[i])
+		take(s.qs[i*size:], s.q[i])
+	}
+	if s.a != nil {
+		take(s.as, s.a)
+	}
+}
+
+// tiles calls work for every row of a strip and every tile of its columns, with the edges' states before layer l and the length of their rows. With keep set, cached states are brought forward
+// for good.
+func (s *scratch) tiles(st strip, l int, keep bool, work func(row, col, n int, e []float32, ld int)) {
+	b, c, h := &s.g.Blocks[st.block], &s.codes[st.block], s.net.Hidden
+	s.rows(st, l)
+	cache, ldc := s.cache[st.block], padded(b.Cols)
+	batch := min(max(1<<15/(c.kernel*s.tile), 1), st.rows)
+	for col := 0; col < b.Cols; col += s.tile {
+		n := min(s.tile, b.Cols-col)
+		for row := 0; row < st.rows; row++ {
+			if cache != nil {
+				e := cache[(st.row+row)*h*ldc+col:]
+				if !keep {
+					copyTile(s.e, e, h, n, s.tile, ldc)
+					s.forward(s.e, st, row, b.In+col, n, s.tile, max(l-1, 0), l)
+					work(row, col, n, s.e, s.tile)
+					continue
+				}
+				s.forward(e, st, row, b.In+col, n, ldc, max(l-1, 0), l)
+				work(row, col, n, e, ldc)
+				continue
+			}
+			if row%batch == 0 {
+				rows := min(batch, st.rows-row)
+				s.feat = grow(s.feat, rows*c.kernel*s.tile)
+				b.tile(s.feat, st.row+row, rows, col, n, c.kernel, s.tile)
+			}
+			s.stack(&c.enc, s.e, s.feat[row%batch*c.kernel*s.tile:], n, s.tile, s.tile)
+			s.forward(s.e, st, row, b.In+col, n, s.tile, 0, l)
+			work(row, col, n, s.e, s.tile)
+		}
+	}
+}
+
+func copyTile(dst, src []float32, h, n, ldd, lds int) {
+	for c := range h {
+		copy(dst[c*ldd:c*ldd+n], src[c*lds:])
+	}
+}
+
+// forward takes the states of a row's edges to the nodes from in on through the layers from to l-1.
+func (s *scratch) forward(e []float32, st strip, row, in, n, ld, from, l int) {
+	h := s.net.Hidden
+	for i := from; i < l; i++ {
+		at := (i*st.rows + row) * h
+		s.k.advance(e, s.ps[at:at+h], s.qs[at:at+h], s.p[i][in:], s.q[i][in:], n, ld, s.np)
+	}
+}
+
+// encodeStrip fills the cache.
+func (s *scratch) encodeStrip(st strip) {
+	b, c, h := &s.g.Blocks[st.block], &s.codes[st.block], s.net.Hidden
+	ldc := padded(b.Cols)
+	for row := st.row; row < st.row+st.rows; row++ {
+		for col := 0; col < b.Cols; col += s.tile {
+			n := min(s.tile, b.Cols-col)
+			s.feat = grow(s.feat, c.kernel*s.tile)
+			b.tile(s.feat, row, 1, col, n, c.kernel, s.tile)
+			s.stack(&c.enc, s.cache[st.block][row*h*ldc+col:], s.feat, n, ldc, s.tile)
+		}
+	}
+}
+
+// messages gathers a strip's messages into col and row.
+func (s *scratch) messages(st strip, l int) {
+	b, h := &s.g.Blocks[st.block], s.net.Hidden
+	ldc := 4 * padded(b.Cols)
+	s.col, s.row = grow(s.col, h*ldc), grow(s.row, st.rows*h)
+	resetColumns(s.col)
+	for i := range s.row {
+		s.row[i] = partial{low: float32(math.Inf(1)), high: float32(math.Inf(-1))}
+	}
+	s.tiles(st, l, true, func(row, col, n int, e []float32, ld int) {
+		as, a := s.as[row*h:(row+1)*h], s.a[b.In+col:]
+		whole := n &^ (lanes - 1)
+		s.k.gather(s.out, s.col[4*col:], e, as, a, s.net.inverter, whole, ld, s.np, ldc)
+		parts := s.row[row*h : (row+1)*h]
+		for c := range parts {
+			p, o := &parts[c], (*[4]float32)(s.out[4*c:])
+			p.sum += float64(o[0])
+			p.sq += float64(o[1])
+			p.low, p.high = lower(o[2], p.low), higher(o[3], p.high)
+		}
+		if whole < n {
+			s.tail(parts, as, a, e, col, whole, n, ld, ldc)
+		}
+	})
+}
+
+// tail gathers the messages of columns that fill no vector.
+func (s *scratch) tail(parts []partial, as, a, e []float32, col, from, n, ld, ldc int) {
+	for c := range parts {
+		p := &parts[c]
+		t := s.col[c*ldc+4*(col+from):][:4*lanes]
+		for i := from; i < n; i++ {
+			v, j := e[c*ld+i], i-from
+			m := float32(as[c] * v)
+			t[j] += m
+			t[lanes+j] += float32(m * m)
+			t[2*lanes+j], t[3*lanes+j] = lower(m, t[2*lanes+j]), higher(m, t[3*lanes+j])
+			m = float32(float32(a[c*s.np+i]*v) * s.net.inverter[c])
+			p.sum += float64(m)
+			p.sq += float64(float32(m * m))
+			p.low, p.high = lower(m, p.low), higher(m, p.high)
+		}
+	}
+}
+
+func resetColumns(col []float32) {
+	inf := float32(math.Inf(1))
+	for i := 0; i+4*lanes <= len(col); i += 4 * lanes {
+		t := (*[4 * lanes]float32)(col[i:])
+		for l := range 2 * lanes {
+			t[l] = 0
+		}
+		for l := range lanes {
+			t[2*lanes+l], t[3*lanes+l] = inf, -inf
+		}
+	}
+}
+
+// merge adds a strip's messages to the nodes'.
+func (s *scratch) merge(st strip) {
+	b, h := &s.g.Blocks[st.block], s.net.Hidden
+	s.agg[0].addColumns(s.col, h, b.In, b.Cols, 4*padded(b.Cols))
+	for i, p := range s.row {
+		s.agg[1].add(i%h*s.np+b.Out+st.row+i/h, p.sum, p.sq, p.low, p.high)
+	}
+}
+
+// diagonal computes the states of a run of diagonal edges before layer l.
+func (s *scratch) diagonal(st strip, l int) {
+	b, c := &s.g.Blocks[st.block], &s.codes[st.block]
+	s.feat = grow(s.feat, c.kernel*s.tile)
+	b.tile(s.feat, st.row, st.rows, 0, 1, c.kernel, s.tile)
+	s.stack(&c.enc, s.e, s.feat, st.rows, s.tile, s.tile)
+	for i := range l {
+		for c := range s.net.Hidden {
+			out, in := c*s.np+b.Out+st.row, c*s.np+b.In+st.row
+			for j, v := range s.e[c*s.tile:][:st.rows] {
+				f := float32(s.p[i][out+j]*s.q[i][in+j]) + float32(s.q[i][out+j]*s.p[i][in+j])
+				s.e[c*s.tile+j] = v + float32(v*f)
+			}
+		}
+	}
+}
+
+// diagonalMessages leaves the messages to the input channels in e and those to the output channels in back.
+func (s *scratch) diagonalMessages(st strip, l int) {
+	s.diagonal(st, l)
+	b := &s.g.Blocks[st.block]
+	s.back = grow(s.back, len(s.e))
+	for c, inv := range s.net.inverter {
+		for j := range st.rows {
+			v := s.e[c*s.tile+j]
+			s.back[c*s.tile+j] = float32(float32(s.a[c*s.np+b.In+st.row+j]*v) * inv)
+			s.e[c*s.tile+j] = float32(s.a[c*s.np+b.Out+st.row+j] * v)
+		}
+	}
+}
+
+func (s *scratch) mergeDiagonal(st strip) {
+	b := &s.g.Blocks[st.block]
+	for i, m := range [][]float32{s.e, s.back} {
+		first := []int{b.In, b.Out}[i] + st.row
+		for c := range s.net.Hidden {
+			for j, v := range m[c*s.tile:][:st.rows] {
+				s.agg[i].add(c*s.np+first+j, float64(v), float64(float32(v*v)), v, v)
+			}
+		}
+	}
+}
+
+// decodeStrip returns what is added to the kernels of a strip: [rows, cols, k].
+func (s *scratch) decodeStrip(st strip) []float32 {
+	b, c, l := &s.g.Blocks[st.block], &s.codes[st.block], s.net.Layers
+	k, width := c.kernel, b.width()
+	s.delta = grow(s.delta, st.rows*width*k)
+	y := s.room(k)
+	if b.Diagonal {
+		s.diagonal(st, l)
+		s.stack(&c.dec, y, s.e, st.rows, s.tile, s.tile)
+		interleave(s.delta, y, k, st.rows, s.tile)
+		return s.delta
+	}
+	s.tiles(st, l, false, func(row, col, n int, e []float32, ld int) {
+		s.stack(&c.dec, y, e, n, s.tile, ld)
+		interleave(s.delta[(row*width+col)*k:], y, k, n, s.tile)
+	})
+	return s.delta
+}
+
+// interleave writes y [k, n] as [n, k].
+func interleave(dst, y []float32, k, n, ld int) {
+	for j := range k {
+		for i, v := range y[j*ld : j*ld+n] {
+			dst[i*k+j] = v
+		}
+	}
+}
