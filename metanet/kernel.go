@@ -165,10 +165,13 @@ func advancePortable(e, ps, qs, p, q []float32, n, lde, ldg int) {
 // gatherPortable adds to the columns' statistics col [h, ldc/32, 4, 8] and writes the row's, row [h, 4]: sum, sum of squares, minimum, maximum. A row's sums have eight
 // lanes, folded l and l+4, then l and l+2, then the last two.
 func gatherPortable(row, col, e, as, a, inverter []float32, n, lde, lda, ldc int) {
-	var part [4][lanes]float32
 	for c, src := range as {
-		for l := 0; l < lanes; l += 2 {
-			gatherLanes(&part, l, col[c*ldc:][:4*n], e[c*lde:][:n], a[c*lda:][:n], src, inverter[c])
+		var part [4][lanes]float32
+		for l := range lanes {
+			part[2][l], part[3][l] = float32(math.Inf(1)), float32(math.Inf(-1))
+		}
+		for i := 0; i < n; i += lanes {
+			gather8(&part, (*[lanes]float32)(e[c*lde+i:]), (*[lanes]float32)(a[c*lda+i:]), (*[4 * lanes]float32)(col[c*ldc+4*i:]), src, inverter[c])
 		}
 		for l := lanes / 2; l > 0; l /= 2 {
 			for i := range l {
@@ -181,54 +184,29 @@ func gatherPortable(row, col, e, as, a, inverter []float32, n, lde, lda, ldc int
 	}
 }
 
-// gatherLanes takes two lanes through all vectors.
-func gatherLanes(part *[4][lanes]float32, l int, col, e, a []float32, src, inv float32) {
-	var s0, s1, q0, q1 float32
-	low0, high0 := float32(math.Inf(1)), float32(math.Inf(-1))
-	low1, high1 := low0, high0
-	for i := l; i+1 < len(e) && i+1 < len(a); i += lanes {
-		v, d := (*[2]float32)(e[i:]), (*[2]float32)(a[i:])
-		t := (*[3*lanes + 2]float32)(col[4*(i-l)+l:])
-		v0, v1 := v[0], v[1]
-		m := float32(src * v0)
-		t[0] += m
-		t[lanes] += float32(m * m)
-		if m < t[2*lanes] {
-			t[2*lanes] = m
+// gather8 takes the messages of eight edges.
+func gather8(part *[4][lanes]float32, e, a *[lanes]float32, col *[4 * lanes]float32, src, inv float32) {
+	for l := range lanes {
+		v := e[l]
+		m := float32(src * v)
+		col[l] += m
+		col[lanes+l] += float32(m * m)
+		if m < col[2*lanes+l] {
+			col[2*lanes+l] = m
 		}
-		if m > t[3*lanes] {
-			t[3*lanes] = m
+		if m > col[3*lanes+l] {
+			col[3*lanes+l] = m
 		}
-		m = float32(src * v1)
-		t[1] += m
-		t[lanes+1] += float32(m * m)
-		if m < t[2*lanes+1] {
-			t[2*lanes+1] = m
+		m = float32(float32(a[l]*v) * inv)
+		part[0][l] += m
+		part[1][l] += float32(m * m)
+		if m < part[2][l] {
+			part[2][l] = m
 		}
-		if m > t[3*lanes+1] {
-			t[3*lanes+1] = m
-		}
-		m = float32(float32(d[0]*v0) * inv)
-		s0 += m
-		q0 += float32(m * m)
-		if m < low0 {
-			low0 = m
-		}
-		if m > high0 {
-			high0 = m
-		}
-		m = float32(float32(d[1]*v1) * inv)
-		s1 += m
-		q1 += float32(m * m)
-		if m < low1 {
-			low1 = m
-		}
-		if m > high1 {
-			high1 = m
+		if m > part[3][l] {
+			part[3][l] = m
 		}
 	}
-	part[0][l], part[1][l], part[2][l], part[3][l] = s0, q0, low0, high0
-	part[0][l+1], part[1][l+1], part[2][l+1], part[3][l+1] = s1, q1, low1, high1
 }
 
 func lower(a, b float32) float32 {

@@ -24,8 +24,9 @@ func (s *stack) out() int { return s.layers[len(s.layers)-1].out }
 
 // width returns the longest vector inside.
 func (s *stack) width() int {
-	n := s.in()
+	n := 0
 	for i := range s.layers {
+		n = max(n, s.layers[i].in)
 		n = max(n, s.layers[i].out)
 	}
 	return n
@@ -114,8 +115,25 @@ func (l *loader) stack(name string, norm bool) stack {
 	return s
 }
 
-// edgeTypes lists the suffixes of the edge encoders: none, or _256, _3, _1 and the like, widest first, which is the order of types.
+// has reports whether there is a parameter below name.
+func (l *loader) has(name string) bool {
+	for n := range l.f.Tensors {
+		if strings.HasPrefix(n, name+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// edgeTypes lists the suffixes of the edge encoders: those that the metadata name, or else none, or _256, _3, _1 and the like, widest first, which is the order of types.
 func (l *loader) edgeTypes() []string {
+	if names := l.f.Metadata["edge_types"]; names != "" {
+		var out []string
+		for _, n := range strings.Split(names, ",") {
+			out = append(out, "_"+n)
+		}
+		return out
+	}
 	found := map[int]bool{}
 	for n := range l.f.Tensors {
 		if rest, ok := strings.CutPrefix(n, "edgeEnc_"); ok {
@@ -139,7 +157,8 @@ func (l *loader) edgeTypes() []string {
 	return out
 }
 
-// Load reads a metanetwork under the reference's parameter names. Sizes follow from the parameters; `mlps.*` are never used.
+// Load reads a metanetwork under the reference's parameter names. Sizes follow from the parameters; `mlps.*` are never used. An edge type that the metadata's "edge_types" names may lack a decoder: its edges have no
+// parameters.
 func Load(f *File) (*Network, error) {
 	l := &loader{f: f, used: map[string]bool{}}
 	n := &Network{Metadata: f.Metadata}
@@ -149,11 +168,14 @@ func Load(f *File) (*Network, error) {
 	}
 	n.Hidden, n.NodeIn = n.nodeEnc.out(), n.nodeEnc.in()
 	for _, suffix := range l.edgeTypes() {
-		e := edgeCoder{suffix, l.stack("edgeEnc"+suffix, false), l.stack("edgeDec"+suffix, true)}
+		e := edgeCoder{name: suffix, enc: l.stack("edgeEnc"+suffix, false)}
+		if f.Metadata["edge_types"] == "" || l.has("edgeDec"+suffix) {
+			e.dec = l.stack("edgeDec"+suffix, true)
+		}
 		if l.err != nil {
 			return nil, l.err
 		}
-		if e.enc.out() != n.Hidden || e.dec.in() != n.Hidden || e.dec.out() != e.enc.in() {
+		if e.enc.out() != n.Hidden || len(e.dec.layers) > 0 && (e.dec.in() != n.Hidden || e.dec.out() != e.enc.in()) {
 			return nil, fmt.Errorf("parameter edgeEnc%s: %d to %d features, the hidden size is %d", suffix, e.enc.in(), e.enc.out(), n.Hidden)
 		}
 		n.edges = append(n.edges, e)

@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -12,12 +13,12 @@ import (
 
 // Criterion says how units are scored. Its zero value is group L2 with mean reduction and mean normaliser.
 type Criterion struct {
-	Kind       string `json:"kind"`       // "l2" (also ""), "l1", "bn", "random"
+	Kind       string `json:"kind"`       // "l2" (also ""), "l1", "bn", "random", "metanet": l2 of Weights
 	Reduction  string `json:"reduction"`  // over a group's members: "mean" (also ""), "sum", "max", "first"
 	Normalizer string `json:"normalizer"` // within a group: "mean" (also ""), "max", "none"
 	Seed       int64  `json:"seed"`       // of random
-	// Weights replaces tensors for scoring, by name: a metanetwork's output. Dims must be the original's.
-	Weights map[string]*onnxio.Tensor `json:"-"`
+	// Weights gives what a constant is scored by in its place: a metanetwork's output, with the same dims; nil for the constant itself. Kind "metanet" needs it.
+	Weights func(c *graphcodec.Constant) (*onnxio.Tensor, error) `json:"-"`
 }
 
 // Criteria lists the kinds that need nothing but the model.
@@ -34,6 +35,9 @@ func (c Criterion) validate() error {
 	}
 	if err := check("criterion", c.Kind, "", "l2", "l1", "bn", "random", "metanet"); err != nil {
 		return err
+	}
+	if c.Kind == "metanet" && c.Weights == nil {
+		return errors.New("criterion metanet: no metanetwork's weights are given")
 	}
 	if err := check("reduction", c.Reduction, "", "mean", "sum", "max", "first"); err != nil {
 		return err
@@ -174,13 +178,19 @@ func (s *scorer) normalize(g *graphcodec.Group, v []float64) {
 // axis returns the sums over a member's axis.
 func (s *scorer) axis(m graphcodec.Member) ([]float64, error) {
 	t := m.Const.Tensor
-	if w := s.c.Weights[m.Const.Name]; w != nil {
-		t = w
+	sums, ok := s.sums[m.Const]
+	if s.c.Weights != nil && (m.Axis > 1 || !ok) {
+		w, err := s.c.Weights(m.Const)
+		if err != nil {
+			return nil, err
+		}
+		if w != nil {
+			t = w
+		}
 	}
 	if m.Axis > 1 {
 		return s.anyAxis(t, m)
 	}
-	sums, ok := s.sums[m.Const]
 	if !ok {
 		var dead [2][]bool
 		if s.state != nil {

@@ -160,6 +160,8 @@ func (a *app) curveCommand() *cobra.Command {
 	d := &dataFlags{}
 	var speedUps, criteria []string
 	var seed int64
+	var m metanetFlags
+	var weights string
 	c := &cobra.Command{
 		Use:   "curve MODEL",
 		Short: "Accuracy against speed-up, measured in the pure-Go engine",
@@ -172,14 +174,24 @@ func (a *app) curveCommand() *cobra.Command {
 				return err
 			}
 			defer closeModel()
-			return a.curve(c.Context(), s, set, d, speedUps, criteria, seed)
+			return a.curve(c.Context(), s, set, d, curveChoice{speedUps, criteria, weights, seed, &m})
 		},
 	}
 	d.add(c)
 	c.Flags().StringSliceVar(&speedUps, "speed-up", []string{"1.1", "1.2", "1.5", "2"}, "targets")
 	c.Flags().StringSliceVar(&criteria, "criterion", []string{"l2"}, "criteria")
 	c.Flags().Int64Var(&seed, "seed", 0, "seed of the criterion random")
+	m.add(c.Flags())
+	c.Flags().StringVar(&weights, "weights", "original", "of the criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	return c
+}
+
+// curveChoice says which points a curve has.
+type curveChoice struct {
+	speedUps, criteria []string
+	weights            string
+	seed               int64
+	metanet            *metanetFlags
 }
 
 // curvePoint is one line of what curve prints with --json.
@@ -191,26 +203,34 @@ type curvePoint struct {
 	Accuracy  float64 `json:"accuracy"`
 }
 
-func (a *app) curve(ctx context.Context, s *session.Session, set *data.Images, d *dataFlags, speedUps, criteria []string, seed int64) error {
+func (a *app) curve(ctx context.Context, s *session.Session, set *data.Images, d *dataFlags, choice curveChoice) error {
 	st := s.Analysis.NewState()
 	base, err := accuracy(ctx, s.Model, set, d)
 	if err != nil {
 		return err
 	}
 	points := []curvePoint{{"none", 1, st.Params(), s.Size(), base.Accuracy}}
-	for _, kind := range criteria {
-		for _, x := range speedUps {
+	for _, kind := range choice.criteria {
+		weights := "original"
+		if kind == "metanet" {
+			weights = choice.weights
+		}
+		prepared, err := a.prepareMetanet(ctx, s, kind, weights, choice.metanet)
+		if err != nil {
+			return err
+		}
+		for _, x := range choice.speedUps {
 			target, err := strconv.ParseFloat(strings.TrimSpace(x), 64)
 			if err != nil {
 				return fmt.Errorf("--speed-up %q is no number", x)
 			}
 			r := session.Request{}
-			r.Target.SpeedUp, r.Criterion = target, prune.Criterion{Kind: kind, Seed: seed}
-			p, err := s.Plan(ctx, r)
+			r.Target.SpeedUp, r.Criterion = target, prune.Criterion{Kind: kind, Seed: choice.seed}
+			p, err := prepared.Plan(ctx, r)
 			if err != nil {
 				return err
 			}
-			m, err := s.Apply(p)
+			m, err := prepared.Apply(p)
 			if err != nil {
 				return err
 			}

@@ -1,23 +1,85 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"strconv"
+	"slices"
 
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/session"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func (a *app) metanetCommand() *cobra.Command {
 	c := &cobra.Command{Use: "metanet", Short: "Look into and run graph metanetworks"}
-	c.AddCommand(a.metanetInfoCommand(), a.metanetForwardCommand())
+	c.AddCommand(a.metanetInfoCommand(), a.metanetForwardCommand(), a.metanetConvertCommand(), a.metanetNewCommand())
 	return c
+}
+
+// metanetFlags say which metanetwork to use and how much memory it may have.
+type metanetFlags struct{ file, memory string }
+
+func (f *metanetFlags) add(fl *pflag.FlagSet) {
+	fl.StringVar(&f.file, "metanet", "", "metanetwork (safetensors) of --criterion metanet; without it the one in the program, which is untrained and scores like l2")
+	fl.StringVar(&f.memory, "memory", "64MB", "memory for the metanetwork's cached edge states; the rest is recomputed")
+}
+
+func (f *metanetFlags) load() (*session.Metanet, error) {
+	if f.file == "" {
+		return session.LoadMetanet(nil)
+	}
+	data, err := os.ReadFile(f.file)
+	if err != nil {
+		return nil, err
+	}
+	m, err := session.LoadMetanet(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.file, err)
+	}
+	return m, nil
+}
+
+// prepareMetanet readies a session for a criterion, with the metanetwork where it is metanet.
+func (a *app) prepareMetanet(ctx context.Context, s *session.Session, criterion, weights string, f *metanetFlags) (*session.Prepared, error) {
+	if criterion != "metanet" {
+		return s.Prepare(ctx, criterion, weights, nil, metanet.Options{})
+	}
+	m, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	o, err := a.runOptions(f.memory, m.Network.Layers+1)
+	if err != nil {
+		return nil, err
+	}
+	return s.Prepare(ctx, criterion, weights, m, o)
+}
+
+// prepareReplay readies a session for a plan.
+func (a *app) prepareReplay(ctx context.Context, s *session.Session, p *prune.Plan, f *metanetFlags) (*session.Prepared, error) {
+	var m *session.Metanet
+	o := metanet.Options{}
+	if p.Weights == "metanet" {
+		var err error
+		if m, err = f.load(); err != nil {
+			return nil, err
+		}
+		if o, err = a.runOptions(f.memory, m.Network.Layers+1); err != nil {
+			return nil, err
+		}
+	}
+	return s.PrepareReplay(ctx, p, m, o)
 }
 
 func readSafetensors(path string) (*metanet.File, error) {
@@ -46,6 +108,7 @@ func readMetanet(path string) (*metanet.Network, error) {
 
 // metanetInfo is what info prints with --json.
 type metanetInfo struct {
+	SHA256     string            `json:"sha256"`
 	Hidden     int               `json:"hidden"`
 	Layers     int               `json:"layers"`
 	NodeIn     int               `json:"node_features"`
@@ -56,23 +119,29 @@ type metanetInfo struct {
 
 func (a *app) metanetInfoCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "info W.safetensors",
-		Short:   "Show the sizes and the record of a metanetwork",
-		Example: "  metaprune metanet info w.safetensors",
-		Args:    cobra.ExactArgs(1),
+		Use:   "info [W.safetensors]",
+		Short: "Show the sizes and the record of a metanetwork, without a file of the one in the program",
+		Example: `  metaprune metanet info
+  metaprune metanet info w.safetensors`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			n, err := readMetanet(args[0])
+			f := metanetFlags{}
+			if len(args) > 0 {
+				f.file = args[0]
+			}
+			m, err := f.load()
 			if err != nil {
 				return err
 			}
-			i := metanetInfo{n.Hidden, n.Layers, n.NodeIn, n.EdgeIn, n.Parameters(), n.Metadata}
+			n := m.Network
+			i := metanetInfo{m.SHA256, n.Hidden, n.Layers, n.NodeIn, n.EdgeIn, n.Parameters(), n.Metadata}
 			if a.json {
 				return a.printJSON(i)
 			}
-			t := a.table("metanetwork", args[0])
-			t.AppendRows([]table.Row{{"hidden", i.Hidden}, {"layers", i.Layers}, {"node features", i.NodeIn}, {"edge features", fmt.Sprint(i.EdgeIn)}, {"parameters", i.Parameters}})
-			for k, v := range i.Metadata {
-				t.AppendRow(table.Row{k, v})
+			t := a.table("metanetwork", cmp.Or(f.file, "in the program"))
+			t.AppendRows([]table.Row{{"SHA-256", i.SHA256}, {"hidden", i.Hidden}, {"layers", i.Layers}, {"node features", i.NodeIn}, {"edge features", fmt.Sprint(i.EdgeIn)}, {"parameters", i.Parameters}})
+			for _, k := range slices.Sorted(maps.Keys(i.Metadata)) {
+				t.AppendRow(table.Row{k, i.Metadata[k]})
 			}
 			t.Render()
 			return nil
@@ -102,29 +171,30 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			o, err := a.forwardOptions(f, memory, n.Layers+1)
+			o, err := a.runOptions(memory, n.Layers+1)
 			if err != nil {
 				return err
+			}
+			if o.NodeRatio, o.EdgeRatio, err = f.Ratios(); err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			result, err := n.Forward(c.Context(), g, o)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			return onnxio.WriteFile(out, func(w io.Writer) error {
-				_, err := result.File(n.EdgeIn).WriteTo(w)
-				return err
-			})
+			return writeSafetensors(out, result.File(n.EdgeIn))
 		},
 	}
 	c.Flags().StringVar(&weights, "metanet", "", "the metanetwork's weights (safetensors)")
 	c.Flags().StringVarP(&out, "output", "o", "", "where the new graph goes (safetensors)")
-	c.Flags().StringVar(&memory, "memory", "256MB", "memory for cached edge states; the rest is recomputed")
+	c.Flags().StringVar(&memory, "memory", "64MB", "memory for cached edge states; the rest is recomputed")
 	_ = c.MarkFlagRequired("metanet")
 	_ = c.MarkFlagRequired("output")
 	return c
 }
 
-func (a *app) forwardOptions(f *metanet.File, memory string, steps int) (metanet.Options, error) {
+// runOptions are the options of a pass in so many steps, with a progress bar on a terminal.
+func (a *app) runOptions(memory string, steps int) (metanet.Options, error) {
 	o := metanet.Options{}
 	bytes, err := humanize.ParseBytes(memory)
 	if err != nil || bytes > 1<<50 {
@@ -133,16 +203,83 @@ func (a *app) forwardOptions(f *metanet.File, memory string, steps int) (metanet
 	if o.Memory = int64(bytes); bytes == 0 {
 		o.Memory = -1
 	}
-	for key, at := range map[string]*float64{"node_res_ratio": &o.NodeRatio, "edge_res_ratio": &o.EdgeRatio} {
-		if s := f.Metadata[key]; s != "" {
-			if *at, err = strconv.ParseFloat(s, 64); err != nil {
-				return o, fmt.Errorf("metadata %s %q is no number", key, s)
-			}
-		}
-	}
 	if !a.quiet && isTerminal(a.err) {
-		bar := progressbar.NewOptions(steps, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("layers"), progressbar.OptionClearOnFinish())
+		bar := progressbar.NewOptions(steps, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("metanetwork"), progressbar.OptionClearOnFinish())
 		o.Progress = func(done, _ int) { _ = bar.Set(done) }
 	}
 	return o, nil
+}
+
+func (a *app) metanetConvertCommand() *cobra.Command {
+	var scheme, out string
+	c := &cobra.Command{
+		Use:   "convert CHECKPOINT.safetensors",
+		Short: "Note sizes and feature scheme in a checkpoint of the paper's code",
+		Long: `Write a metanetwork with its sizes, its feature scheme and its record in the metadata, from weights under the names of the paper's PyTorch code (a state_dict saved with
+safetensors.torch.save_file). Parameters that are never used are left out. The result runs on ONNX models: prune --criterion metanet --metanet FILE.`,
+		Example: "  metaprune metanet convert resnet56.safetensors --scheme reference-cnn -o resnet56-metanet.safetensors",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := graphcodec.SchemeByName(scheme); err != nil {
+				return fmt.Errorf("--scheme: %w", err)
+			}
+			f, err := readSafetensors(args[0])
+			if err != nil {
+				return err
+			}
+			converted, err := metanet.Convert(f, scheme)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			m, err := session.LoadMetanet(converted.Bytes())
+			if err == nil {
+				_, err = m.Scheme()
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			return writeSafetensors(out, converted)
+		},
+	}
+	c.Flags().StringVar(&scheme, "scheme", graphcodec.ReferenceCNN.Name, "features that it was trained for: reference-cnn or universal-1")
+	c.Flags().StringVarP(&out, "output", "o", "", "where the metanetwork goes (safetensors)")
+	_ = c.MarkFlagRequired("output")
+	return c
+}
+
+func (a *app) metanetNewCommand() *cobra.Command {
+	var scheme, out string
+	var hidden, layers int
+	var seed uint64
+	c := &cobra.Command{
+		Use:     "new",
+		Short:   "Write an untrained metanetwork",
+		Long:    "Write an untrained metanetwork. Its decoders end in zeros: weights pass unchanged until it is trained.",
+		Example: "  metaprune metanet new --hidden 32 --layers 4 --seed 1 -o untrained.safetensors",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			s, err := graphcodec.SchemeByName(scheme)
+			if err != nil {
+				return fmt.Errorf("--scheme: %w", err)
+			}
+			if hidden < 1 || hidden > 4096 || layers < 1 || layers > 1024 {
+				return fmt.Errorf("--hidden %d, --layers %d: want 1 to 4096 and 1 to 1024", hidden, layers)
+			}
+			return writeSafetensors(out, metanet.New(session.Sizes(s, hidden, layers), seed))
+		},
+	}
+	c.Flags().StringVar(&scheme, "scheme", graphcodec.Universal.Name, "features: universal-1 or reference-cnn")
+	c.Flags().IntVar(&hidden, "hidden", 16, "hidden channels")
+	c.Flags().IntVar(&layers, "layers", 4, "message-passing layers")
+	c.Flags().Uint64Var(&seed, "seed", 0, "seed of the initial weights")
+	c.Flags().StringVarP(&out, "output", "o", "", "where the metanetwork goes (safetensors)")
+	_ = c.MarkFlagRequired("output")
+	return c
+}
+
+func writeSafetensors(path string, f *metanet.File) error {
+	return onnxio.WriteFile(path, func(w io.Writer) error {
+		_, err := f.WriteTo(w)
+		return err
+	})
 }

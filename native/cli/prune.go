@@ -24,12 +24,14 @@ type pruneFlags struct {
 	sparsity             float64
 	size                 string
 	criterion, reduction string
+	weights              string
 	normalizer, ranking  string
 	pattern              string
 	steps, roundTo       int
 	ignore               []string
 	seed                 int64
 	dryRun               bool
+	metanetFlags
 }
 
 func (a *app) pruneCommand() *cobra.Command {
@@ -44,6 +46,7 @@ Exactly one target is wanted: --speed-up, --params, --size or --ratio (or --patt
   metaprune prune model.onnx --from-plan plan.json -o smaller.onnx
   metaprune prune model.onnx --speed-up 3 --dry-run
   metaprune prune model.onnx --pattern 2:4 -o sparse.onnx
+  metaprune prune model.onnx --speed-up 2 --criterion metanet --metanet w.safetensors --weights metanet -o smaller.onnx
   cat model.onnx | metaprune prune - --params 0.5 -o - > smaller.onnx`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.prune(c.Context(), args[0], f) },
@@ -54,7 +57,9 @@ Exactly one target is wanted: --speed-up, --params, --size or --ratio (or --patt
 	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that may stay")
 	fl.StringVar(&f.size, "size", "", "target: size of the constants, such as 10MB")
 	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that leave")
-	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn or random")
+	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn, random or metanet")
+	f.metanetFlags.add(fl)
+	fl.StringVar(&f.weights, "weights", "original", "of --criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	fl.StringVar(&f.reduction, "reduction", "mean", "over a group's members: mean, sum, max or first")
 	fl.StringVar(&f.normalizer, "normalizer", "mean", "within a group: mean, max or none")
 	fl.StringVar(&f.ranking, "ranking", "global", "who competes: global, group or isomorphic")
@@ -105,13 +110,13 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 	if f.planOut != "" || f.planIn != "" {
 		s.StartHash()
 	}
-	p, err := a.makePlan(ctx, s, f)
+	prepared, p, err := a.prepare(ctx, s, f)
 	if err != nil {
 		return err
 	}
 	var size int64
 	if !f.dryRun {
-		m, err := s.Apply(p)
+		m, err := prepared.Apply(p)
 		if err != nil {
 			return err
 		}
@@ -129,10 +134,25 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 	return a.printPruned(s, p, f, size, time.Since(start))
 }
 
-func (a *app) makePlan(ctx context.Context, s *session.Session, f *pruneFlags) (*prune.Plan, error) {
-	if f.planIn != "" {
-		return readPlan(f.planIn)
+// prepare reads the plan, or makes one, and the session in which it holds.
+func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*session.Prepared, *prune.Plan, error) {
+	if f.planIn == "" {
+		p, err := a.prepareMetanet(ctx, s, f.criterion, f.weights, &f.metanetFlags)
+		if err != nil {
+			return nil, nil, err
+		}
+		plan, err := a.makePlan(ctx, p, f)
+		return p, plan, err
 	}
+	plan, err := readPlan(f.planIn)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := a.prepareReplay(ctx, s, plan, &f.metanetFlags)
+	return p, plan, err
+}
+
+func (a *app) makePlan(ctx context.Context, s *session.Prepared, f *pruneFlags) (*prune.Plan, error) {
 	r, err := f.request()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -14,6 +15,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	var planPath string
 	var rtol float64
 	var seed int64
+	var m metanetFlags
 	c := &cobra.Command{
 		Use:   "verify ORIGINAL PRUNED",
 		Short: "Check a pruned model against its original",
@@ -21,11 +23,12 @@ func (a *app) verifyCommand() *cobra.Command {
 slices are gone, and, where the pure-Go engine supports the operators, that the original with these slices set to zero gives the same outputs.`,
 		Example: "  metaprune verify model.onnx smaller.onnx --plan plan.json",
 		Args:    cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.verify(args[0], args[1], planPath, rtol, seed)
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.verify(c.Context(), args[0], args[1], planPath, &m, rtol, seed)
 		},
 	}
 	c.Flags().StringVar(&planPath, "plan", "", "the plan that made PRUNED")
+	m.add(c.Flags())
 	c.Flags().Float64Var(&rtol, "rtol", 1e-3, "largest difference of the outputs, relative to the largest output")
 	c.Flags().Int64Var(&seed, "seed", 0, "seed of the random inputs")
 	return c
@@ -42,7 +45,7 @@ type verdict struct {
 	OK       bool    `json:"ok"`
 }
 
-func (a *app) verify(original, pruned, planPath string, rtol float64, seed int64) error {
+func (a *app) verify(ctx context.Context, original, pruned, planPath string, m *metanetFlags, rtol float64, seed int64) error {
 	before, closeBefore, err := a.open(original)
 	if err != nil {
 		return err
@@ -62,8 +65,12 @@ func (a *app) verify(original, pruned, planPath string, rtol float64, seed int64
 		if err := p.Check(before.SHA256()); err != nil {
 			return err
 		}
-		v.Slices = checkSlices(before, after, p)
-		if err := compareOutputs(&v, before, after, p, seed); err != nil {
+		prepared, err := a.prepareReplay(ctx, before, p, m)
+		if err != nil {
+			return err
+		}
+		v.Slices = checkSlices(prepared.Session, after, p)
+		if err := compareOutputs(&v, prepared.Session, after, p, seed); err != nil {
 			return err
 		}
 	}

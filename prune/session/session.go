@@ -51,10 +51,12 @@ func (s *Session) StartHash() {
 		return
 	}
 	s.sha = make(chan string, 1)
-	go func() {
-		sum := sha256.Sum256(s.data)
-		s.sha <- hex.EncodeToString(sum[:])
-	}()
+	go func() { s.sha <- hash(s.data) }()
+}
+
+func hash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // SHA256 returns the hash of the model's file in hexadecimal.

@@ -1,0 +1,273 @@
+package graphcodec
+
+// Edge types of the universal scheme.
+const (
+	edgeKernel = iota
+	edgeResidual
+	edgeGate
+	edgeAttention
+)
+
+func init() {
+	encodes(encodeAdd, "Add", "Sub", "Sum")
+	encodes(encodeMul, "Mul", "Div")
+	encodes(encodeConcat, "Concat")
+	encodes(encodeNorm(1, normWeight, normBias, runningMean, runningVar), "BatchNormalization")
+	encodes(encodeNorm(1, normWeight, normBias), "InstanceNormalization", "GroupNormalization")
+	encodes(encodeNorm(-1, normWeight, normBias), "LayerNormalization")
+	encodes(encodeNorm(-1, normWeight), "RMSNormalization")
+}
+
+// encodeNorm attaches a normalisation's vectors to the channels on an axis, counted from the right where negative.
+func encodeNorm(axis int, at ...slot) encoder {
+	return func(b *netBuilder, c *call) bool {
+		x := c.input(0)
+		if x == nil || !x.Ranked || b.from[x] == nil {
+			return false
+		}
+		k := axis
+		if k < 0 {
+			k += len(x.Shape)
+		}
+		var vectors []*Value
+		for i := range at {
+			if v := c.input(i + 1); v != nil {
+				vectors = append(vectors, v)
+			}
+		}
+		b.from[c.out[0]] = b.from[x]
+		return b.attach(c, x, k, at[:len(vectors)], vectors)
+	}
+}
+
+// tracked2 splits a node's inputs into those that carry channels and those that are constants.
+func (b *netBuilder) sides(c *call) (carry, constant []*Value) {
+	for _, v := range c.in {
+		switch {
+		case v == nil:
+		case b.from[v] != nil:
+			carry = append(carry, v)
+		default:
+			constant = append(constant, v)
+		}
+	}
+	return carry, constant
+}
+
+// encodeAdd attaches a vector that is added as a bias, and lets the others of several summands reach the deepest one by residual edges.
+func encodeAdd(b *netBuilder, c *call) bool {
+	carry, constant := b.sides(c)
+	if len(carry) == 1 && len(constant) == 1 {
+		return b.addVector(c, carry[0], constant[0])
+	}
+	if len(carry) < 2 {
+		return false
+	}
+	main := carry[0]
+	for _, v := range carry[1:] {
+		if b.depthOf(v) > b.depthOf(main) {
+			main = v
+		}
+	}
+	p := *b.from[main]
+	for _, v := range carry {
+		if v == main {
+			continue
+		}
+		b.joinSummand(main, v)
+		p.rest = append(p.rest[:len(p.rest):len(p.rest)], b.otherAxes(&p, v)...)
+	}
+	b.from[c.out[0]] = &p
+	return true
+}
+
+// otherAxes lists what v carries that p does not, a few at most.
+func (b *netBuilder) otherAxes(p *provenance, v *Value) [][]*nodeSet {
+	if len(p.rest) >= 4 || b.sameChannels(p.main, b.from[v].main) {
+		return nil
+	}
+	return [][]*nodeSet{b.from[v].main}
+}
+
+// sameChannels reports whether two lists of sets have the same units, so that one can stand for the other.
+func (b *netBuilder) sameChannels(a, c []*nodeSet) bool {
+	if len(a) == 0 || len(c) == 0 || a[0].size <= 0 || c[0].size <= 0 {
+		return true
+	}
+	x, y := a[0].labels, c[0].labels
+	return len(x) > 0 && len(y) > 0 && b.a.an.lab.identity(x[0]) == b.a.an.lab.identity(y[0])
+}
+
+// opposite returns the nodes of two operands along main's channels; nil where they do not stand opposite each other.
+func (b *netBuilder) opposite(main, other *Value) (to, from []int32) {
+	k := b.channelAxis(main)
+	j := k - len(main.Shape) + len(other.Shape)
+	if k < 0 || j < 0 || axisLength(main, k) != axisLength(other, j) {
+		return nil, nil
+	}
+	to, from = b.match(main, k), b.match(other, j)
+	if to == nil || from == nil {
+		return nil, nil
+	}
+	return to, from
+}
+
+func (b *netBuilder) joinSummand(main, other *Value) {
+	to, from := b.opposite(main, other)
+	if to == nil {
+		return
+	}
+	if b.ref && b.shareNodes(to, from) {
+		return
+	}
+	b.connect(from, to, min(edgeResidual, len(b.scheme.Edges)-1))
+}
+
+// shareNodes lets a downsampling convolution use the nodes of the branch that it is added to, as the reference does: where nothing else reads it and it has one partner each.
+func (b *netBuilder) shareNodes(to, from []int32) bool {
+	s, t := b.owner[from[0]], b.owner[to[0]]
+	if s == t || s.size != len(from) || t.size != len(to) || s.kind != "layer" || s.feeds || s.into != nil || t.into != nil {
+		return false
+	}
+	for i := range from {
+		if from[i] != int32(s.base+i) || to[i] != int32(t.base+i) || b.slots[shortcutNorm][to[i]].c != nil {
+			return false
+		}
+	}
+	s.into = t
+	for i := range from {
+		for k := range shortcutNorm - normWeight {
+			if k < 4 {
+				b.slots[shortcutNorm+k][to[i]] = b.slots[k][from[i]]
+			}
+			b.slots[k][from[i]] = slotRef{}
+		}
+	}
+	return true
+}
+
+// addVector attaches a vector added to channels: as the bias of their layer, or of the normalisation whose scale came before.
+func (b *netBuilder) addVector(c *call, x, v *Value) bool {
+	k := b.vectorAxis(c, x, v)
+	if k < 0 || c.node.OpType == "Sub" {
+		return false
+	}
+	b.from[c.out[0]] = b.from[x]
+	order := []slot{layerBias, normBias}
+	if b.scaled[x] {
+		order = []slot{normBias, layerBias}
+	}
+	ids := b.nodes(x, k)
+	if ids != nil && !b.free(order[:1], ids) && b.free(order[1:], ids) {
+		order = order[1:]
+	}
+	return b.attach(c, x, k, order[:1], []*Value{v})
+}
+
+// vectorAxis returns the axis of x along which v is a vector, one element for each channel; -1 where it is none.
+func (b *netBuilder) vectorAxis(c *call, x, v *Value) int {
+	at := -1
+	if !v.Ranked || len(v.Shape) > len(x.Shape) {
+		return -1
+	}
+	for j, d := range v.Shape {
+		if d == Num(1) {
+			continue
+		}
+		if at >= 0 || !d.IsNum() {
+			return -1
+		}
+		at = len(x.Shape) - len(v.Shape) + j
+	}
+	if at < 0 || axisLength(x, at) < 2 || b.vector(c, v, axisLength(x, at)) == nil || b.match(x, at) == nil {
+		return -1
+	}
+	return at
+}
+
+// encodeMul attaches a vector that scales channels, and links a gate with what it multiplies.
+func encodeMul(b *netBuilder, c *call) bool {
+	carry, constant := b.sides(c)
+	switch {
+	case len(carry) == 1 && len(constant) == 1:
+		x, v := carry[0], constant[0]
+		k := b.vectorAxis(c, x, v)
+		if k < 0 || c.node.OpType == "Div" {
+			return false
+		}
+		b.from[c.out[0]] = b.from[x]
+		b.scaled[c.out[0]] = true
+		return b.attach(c, x, k, []slot{normWeight}, []*Value{v})
+	case len(carry) == 2:
+		main, gate := carry[0], carry[1]
+		if narrower(main, gate) || !narrower(gate, main) && b.depthOf(gate) > b.depthOf(main) {
+			main, gate = gate, main
+		}
+		if to, from := b.opposite(main, gate); to != nil && len(b.scheme.Edges) > edgeGate {
+			b.connect(from, to, edgeGate)
+		}
+		b.from[c.out[0]] = b.from[main]
+		return true
+	}
+	return false
+}
+
+// narrower reports whether a is broadcast to b.
+func narrower(a, b *Value) bool {
+	if !a.Ranked || !b.Ranked {
+		return false
+	}
+	if len(a.Shape) != len(b.Shape) {
+		return len(a.Shape) < len(b.Shape)
+	}
+	for k := range a.Shape {
+		if a.Shape[k] == Num(1) && b.Shape[k] != Num(1) {
+			return true
+		}
+	}
+	return false
+}
+
+// encodeConcat joins the channels of its inputs where they stand along the axis.
+func encodeConcat(b *netBuilder, c *call) bool {
+	y := c.out[0]
+	if !y.Ranked {
+		return false
+	}
+	axis, ok := normAxis(c.int("axis", 1), len(y.Shape))
+	carry, _ := b.sides(c)
+	if !ok || len(carry) == 0 {
+		return false
+	}
+	for _, v := range carry {
+		if p := b.from[v]; len(p.main) == 1 && p.main[0].size < 0 {
+			return false
+		}
+		if b.channelAxis(v) != axis {
+			return false
+		}
+	}
+	p := &provenance{}
+	seen := map[*nodeSet]bool{}
+	for _, v := range c.in {
+		if b.from[v] == nil {
+			if n := axisLength(v, axis); n > 0 {
+				s := &nodeSet{name: v.Name, kind: "constant"}
+				b.place(s, n, labelsOf(v, axis))
+				p.main = append(p.main, s)
+			}
+			continue
+		}
+		for _, s := range b.from[v].main {
+			if !seen[s] {
+				seen[s] = true
+				p.main = append(p.main, s)
+			}
+		}
+	}
+	if len(p.main) > maxJoined {
+		return false
+	}
+	b.from[y] = p
+	return true
+}

@@ -1,0 +1,166 @@
+package graphcodec
+
+// encoder adds a node of the model to the parameter graph; false leaves its outputs with the provenance of its inputs.
+type encoder func(b *netBuilder, c *call) bool
+
+// encoders holds the operators that do more than pass channels on.
+var encoders = map[string]encoder{}
+
+func encodes(e encoder, ops ...string) {
+	for _, op := range ops {
+		encoders[op] = e
+	}
+}
+
+func init() {
+	encodes(encodeConv, "Conv")
+	encodes(encodeConvTranspose, "ConvTranspose")
+	encodes(encodeMatMul, "Gemm", "MatMul")
+	encodes(encodeGather, "Gather")
+}
+
+func encodeConv(b *netBuilder, c *call) bool {
+	x, w, y := c.input(0), c.input(1), c.out[0]
+	view := b.weight(c, w, 0, 1)
+	groups := int(c.int("group", 1))
+	if view == nil || groups < 1 || view.rows%groups != 0 || axisLength(x, 1) != view.cols*groups {
+		return false
+	}
+	ids := b.nodes(x, 1)
+	s := b.layer(c, view, view.rows, y, 1, x)
+	fixed := b.take(view.c)
+	rows := view.rows / groups
+	if view.cols == 1 && rows == 1 && groups > 1 {
+		s.depthwise = true
+		b.depthwise(s, ids, view, fixed)
+	} else {
+		for g := range groups {
+			b.dense(s, g*rows, rows, ids[g*view.cols:(g+1)*view.cols], view, g*rows*view.rowStride, fixed)
+		}
+	}
+	b.from[y] = &provenance{main: []*nodeSet{s}}
+	b.bias(c, c.input(2), y, 1)
+	return true
+}
+
+func encodeConvTranspose(b *netBuilder, c *call) bool {
+	x, w, y := c.input(0), c.input(1), c.out[0]
+	view := b.weight(c, w, 1, 0)
+	groups := int(c.int("group", 1))
+	if view == nil || groups < 1 || view.cols%groups != 0 || axisLength(x, 1) != view.cols {
+		return false
+	}
+	ids := b.nodes(x, 1)
+	s := b.layer(c, view, view.rows*groups, y, 1, x)
+	fixed := b.take(view.c)
+	cols := view.cols / groups
+	for g := range groups {
+		b.dense(s, g*view.rows, view.rows, ids[g*cols:(g+1)*cols], view, g*cols*view.colStride, fixed)
+	}
+	b.from[y] = &provenance{main: []*nodeSet{s}}
+	b.bias(c, c.input(2), y, 1)
+	return true
+}
+
+// bias attaches a layer's own bias to its nodes.
+func (b *netBuilder) bias(c *call, v, y *Value, k int) {
+	if v != nil {
+		b.attach(c, y, k, []slot{layerBias}, []*Value{v})
+	}
+}
+
+// product is the operands of a matrix product: which axes are contracted, and which stay.
+type operands struct {
+	x, w             *Value
+	xIn, wIn, wOut   int
+	out              int // axis of the product that w's wOut becomes
+	weightOnTheRight bool
+}
+
+// matrices returns the operands of Gemm or MatMul with the weight, if there is one, as w.
+func (c *call) matrices() (operands, bool) {
+	a, w := c.input(0), c.input(1)
+	if a == nil || w == nil || len(a.Shape) < 2 || len(w.Shape) < 2 || !c.out[0].Ranked || len(c.out[0].Shape) < 2 {
+		return operands{}, false
+	}
+	ra, rw, ro := len(a.Shape), len(w.Shape), len(c.out[0].Shape)
+	am, ak, wk, wn := ra-2, ra-1, rw-2, rw-1
+	if c.int("transA", 0) != 0 {
+		am, ak = ak, am
+	}
+	if c.int("transB", 0) != 0 {
+		wk, wn = wn, wk
+	}
+	if w.Const == nil && c.traces[w] == nil && (a.Const != nil || c.traces[a] != nil) {
+		return operands{w, a, wk, ak, am, ro - 2, false}, true
+	}
+	return operands{a, w, ak, wk, wn, ro - 1, true}, true
+}
+
+func encodeMatMul(b *netBuilder, c *call) bool {
+	o, ok := c.matrices()
+	if !ok {
+		return false
+	}
+	y := c.out[0]
+	view := b.weight(c, o.w, o.wOut, o.wIn)
+	if view == nil || axisLength(o.x, o.xIn) != view.cols {
+		return b.attention(c)
+	}
+	ids := b.nodes(o.x, o.xIn)
+	p := &provenance{}
+	if old := b.from[o.x]; old != nil {
+		if p.rest = old.rest; b.channelAxis(o.x) != o.xIn {
+			p.rest = append([][]*nodeSet{old.main}, old.rest[:min(len(old.rest), 3)]...)
+		}
+	}
+	s := b.layer(c, view, view.rows, y, o.out, o.x)
+	b.dense(s, 0, view.rows, ids, view, 0, b.take(view.c))
+	p.main = []*nodeSet{s}
+	b.from[y] = p
+	if c.node.OpType == "Gemm" && c.input(2) != nil {
+		b.bias(c, c.input(2), y, o.out)
+	}
+	return true
+}
+
+// attention links the channels of two activations that are multiplied as matrices, one by one, and goes on with the second's.
+func (b *netBuilder) attention(c *call) bool {
+	x, y := c.input(0), c.input(1)
+	p, q := b.from[x], b.from[y]
+	if p == nil || q == nil {
+		return false
+	}
+	b.from[c.out[0]] = q
+	from, to := allNodes(p.main), allNodes(q.main)
+	if len(b.scheme.Edges) > edgeAttention && len(from) == len(to) {
+		b.connect(from, to, edgeAttention)
+	}
+	return true
+}
+
+func allNodes(sets []*nodeSet) []int32 {
+	var out []int32
+	for _, s := range sets {
+		if s.size > 0 {
+			out = append(out, upFrom(s.base, s.size)...)
+		}
+	}
+	return out
+}
+
+// encodeGather makes the channels of an embedding table nodes without incoming edges.
+func encodeGather(b *netBuilder, c *call) bool {
+	table, y := c.input(0), c.out[0]
+	if table == nil || table.Const == nil || !table.Type.IsFloat() || len(table.Shape) != 2 || !y.Ranked || len(y.Shape) < 2 || c.int("axis", 0) != 0 {
+		return false
+	}
+	k := len(y.Shape) - 1
+	if n := axisLength(y, k); n > 0 {
+		s := &nodeSet{name: table.Const.Name, kind: "embedding", out: y}
+		b.place(s, n, labelsOf(y, k))
+		b.from[y] = &provenance{main: []*nodeSet{s}}
+		return true
+	}
+	return false
+}
