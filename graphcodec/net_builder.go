@@ -1,6 +1,7 @@
 package graphcodec
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -10,7 +11,7 @@ type nodeSet struct {
 	name, kind string
 	base, size int // size -1: a model input whose channels no layer has read yet
 	labels     []label
-	keys       map[label][]int32 // its nodes by identity
+	keys       []keyed // its nodes by identity
 	depth      int
 	weight     *weightView
 	out        *Value // of the layer
@@ -18,6 +19,7 @@ type nodeSet struct {
 	depthwise  bool
 	feeds      bool     // a block begins here
 	into       *nodeSet // whose nodes it shares: the reference's downsampling convolution
+	slots      [numSlots][]slotRef
 }
 
 // provenance says which layers' channels a value carries: main on its channels, rest on other axes.
@@ -35,7 +37,6 @@ type netBuilder struct {
 	sets    []*nodeSet
 	owner   []*nodeSet // by node
 	blocks  []*EdgeBlock
-	slots   [numSlots][]slotRef // by node
 	taken   map[*Constant]bool
 	scaled  map[*Value]bool // behind a scale, so that a constant added is that normalisation's bias
 	lenses  map[string][]float32
@@ -135,10 +136,16 @@ func (b *netBuilder) place(s *nodeSet, n int, labels []label) {
 	for range n {
 		b.owner = append(b.owner, s)
 	}
-	for i := range b.slots {
-		b.slots[i] = append(b.slots[i], make([]slotRef, n)...)
-	}
 	b.sets = append(b.sets, s)
+}
+
+// slot returns what stands in a slot of a node.
+func (b *netBuilder) slot(k slot, node int32) *slotRef {
+	s := b.owner[node]
+	if s.slots[k] == nil {
+		s.slots[k] = make([]slotRef, s.size)
+	}
+	return &s.slots[k][int(node)-s.base]
 }
 
 // identity returns what a label stands for, frozen or not: 0 where that is unknown.
@@ -160,21 +167,43 @@ func (l *labels) identity(x label) label {
 	return out
 }
 
-// byKey returns a set's nodes by identity, nil where not all are known.
-func (b *netBuilder) byKey(s *nodeSet) map[label][]int32 {
+// keyed is a node with its identity.
+type keyed struct {
+	key  label
+	node int32
+}
+
+func byIdentity(a, b keyed) int { return cmp.Compare(a.key, b.key) }
+
+// byKey returns a set's nodes in order of their identity, nil where not all are known.
+func (b *netBuilder) byKey(s *nodeSet) []keyed {
 	if s.keys != nil || s.labels == nil {
 		return s.keys
 	}
-	s.keys = map[label][]int32{}
+	s.keys = make([]keyed, len(s.labels))
 	for i, x := range s.labels {
 		key := b.a.an.lab.identity(x)
 		if key == 0 {
 			s.keys, s.labels = nil, nil
 			return nil
 		}
-		s.keys[key] = append(s.keys[key], int32(s.base+i))
+		s.keys[i] = keyed{key, int32(s.base + i)}
 	}
+	slices.SortStableFunc(s.keys, byIdentity)
 	return s.keys
+}
+
+// nodesOf returns the nodes of one identity.
+func nodesOf(all []keyed, key label) []keyed {
+	from, ok := slices.BinarySearchFunc(all, keyed{key, 0}, byIdentity)
+	if !ok {
+		return nil
+	}
+	to := from + 1
+	for to < len(all) && all[to].key == key {
+		to++
+	}
+	return all[from:to]
 }
 
 // byUnits matches the positions of an axis to nodes that live and die with them; nil where some have none. Several positions of one channel, or several channels of one position, are matched in order.
@@ -182,31 +211,47 @@ func (b *netBuilder) byUnits(sets []*nodeSet, axis []label) []int32 {
 	if len(axis) == 0 {
 		return nil
 	}
-	keys, count := make([]label, len(axis)), map[label]int{}
+	keys := make([]label, len(axis))
 	for i, x := range axis {
 		if keys[i] = b.a.an.lab.identity(x); keys[i] == 0 {
 			return nil
 		}
-		count[keys[i]]++
 	}
-	nodes := map[label][]int32{}
-	for _, s := range sets {
-		for key := range b.byKey(s) {
-			if count[key] > 0 {
-				nodes[key] = append(nodes[key], s.keys[key]...)
+	all := b.merged(sets)
+	var count, seen map[label]int // only where a channel has several positions or the reverse
+	out := make([]int32, len(axis))
+	for i, key := range keys {
+		list := nodesOf(all, key)
+		switch len(list) {
+		case 0:
+			return nil
+		case 1:
+			out[i] = list[0].node
+			continue
+		}
+		if count == nil {
+			count, seen = map[label]int{}, map[label]int{}
+			for _, key := range keys {
+				count[key]++
 			}
 		}
-	}
-	out, seen := make([]int32, len(axis)), map[label]int{}
-	for i, key := range keys {
-		list := nodes[key]
-		if len(list) == 0 {
-			return nil
-		}
-		out[i] = list[min(seen[key]*len(list)/count[key], len(list)-1)]
+		out[i] = list[min(seen[key]*len(list)/count[key], len(list)-1)].node
 		seen[key]++
 	}
 	return out
+}
+
+// merged returns the nodes of several sets in order of their identity, and of the sets within it.
+func (b *netBuilder) merged(sets []*nodeSet) []keyed {
+	if len(sets) == 1 {
+		return b.byKey(sets[0])
+	}
+	var all []keyed
+	for _, s := range sets {
+		all = append(all, b.byKey(s)...)
+	}
+	slices.SortStableFunc(all, byIdentity)
+	return all
 }
 
 // byCount matches positions to nodes in order: n positions, or the same number for each node.
@@ -493,7 +538,7 @@ func (b *netBuilder) attach(c *call, x *Value, k int, at []slot, vectors []*Valu
 	for i, ref := range refs {
 		fixed := b.take(ref.c)
 		for j, id := range ids {
-			b.slots[at[i]][id] = slotRef{ref.c, ref.inner[j], fixed}
+			*b.slot(at[i], id) = slotRef{ref.c, ref.inner[j], fixed}
 		}
 	}
 	return true
@@ -511,14 +556,17 @@ func (b *netBuilder) take(c *Constant) bool {
 
 // free reports whether no node occurs twice or has one of the slots filled.
 func (b *netBuilder) free(at []slot, ids []int32) bool {
-	seen := map[int32]bool{}
+	sorted := slices.Clone(ids)
+	slices.Sort(sorted)
+	if len(slices.Compact(sorted)) < len(ids) {
+		return false
+	}
 	for _, id := range ids {
 		for _, s := range at {
-			if seen[id] || b.slots[s][id].c != nil {
+			if b.owner[id].slots[s] != nil && b.slot(s, id).c != nil {
 				return false
 			}
 		}
-		seen[id] = true
 	}
 	return true
 }

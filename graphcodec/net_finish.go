@@ -118,9 +118,11 @@ func (b *netBuilder) rmsOf(c *Constant) (float64, error) {
 // slotValues reads the elements in one slot of a set's nodes; ok is false where there are none.
 func (b *netBuilder) slotValues(s *nodeSet, k slot) (v []float64, ok bool, err error) {
 	readers := map[*Constant]reader{}
+	if s.slots[k] == nil {
+		return nil, false, nil
+	}
 	v = make([]float64, s.size)
-	for i := range v {
-		ref := b.slots[k][s.base+i]
+	for i, ref := range s.slots[k] {
 		if ref.c == nil {
 			continue
 		}
@@ -163,7 +165,10 @@ func (b *netBuilder) features(n *Network, s *nodeSet, at int) error {
 		}
 		for i := range s.size {
 			node := at + i
-			ref := b.slots[k][s.base+i]
+			var ref slotRef
+			if s.slots[k] != nil {
+				ref = s.slots[k][i]
+			}
 			if ref.c == nil {
 				n.Nodes[node*n.F+f] = defaults[k]
 				continue

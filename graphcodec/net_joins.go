@@ -130,19 +130,13 @@ func (b *netBuilder) shareNodes(to, from []int32) bool {
 		return false
 	}
 	for i := range from {
-		if from[i] != int32(s.base+i) || to[i] != int32(t.base+i) || b.slots[shortcutNorm][to[i]].c != nil {
+		if from[i] != int32(s.base+i) || to[i] != int32(t.base+i) || b.slot(shortcutNorm, to[i]).c != nil {
 			return false
 		}
 	}
 	s.into = t
-	for i := range from {
-		for k := range shortcutNorm - normWeight {
-			if k < 4 {
-				b.slots[shortcutNorm+k][to[i]] = b.slots[k][from[i]]
-			}
-			b.slots[k][from[i]] = slotRef{}
-		}
-	}
+	copy(t.slots[shortcutNorm:], s.slots[:4])
+	s.slots = [numSlots][]slotRef{}
 	return true
 }
 

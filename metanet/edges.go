@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // stripRows is the number of rows whose messages to the columns are summed in one partial result.
@@ -112,31 +113,29 @@ func (r *run) strips(blocks ...int) []strip {
 	return out
 }
 
-// each calls work(0) to work(n-1) on all cores; every worker makes its own work function. It stops early when ctx is done.
-func each(ctx context.Context, n int, worker func() func(i int)) {
+// each calls work with 0 to n-1 on all cores, each with scratch memory of its own. It stops early when ctx is done.
+func (r *run) each(ctx context.Context, n int, work func(s *scratch, i int)) {
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if workers <= 1 {
-		work := worker()
+		s := r.borrow()
 		for i := 0; i < n && ctx.Err() == nil; i++ {
-			work(i)
+			work(s, i)
 		}
+		r.release(s)
 		return
 	}
-	var mu sync.Mutex
-	next := 0
+	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
-			work := worker()
+			s := r.borrow()
+			defer r.release(s)
 			for ctx.Err() == nil {
-				mu.Lock()
-				i := next
-				next++
-				mu.Unlock()
+				i := int(next.Add(1)) - 1
 				if i >= n {
 					return
 				}
-				work(i)
+				work(s, i)
 			}
 		})
 	}
@@ -175,18 +174,14 @@ func (r *run) messages(ctx context.Context, l int) error {
 		all[i] = i
 	}
 	list, order := r.strips(all...), newTurns()
-	each(ctx, len(list), func() func(int) {
-		s := r.scratch()
-		return func(i int) {
-			b := &r.g.Blocks[list[i].block]
-			if b.Diagonal {
-				s.diagonalMessages(list[i], l)
-				order.take(i, func() { s.mergeDiagonal(list[i]) })
-				return
-			}
-			s.messages(list[i], l)
-			order.take(i, func() { s.merge(list[i]) })
+	r.each(ctx, len(list), func(s *scratch, i int) {
+		if r.g.Blocks[list[i].block].Diagonal {
+			s.diagonalMessages(list[i], l)
+			order.take(i, func() { s.mergeDiagonal(list[i]) })
+			return
 		}
+		s.messages(list[i], l)
+		order.take(i, func() { s.merge(list[i]) })
 	})
 	return ctx.Err()
 }
@@ -194,26 +189,32 @@ func (r *run) messages(ctx context.Context, l int) error {
 // fillCache encodes the edges of as many dense blocks as the memory allows, in the graph's order.
 func (r *run) fillCache() {
 	r.cache = make([][]float32, len(r.g.Blocks))
+	size := func(b *Block) int64 {
+		if b.Diagonal {
+			return 0
+		}
+		return int64(b.Rows) * int64(padded(b.Cols)) * int64(r.net.Hidden) * 4
+	}
 	left := r.o.Memory
 	if left == 0 {
-		left = DefaultMemory
+		total := int64(0)
+		for i := range r.g.Blocks {
+			total += size(&r.g.Blocks[i])
+		}
+		if left = DefaultMemory; total > left {
+			return
+		}
 	}
 	var blocks []int
 	for i := range r.g.Blocks {
-		b := &r.g.Blocks[i]
-		size := int64(b.Rows) * int64(padded(b.Cols)) * int64(r.net.Hidden) * 4
-		if b.Diagonal || size > left || size == 0 {
-			continue
+		if n := size(&r.g.Blocks[i]); n > 0 && n <= left {
+			left -= n
+			r.cache[i] = make([]float32, n/4)
+			blocks = append(blocks, i)
 		}
-		left -= size
-		r.cache[i] = make([]float32, size/4)
-		blocks = append(blocks, i)
 	}
 	list := r.strips(blocks...)
-	each(context.Background(), len(list), func() func(int) {
-		s := r.scratch()
-		return func(i int) { s.encodeStrip(list[i]) }
-	})
+	r.each(context.Background(), len(list), func(s *scratch, i int) { s.encodeStrip(list[i]) })
 }
 
 // Edges decodes what the metanetwork adds to the kernels of a block: [rows, cols, k], or [rows, k] of a diagonal. sink is called for runs of rows, from several goroutines at a time
@@ -226,20 +227,17 @@ func (res *Result) Edges(ctx context.Context, block int, sink func(row, rows int
 	list := r.strips(block)
 	var bad sync.Once
 	var err error
-	each(ctx, len(list), func() func(int) {
-		s := r.scratch()
-		return func(i int) {
-			delta := s.decodeStrip(list[i])
-			for _, v := range delta {
-				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-					bad.Do(func() {
-						err = fmt.Errorf("edge block %d, rows %d to %d: the metanetwork's result is not finite", block, list[i].row, list[i].row+list[i].rows-1)
-					})
-					break
-				}
+	r.each(ctx, len(list), func(s *scratch, i int) {
+		delta := s.decodeStrip(list[i])
+		for _, v := range delta {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				bad.Do(func() {
+					err = fmt.Errorf("edge block %d, rows %d to %d: the metanetwork's result is not finite", block, list[i].row, list[i].row+list[i].rows-1)
+				})
+				break
 			}
-			sink(list[i].row, list[i].rows, delta)
 		}
+		sink(list[i].row, list[i].rows, delta)
 	})
 	if err == nil {
 		err = ctx.Err()

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync"
 )
 
 // Options of a forward pass; the zero value takes the reference's ratio and up to DefaultMemory for edge states.
 type Options struct {
 	NodeRatio, EdgeRatio float64 // weights out = weights in + ratio * decoded; 0 is DefaultRatio
-	Memory               int64   // bytes for cached edge states; 0 is DefaultMemory, negative caches nothing
+	Memory               int64   // bytes for cached edge states; 0 caches them all where DefaultMemory takes them and else none, negative none
 	Progress             func(done, total int)
 	Portable             bool // the portable kernels, whatever the processor has: the bits are the same
 }
@@ -17,7 +18,7 @@ type Options struct {
 // DefaultRatio is the reference's residual ratio.
 const DefaultRatio = 0.01
 
-// DefaultMemory bounds the cached edge states.
+// DefaultMemory is for the edge states of small graphs; to recompute them costs about as much as to load those of large ones.
 const DefaultMemory = 64 << 20
 
 // Result is a finished forward pass. New edge features are decoded when they are asked for, so that they never have to be held all at once.
@@ -41,6 +42,8 @@ type run struct {
 	codes []code      // per block
 	agg   [2]aggregate
 	done  int
+	mu    sync.Mutex
+	free  []*scratch
 }
 
 // Run computes the node states of all layers. It stops when ctx is done.
@@ -137,15 +140,13 @@ func (r *run) step() {
 
 // nodeTiles runs work for tiles of nodes on all cores; at is the tile's first node.
 func (r *run) nodeTiles(work func(s *scratch, at, n int)) {
-	each(context.Background(), (r.g.N+r.tile-1)/r.tile, func() func(int) {
-		s := r.scratch()
-		return func(i int) { work(s, i*r.tile, min(r.tile, r.g.N-i*r.tile)) }
-	})
+	r.each(context.Background(), (r.g.N+r.tile-1)/r.tile, func(s *scratch, i int) { work(s, i*r.tile, min(r.tile, r.g.N-i*r.tile)) })
 }
 
 func (r *run) encodeNodes() {
 	f := r.g.F
 	r.nodeTiles(func(s *scratch, at, n int) {
+		s.feat = grow(s.feat, f*r.tile)
 		for v := range n {
 			for j := range f {
 				s.feat[j*r.tile+v] = r.g.Nodes[(at+v)*f+j]
@@ -158,6 +159,7 @@ func (r *run) encodeNodes() {
 func (r *run) decodeNodes() []float32 {
 	out, f, ratio := make([]float32, len(r.g.Nodes)), r.g.F, float32(r.o.NodeRatio)
 	r.nodeTiles(func(s *scratch, at, n int) {
+		s.feat = grow(s.feat, f*r.tile)
 		s.stack(&r.net.nodeDec, s.feat, r.h[at:], n, r.tile, r.np)
 		for v := range n {
 			for j := range f {

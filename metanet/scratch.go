@@ -24,13 +24,31 @@ type partial struct {
 	low, high float32
 }
 
-func (r *run) scratch() *scratch {
+// borrow returns scratch memory, which release gives back.
+func (r *run) borrow() *scratch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.free); n > 0 {
+		s := r.free[n-1]
+		r.free = r.free[:n-1]
+		return s
+	}
+	return r.newScratch()
+}
+
+func (r *run) release(s *scratch) {
+	r.mu.Lock()
+	r.free = append(r.free, s)
+	r.mu.Unlock()
+}
+
+func (r *run) newScratch() *scratch {
 	width := max(r.net.nodeEnc.width(), r.net.nodeDec.width(), r.net.Hidden)
 	for i := range r.codes {
 		width = max(width, r.codes[i].enc.width(), r.codes[i].dec.width())
 	}
 	tile := func(n int) []float32 { return make([]float32, n*r.tile) }
-	return &scratch{run: r, feat: tile(width), e: tile(r.net.Hidden), x: tile(width), y: tile(width), out: make([]float32, 4*r.net.Hidden)}
+	return &scratch{run: r, e: tile(r.net.Hidden), x: tile(width), y: tile(width), out: make([]float32, 4*r.net.Hidden)}
 }
 
 // room returns scratch memory of n rows.

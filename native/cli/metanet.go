@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 
 	"github.com/dustin/go-humanize"
@@ -32,7 +33,7 @@ type metanetFlags struct{ file, memory string }
 
 func (f *metanetFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.file, "metanet", "", "metanetwork (safetensors) of --criterion metanet; without it the one in the program, which is untrained and scores like l2")
-	fl.StringVar(&f.memory, "memory", "64MB", "memory for the metanetwork's cached edge states; the rest is recomputed")
+	fl.StringVar(&f.memory, "memory", "", "memory for the metanetwork's cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
 }
 
 func (f *metanetFlags) load() (*session.Metanet, error) {
@@ -62,6 +63,9 @@ func (a *app) prepareMetanet(ctx context.Context, s *session.Session, criterion,
 	o, err := a.runOptions(f.memory, m.Network.Layers+1)
 	if err != nil {
 		return nil, err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(100) // new weights come and go on the heap
 	}
 	return s.Prepare(ctx, criterion, weights, m, o)
 }
@@ -187,7 +191,7 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 	}
 	c.Flags().StringVar(&weights, "metanet", "", "the metanetwork's weights (safetensors)")
 	c.Flags().StringVarP(&out, "output", "o", "", "where the new graph goes (safetensors)")
-	c.Flags().StringVar(&memory, "memory", "64MB", "memory for cached edge states; the rest is recomputed")
+	c.Flags().StringVar(&memory, "memory", "", "memory for cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
 	_ = c.MarkFlagRequired("metanet")
 	_ = c.MarkFlagRequired("output")
 	return c
@@ -196,12 +200,14 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 // runOptions are the options of a pass in so many steps, with a progress bar on a terminal.
 func (a *app) runOptions(memory string, steps int) (metanet.Options, error) {
 	o := metanet.Options{}
-	bytes, err := humanize.ParseBytes(memory)
-	if err != nil || bytes > 1<<50 {
-		return o, fmt.Errorf("--memory %q: want a size such as 256MB", memory)
-	}
-	if o.Memory = int64(bytes); bytes == 0 {
-		o.Memory = -1
+	if memory != "" {
+		bytes, err := humanize.ParseBytes(memory)
+		if err != nil || bytes > 1<<50 {
+			return o, fmt.Errorf("--memory %q: want a size such as 256MB", memory)
+		}
+		if o.Memory = int64(bytes); bytes == 0 {
+			o.Memory = -1
+		}
 	}
 	if !a.quiet && isTerminal(a.err) {
 		bar := progressbar.NewOptions(steps, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("metanetwork"), progressbar.OptionClearOnFinish())

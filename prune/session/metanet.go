@@ -84,7 +84,7 @@ type Rewrite struct {
 }
 
 // keptBytes bounds the decoded tensors that are kept for the next scoring.
-const keptBytes = 64 << 20
+const keptBytes = 32 << 20
 
 // Rewrite runs a metanetwork over the model. New weights are decoded when they are asked for.
 func (s *Session) Rewrite(ctx context.Context, m *Metanet, o metanet.Options) (*Rewrite, error) {
