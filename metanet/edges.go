@@ -10,7 +10,7 @@ import (
 )
 
 // stripRows is the number of rows whose messages to the columns are summed in one partial result.
-const stripRows = 32
+const stripRows = 64
 
 // code is what an edge type's encoder and decoder become for one block, whose features are Lens * kernel / Scale.
 type code struct {
@@ -142,29 +142,45 @@ func (r *run) each(ctx context.Context, n int, work func(s *scratch, i int)) {
 	wg.Wait()
 }
 
-// turns lets workers merge their results in the order of their items.
-type turns struct {
-	mu   sync.Mutex
-	cond *sync.Cond
-	next int
+// merger adds up partial results in the order of their items, whichever order they come in.
+type merger struct {
+	mu      sync.Mutex
+	room    *sync.Cond
+	next    int
+	busy    bool
+	pending map[int]func()
 }
 
-func newTurns() *turns {
-	t := &turns{}
-	t.cond = sync.NewCond(&t.mu)
-	return t
+func newMerger() *merger {
+	m := &merger{pending: map[int]func(){}}
+	m.room = sync.NewCond(&m.mu)
+	return m
 }
 
-// take runs merge when all items before i have been merged.
-func (t *turns) take(i int, merge func()) {
-	t.mu.Lock()
-	for t.next != i {
-		t.cond.Wait()
+// maxPending bounds the partial results that wait for earlier ones.
+const maxPending = 32
+
+// add takes item i's merge and runs all that are due. It waits while too many results wait for others.
+func (m *merger) add(i int, merge func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pending[i] = merge
+	for len(m.pending) > maxPending && m.pending[m.next] == nil {
+		m.room.Wait()
 	}
-	merge()
-	t.next++
-	t.cond.Broadcast()
-	t.mu.Unlock()
+	if m.busy {
+		return
+	}
+	m.busy = true
+	for f := m.pending[m.next]; f != nil; f = m.pending[m.next] {
+		delete(m.pending, m.next)
+		m.mu.Unlock()
+		f()
+		m.mu.Lock()
+		m.next++
+		m.room.Broadcast()
+	}
+	m.busy = false
 }
 
 // messages gathers the messages over all edges, in an order that does not depend on the number of cores.
@@ -173,15 +189,19 @@ func (r *run) messages(ctx context.Context, l int) error {
 	for i := range all {
 		all[i] = i
 	}
-	list, order := r.strips(all...), newTurns()
+	list, order := r.strips(all...), newMerger()
 	r.each(ctx, len(list), func(s *scratch, i int) {
 		if r.g.Blocks[list[i].block].Diagonal {
 			s.diagonalMessages(list[i], l)
-			order.take(i, func() { s.mergeDiagonal(list[i]) })
-			return
+		} else {
+			s.messages(list[i], l)
 		}
-		s.messages(list[i], l)
-		order.take(i, func() { s.merge(list[i]) })
+		done := s.partials
+		s.partials = r.borrowPartials()
+		order.add(i, func() {
+			r.merge(list[i], done)
+			r.releasePartials(done)
+		})
 	})
 	return ctx.Err()
 }
@@ -220,24 +240,31 @@ func (r *run) fillCache() {
 // Edges decodes what the metanetwork adds to the kernels of a block: [rows, cols, k], or [rows, k] of a diagonal. sink is called for runs of rows, from several goroutines at a time
 // and in any order; delta is only valid during the call. A block whose type has no decoder gives nothing.
 func (res *Result) Edges(ctx context.Context, block int, sink func(row, rows int, delta []float32)) error {
-	r := res.r
-	if len(r.codes[block].dec.layers) == 0 {
-		return nil
+	return res.r.decode(ctx, []int{block}, func(_, row, rows int, delta []float32) { sink(row, rows, delta) })
+}
+
+// decode decodes several blocks as Edges does.
+func (r *run) decode(ctx context.Context, blocks []int, sink func(block, row, rows int, delta []float32)) error {
+	var with []int
+	for _, i := range blocks {
+		if len(r.codes[i].dec.layers) > 0 {
+			with = append(with, i)
+		}
 	}
-	list := r.strips(block)
+	list := r.strips(with...)
 	var bad sync.Once
 	var err error
 	r.each(ctx, len(list), func(s *scratch, i int) {
 		delta := s.decodeStrip(list[i])
 		for _, v := range delta {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			if !(v >= -math.MaxFloat32 && v <= math.MaxFloat32) {
 				bad.Do(func() {
-					err = fmt.Errorf("edge block %d, rows %d to %d: the metanetwork's result is not finite", block, list[i].row, list[i].row+list[i].rows-1)
+					err = fmt.Errorf("edge block %d, rows %d to %d: the metanetwork's result is not finite", list[i].block, list[i].row, list[i].row+list[i].rows-1)
 				})
 				break
 			}
 		}
-		sink(list[i].row, list[i].rows, delta)
+		sink(list[i].block, list[i].row, list[i].rows, delta)
 	})
 	if err == nil {
 		err = ctx.Err()

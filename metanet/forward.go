@@ -44,6 +44,7 @@ type run struct {
 	done  int
 	mu    sync.Mutex
 	free  []*scratch
+	spare []*partials
 }
 
 // Run computes the node states of all layers. It stops when ctx is done.
@@ -87,25 +88,23 @@ func (n *Network) Forward(ctx context.Context, g *Graph, o Options) (*Graph, err
 		return nil, err
 	}
 	out := &Graph{N: g.N, F: g.F, Nodes: r.Nodes, Blocks: append([]Block(nil), g.Blocks...)}
+	var all []int
 	for i := range out.Blocks {
 		b := &out.Blocks[i]
-		k := b.kernel(n.EdgeIn)
-		old := b.Features
 		if b.Source != nil {
 			return nil, fmt.Errorf("edge block %d: Forward takes explicit features", i)
 		}
-		b.Features = append([]float32(nil), old...)
-		width := b.width() * k
-		err := r.Edges(ctx, i, func(row, _ int, delta []float32) {
-			for j, d := range delta {
-				b.Features[row*width+j] += d
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
+		all = append(all, i)
+		b.Features = append([]float32(nil), b.Features...)
 	}
-	return out, nil
+	err = r.r.decode(ctx, all, func(block, row, _ int, delta []float32) {
+		b := &out.Blocks[block]
+		features := b.Features[row*b.width()*n.EdgeIn[b.Type]:]
+		for j, d := range delta {
+			features[j] += d
+		}
+	})
+	return out, err
 }
 
 func newRun(n *Network, g *Graph, o Options) *run {

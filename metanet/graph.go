@@ -201,7 +201,11 @@ func (g *Graph) File(widths []int) *File {
 	}
 	for kind, blocks := range perType {
 		sort.SliceStable(blocks, func(i, j int) bool { return blocks[i].First < blocks[j].First })
-		var v []float32
+		size := 0
+		for _, b := range blocks {
+			size += len(b.Features)
+		}
+		v := make([]float32, 0, size)
 		for _, b := range blocks {
 			v = append(v, b.Features...)
 		}

@@ -5,17 +5,22 @@ import "math"
 // scratch is one worker's memory: tiles with one row per feature or hidden channel.
 type scratch struct {
 	*run
-	feat   []float32 // [rows, k, tile] kernels, or node features
-	e      []float32 // [H, tile] edge states
-	x, y   []float32 // [width, tile] inside stacks
-	more   []float32
-	col    []float32 // [H, cols/8, 4, 8] messages to the columns
+	feat []float32 // [rows, k, tile] kernels, or node features
+	e    []float32 // [H, tile] edge states
+	x, y []float32 // [width, tile] inside stacks
+	more []float32
+	*partials
 	out    []float32 // [H, 4] of one row and tile
 	as     []float32 // [rows, H]
 	ps, qs []float32 // [layers, rows, H]
-	row    []partial // [rows, H]
 	delta  []float32
-	back   []float32 // [H, tile] of a diagonal
+}
+
+// partials are the messages of one strip.
+type partials struct {
+	col      []float32 // [H, cols/8, 4, 8] to the columns
+	row      []partial // [rows, H] to the rows
+	to, back []float32 // [H, tile] of a diagonal, to the columns and to the rows
 }
 
 // partial is one row's messages of one hidden channel.
@@ -42,13 +47,30 @@ func (r *run) release(s *scratch) {
 	r.mu.Unlock()
 }
 
+func (r *run) borrowPartials() *partials {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.spare); n > 0 {
+		p := r.spare[n-1]
+		r.spare = r.spare[:n-1]
+		return p
+	}
+	return &partials{}
+}
+
+func (r *run) releasePartials(p *partials) {
+	r.mu.Lock()
+	r.spare = append(r.spare, p)
+	r.mu.Unlock()
+}
+
 func (r *run) newScratch() *scratch {
 	width := max(r.net.nodeEnc.width(), r.net.nodeDec.width(), r.net.Hidden)
 	for i := range r.codes {
 		width = max(width, r.codes[i].enc.width(), r.codes[i].dec.width())
 	}
 	tile := func(n int) []float32 { return make([]float32, n*r.tile) }
-	return &scratch{run: r, e: tile(r.net.Hidden), x: tile(width), y: tile(width), out: make([]float32, 4*r.net.Hidden)}
+	return &scratch{run: r, partials: &partials{}, e: tile(r.net.Hidden), x: tile(width), y: tile(width), out: make([]float32, 4*r.net.Hidden)}
 }
 
 // room returns scratch memory of n rows.
@@ -87,8 +109,8 @@ func (s *scratch) stack(t *stack, y, x []float32, n, ldy, ldx int) {
 	}
 }
 
-// rows copies what edges read of a strip's rows: one [rows, H] per layer below l, and a of layer l.
-func (s *scratch) rows(st strip, l int) {
+// rows copies what edges read of a strip's rows: [rows, H] of each layer from `from` to l-1, and a of layer l.
+func (s *scratch) rows(st strip, from, l int) {
 	h, first := s.net.Hidden, s.g.Blocks[st.block].Out+st.row
 	take := func(dst, src []float32) {
 		for c := range h {
@@ -99,7 +121,7 @@ func (s *scratch) rows(st strip, l int) {
 	}
 	size := st.rows * h
 	s.ps, s.qs, s.as = grow(s.ps, l*size), grow(s.qs, l*size), grow(s.as, size)
-	for i := range l {
+	for i := from; i < l; i++ {
 		take(s.ps[i*size:], s.p[i])
 		take(s.qs[i*size:], s.q[i])
 	}
@@ -112,8 +134,12 @@ func (s *scratch) rows(st strip, l int) {
 // for good.
 func (s *scratch) tiles(st strip, l int, keep bool, work func(row, col, n int, e []float32, ld int)) {
 	b, c, h := &s.g.Blocks[st.block], &s.codes[st.block], s.net.Hidden
-	s.rows(st, l)
 	cache, ldc := s.cache[st.block], padded(b.Cols)
+	from := 0
+	if cache != nil {
+		from = max(l-1, 0)
+	}
+	s.rows(st, from, l)
 	batch := min(max(1<<15/(c.kernel*s.tile), 1), st.rows)
 	for col := 0; col < b.Cols; col += s.tile {
 		n := min(s.tile, b.Cols-col)
@@ -122,11 +148,11 @@ func (s *scratch) tiles(st strip, l int, keep bool, work func(row, col, n int, e
 				e := cache[(st.row+row)*h*ldc+col:]
 				if !keep {
 					copyTile(s.e, e, h, n, s.tile, ldc)
-					s.forward(s.e, st, row, b.In+col, n, s.tile, max(l-1, 0), l)
+					s.forward(s.e, st, row, b.In+col, n, s.tile, from, l)
 					work(row, col, n, s.e, s.tile)
 					continue
 				}
-				s.forward(e, st, row, b.In+col, n, ldc, max(l-1, 0), l)
+				s.forward(e, st, row, b.In+col, n, ldc, from, l)
 				work(row, col, n, e, ldc)
 				continue
 			}
@@ -136,7 +162,7 @@ func (s *scratch) tiles(st strip, l int, keep bool, work func(row, col, n int, e
 				b.tile(s.feat, st.row+row, rows, col, n, c.kernel, s.tile)
 			}
 			s.stack(&c.enc, s.e, s.feat[row%batch*c.kernel*s.tile:], n, s.tile, s.tile)
-			s.forward(s.e, st, row, b.In+col, n, s.tile, 0, l)
+			s.forward(s.e, st, row, b.In+col, n, s.tile, from, l)
 			work(row, col, n, s.e, s.tile)
 		}
 	}
@@ -230,11 +256,25 @@ func resetColumns(col []float32) {
 }
 
 // merge adds a strip's messages to the nodes'.
-func (s *scratch) merge(st strip) {
-	b, h := &s.g.Blocks[st.block], s.net.Hidden
-	s.agg[0].addColumns(s.col, h, b.In, b.Cols, 4*padded(b.Cols))
-	for i, p := range s.row {
-		s.agg[1].add(i%h*s.np+b.Out+st.row+i/h, p.sum, p.sq, p.low, p.high)
+func (r *run) merge(st strip, p *partials) {
+	b, h := &r.g.Blocks[st.block], r.net.Hidden
+	if b.Diagonal {
+		for i, m := range [][]float32{p.to, p.back} {
+			first := []int{b.In, b.Out}[i] + st.row
+			for c := range h {
+				for j, v := range m[c*r.tile:][:st.rows] {
+					r.agg[i].add(c*r.np+first+j, float64(v), float64(float32(v*v)), v, v)
+				}
+			}
+		}
+		return
+	}
+	r.agg[0].addColumns(p.col, h, b.In, b.Cols, 4*padded(b.Cols))
+	for c := range h {
+		for i := range st.rows {
+			v := &p.row[i*h+c]
+			r.agg[1].add(c*r.np+b.Out+st.row+i, v.sum, v.sq, v.low, v.high)
+		}
 	}
 }
 
@@ -255,28 +295,16 @@ func (s *scratch) diagonal(st strip, l int) {
 	}
 }
 
-// diagonalMessages leaves the messages to the input channels in e and those to the output channels in back.
+// diagonalMessages leaves the messages to the input channels in to and those to the output channels in back.
 func (s *scratch) diagonalMessages(st strip, l int) {
 	s.diagonal(st, l)
 	b := &s.g.Blocks[st.block]
-	s.back = grow(s.back, len(s.e))
+	s.to, s.back = grow(s.to, len(s.e)), grow(s.back, len(s.e))
 	for c, inv := range s.net.inverter {
 		for j := range st.rows {
 			v := s.e[c*s.tile+j]
 			s.back[c*s.tile+j] = float32(float32(s.a[c*s.np+b.In+st.row+j]*v) * inv)
-			s.e[c*s.tile+j] = float32(s.a[c*s.np+b.Out+st.row+j] * v)
-		}
-	}
-}
-
-func (s *scratch) mergeDiagonal(st strip) {
-	b := &s.g.Blocks[st.block]
-	for i, m := range [][]float32{s.e, s.back} {
-		first := []int{b.In, b.Out}[i] + st.row
-		for c := range s.net.Hidden {
-			for j, v := range m[c*s.tile:][:st.rows] {
-				s.agg[i].add(c*s.np+first+j, float64(v), float64(float32(v*v)), v, v)
-			}
+			s.to[c*s.tile+j] = float32(s.a[c*s.np+b.Out+st.row+j] * v)
 		}
 	}
 }

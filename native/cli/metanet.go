@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -182,11 +183,16 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 			if o.NodeRatio, o.EdgeRatio, err = f.Ratios(); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
+			start := time.Now()
 			result, err := n.Forward(c.Context(), g, o)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			return writeSafetensors(out, result.File(n.EdgeIn))
+			took := time.Since(start)
+			if err := writeSafetensors(out, result.File(n.EdgeIn)); err != nil {
+				return err
+			}
+			return a.printForward(out, g, took)
 		},
 	}
 	c.Flags().StringVar(&weights, "metanet", "", "the metanetwork's weights (safetensors)")
@@ -195,6 +201,21 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 	_ = c.MarkFlagRequired("metanet")
 	_ = c.MarkFlagRequired("output")
 	return c
+}
+
+func (a *app) printForward(out string, g *metanet.Graph, took time.Duration) error {
+	edges := 0
+	for i := range g.Blocks {
+		edges += g.Blocks[i].Edges()
+	}
+	if a.json {
+		return a.printJSON(map[string]any{"output": out, "nodes": g.N, "edges": edges, "seconds": took.Seconds()})
+	}
+	if a.quiet {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.out, "%s: %d nodes, %d edges, %.3f s\n", out, g.N, edges, took.Seconds())
+	return err
 }
 
 // runOptions are the options of a pass in so many steps, with a progress bar on a terminal.
