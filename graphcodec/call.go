@@ -218,6 +218,12 @@ func (c *call) set(i int, t onnxio.DataType, shape []Dim, axes ...[]label) *Valu
 		return &Value{}
 	}
 	v := c.out[i]
+	for k, d := range shape {
+		if d.IsNum() && d.N < 0 {
+			c.fail(fmt.Errorf("output %q would have %d positions on axis %d", v.Name, d.N, k))
+			shape[k] = Num(0)
+		}
+	}
 	v.Type, v.Ranked, v.Shape = t, true, shape
 	v.axes = make([][]label, len(shape))
 	for k, a := range axes {

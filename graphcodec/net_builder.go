@@ -528,7 +528,7 @@ func (b *netBuilder) attach(c *call, x *Value, k int, at []slot, vectors []*Valu
 			return false
 		}
 	}
-	ids := b.nodes(x, k)
+	ids := b.match(x, k)
 	if ids == nil {
 		return false
 	}

@@ -52,7 +52,9 @@ func (b *netBuilder) finish() (*Network, error) {
 	for _, v := range b.a.Model.Graph.Outputs {
 		if p := b.from[b.a.an.values[v.Name]]; p != nil {
 			for _, s := range p.main {
-				s.output = true
+				if s.size > 0 {
+					b.owner[s.base].output = true
+				}
 			}
 		}
 	}

@@ -12,6 +12,7 @@ func init() {
 	encodes(encodeAdd, "Add", "Sub", "Sum")
 	encodes(encodeMul, "Mul", "Div")
 	encodes(encodeConcat, "Concat")
+	encodes(encodeParts, "Split", "Slice")
 	encodes(encodeNorm(1, normWeight, normBias, runningMean, runningVar), "BatchNormalization")
 	encodes(encodeNorm(1, normWeight, normBias), "InstanceNormalization", "GroupNormalization")
 	encodes(encodeNorm(-1, normWeight, normBias), "LayerNormalization")
@@ -40,7 +41,7 @@ func encodeNorm(axis int, at ...slot) encoder {
 	}
 }
 
-// tracked2 splits a node's inputs into those that carry channels and those that are constants.
+// sides splits a node's inputs into those that carry channels and those that are constants.
 func (b *netBuilder) sides(c *call) (carry, constant []*Value) {
 	for _, v := range c.in {
 		switch {
@@ -151,7 +152,7 @@ func (b *netBuilder) addVector(c *call, x, v *Value) bool {
 	if b.scaled[x] {
 		order = []slot{normBias, layerBias}
 	}
-	ids := b.nodes(x, k)
+	ids := b.match(x, k)
 	if ids != nil && !b.free(order[:1], ids) && b.free(order[1:], ids) {
 		order = order[1:]
 	}
@@ -264,4 +265,58 @@ func encodeConcat(b *netBuilder, c *call) bool {
 	}
 	b.from[y] = p
 	return true
+}
+
+// encodeParts lets every output along the channels carry just its part of them.
+func encodeParts(b *netBuilder, c *call) bool {
+	x := c.input(0)
+	if x == nil || b.from[x] == nil || !x.Ranked {
+		return false
+	}
+	k := b.channelAxis(x)
+	ids := []int32(nil)
+	if k >= 0 {
+		ids = b.match(x, k)
+	}
+	total := 0
+	for _, y := range c.out {
+		total += axisLength(y, k)
+	}
+	if ids == nil || (c.node.OpType == "Split" && total != len(ids)) {
+		return false
+	}
+	at := 0
+	for _, y := range c.out {
+		if y == nil {
+			return false
+		}
+		n := axisLength(y, k)
+		part := b.byUnits(b.from[x].main, labelsOf(y, k))
+		if part == nil && c.node.OpType == "Split" {
+			part = ids[at : at+n]
+		}
+		at += n
+		p := *b.from[x]
+		if part != nil && n < len(ids) {
+			p.main = b.views(part)
+		}
+		b.from[y] = &p
+	}
+	return true
+}
+
+// views returns node sets that stand for runs of other sets' nodes.
+func (b *netBuilder) views(ids []int32) []*nodeSet {
+	var out []*nodeSet
+	for _, r := range b.runs(ids, ids) {
+		s := b.owner[r.from]
+		v := &nodeSet{name: s.name, kind: s.kind, base: int(r.from), size: r.n, depth: s.depth, out: s.out}
+		if off := int(r.from) - s.base; len(s.labels) == s.size {
+			v.labels = s.labels[off : off+r.n]
+		}
+		if out = append(out, v); len(out) > maxJoined {
+			return nil
+		}
+	}
+	return out
 }

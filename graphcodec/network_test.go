@@ -2,10 +2,14 @@ package graphcodec
 
 import (
 	"bytes"
+	"encoding/json"
+	"encoding/xml"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
@@ -83,8 +87,8 @@ func TestEveryWeightHasOneKernel(t *testing.T) {
 			coverBlock(t, b, have[b.Const])
 		}
 		for c, seen := range have {
-			for i, ok := range seen {
-				require.True(t, ok, "%s: element %d of %s has no kernel", path, i, c.Name)
+			if i := slices.Index(seen, false); i >= 0 {
+				t.Fatalf("%s: element %d of %s has no kernel", path, i, c.Name)
 			}
 		}
 		for _, w := range n.a.Weights() {
@@ -110,9 +114,13 @@ func coverBlock(t testing.TB, b *EdgeBlock, seen []bool) {
 		b.Tile(tile, r, 1, 0, width, width)
 		for i := range tile {
 			at := b.at.offset(r, i%width, i/width)
-			require.False(t, seen[at], "%s: element %d has two kernels", b.Const.Name, at)
+			if seen[at] {
+				t.Fatalf("%s: element %d has two kernels", b.Const.Name, at)
+			}
 			seen[at] = true
-			require.Equal(t, math.Float32bits(float32(b.at.read(b.at.raw[at*b.at.width:]))), math.Float32bits(tile[i]))
+			if want := float32(b.at.read(b.at.raw[at*b.at.width:])); math.Float32bits(want) != math.Float32bits(tile[i]) {
+				t.Fatalf("%s: element %d is %v, the tile says %v", b.Const.Name, at, want, tile[i])
+			}
 		}
 	}
 }
@@ -192,8 +200,9 @@ func requireOnly(t testing.TB, old, now *onnxio.Tensor, at []int) {
 		want[i] = true
 	}
 	for i := range len(a) / width {
-		same := bytes.Equal(a[i*width:(i+1)*width], b[i*width:(i+1)*width])
-		require.Equal(t, want[i], !same, "%s: element %d", now.Name, i)
+		if same := bytes.Equal(a[i*width:(i+1)*width], b[i*width:(i+1)*width]); want[i] == same {
+			t.Fatalf("%s: element %d: changed %v, want %v", now.Name, i, !same, want[i])
+		}
 	}
 }
 
@@ -242,4 +251,144 @@ func TestDCTIsOrthonormal(t *testing.T) {
 		}
 	}
 	require.InDeltaSlice(t, []float32{1. / 3, 1. / 3, 1. / 3}, dct([]int{3, 3}, 9)[:3], 1e-6, "the lowest frequency comes first")
+}
+
+// rewritten returns the model of a file with every floating-point weight with two axes or more drawn anew, in another element type where one is given.
+func rewritten(t testing.TB, path string, r *rand.Rand, to onnxio.DataType) *onnxio.Model {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	m, err := onnxio.Decode(data, nil)
+	require.NoError(t, err)
+	for i, old := range m.Graph.Initializers {
+		if !old.DataType.IsFloat() || len(old.Dims) < 2 || old.IsExternal() {
+			continue
+		}
+		x := &onnxio.Tensor{Name: old.Name, Dims: old.Dims, DataType: to}
+		n, err := old.NumElements()
+		require.NoError(t, err)
+		raw := make([]byte, int(n)*to.Bits()/8)
+		w, err := newWriter(&Constant{Tensor: x}, raw)
+		require.NoError(t, err)
+		for k := range int(n) {
+			w.put(raw[k*w.width:], r.NormFloat64()*math.Exp2(float64(r.IntN(9)-6)))
+		}
+		x.SetRaw(raw)
+		m.Graph.Initializers[i] = x
+	}
+	return m
+}
+
+// Whatever the weights, in every floating-point type: an unchanged graph decodes to the same bits, and a graph in which everything changed to the rounded sum of weight and change.
+func TestRandomWeightsAndChanges(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for _, path := range networkModels(t)[:35] {
+		for _, to := range []onnxio.DataType{onnxio.Float, onnxio.Float16, onnxio.BFloat16, onnxio.Double} {
+			m := rewritten(t, path, r, to)
+			a, err := Analyze(m)
+			require.NoError(t, err, path)
+			n, err := a.Encode(Universal)
+			require.NoError(t, err, path)
+			want, err := m.Marshal()
+			require.NoError(t, err)
+			zero := func(block int, sink func(row, rows int, delta []float32)) error {
+				sink(0, n.Blocks[block].Rows, make([]float32, n.Blocks[block].Edges()*n.Blocks[block].Kernel))
+				return nil
+			}
+			require.True(t, bytes.Equal(want, decoded(t, n, n.Nodes, zero)), path)
+			everythingChanges(t, r, n, path)
+		}
+	}
+}
+
+func everythingChanges(t testing.TB, r *rand.Rand, n *Network, path string) {
+	t.Helper()
+	deltas := map[int][]float32{}
+	d, err := n.Decoder(n.Nodes, func(block int, sink func(row, rows int, delta []float32)) error {
+		b := &n.Blocks[block]
+		deltas[block] = make([]float32, b.Edges()*b.Kernel)
+		for i := range deltas[block] {
+			deltas[block][i] = float32(r.NormFloat64())
+		}
+		sink(0, b.Rows, deltas[block])
+		return nil
+	})
+	require.NoError(t, err)
+	for _, c := range d.Represented() {
+		now, err := d.Tensor(c)
+		require.NoError(t, err)
+		for i := range n.Blocks {
+			b := &n.Blocks[i]
+			if b.Const != c || b.Fixed || now == nil {
+				continue
+			}
+			w, err := newWriter(c, slices.Clone(b.at.raw))
+			require.NoError(t, err)
+			width := max(1, b.Edges()/b.Rows)
+			for k, v := range deltas[i] {
+				at := b.at.offset(k/b.Kernel/width, k/b.Kernel%width, k%b.Kernel)
+				w.put(w.raw[at*w.width:], w.at(at)+float64(v))
+				if got := now.RawData[at*w.width : (at+1)*w.width]; !bytes.Equal(got, w.raw[at*w.width:(at+1)*w.width]) {
+					t.Fatalf("%s: element %d of %s is %x, want %x", path, at, c.Name, got, w.raw[at*w.width:(at+1)*w.width])
+				}
+			}
+		}
+	}
+}
+
+func TestWeightsThatAreNotFinite(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	m := rewritten(t, "../testdata/fashion-resnet20.onnx", r, onnxio.Float)
+	for _, x := range m.Graph.Initializers {
+		if x.Name == "layers.3.conv1.weight" {
+			x.RawData[3], x.RawData[2] = 0x7f, 0xc0
+		}
+	}
+	a, err := Analyze(m)
+	require.NoError(t, err)
+	_, err = a.Encode(Universal)
+	require.ErrorContains(t, err, `tensor "layers.3.conv1.weight": NaN, Inf or numbers too large`)
+}
+
+// A layer's place in the graph does not depend on the exporter or on how a model spells its layers.
+func TestExportersAgree(t *testing.T) {
+	for _, names := range [][]string{
+		{"cbam.dy.onnx", "cbam.ts.onnx", "cbam.tsbn.onnx"}, {"conv1d.dy.onnx", "conv1d.ts.onnx"}, {"mlp_bn.dy.onnx", "mlp_bn.ts.onnx", "mlp_bn.tsbn.onnx", "mlp_bn.dybn.onnx"},
+		{"yoloish.dy.onnx", "yoloish.ts.dynb.onnx"}, {"conv3d.dy.onnx", "conv3d.ts.onnx", "conv3d.tsbn.onnx"}} {
+		var first []int
+		for i, name := range names {
+			n, _ := encodeFile(t, "../testdata/models/"+name, Universal)
+			var ends []int
+			for k := range n.Blocks {
+				b := &n.Blocks[k]
+				ends = append(ends, b.Out, b.In, b.Rows, b.Cols, b.Type)
+			}
+			if i == 0 {
+				first = ends
+				continue
+			}
+			require.Equal(t, first, ends, name)
+		}
+	}
+}
+
+func TestPictureAndExports(t *testing.T) {
+	n, _ := encodeFile(t, "../testdata/metanet/tiny_net.onnx", Universal)
+	var svg, graphml, doc bytes.Buffer
+	require.NoError(t, n.WriteSVG(&svg, `<b>"tiny" & more`))
+	require.NoError(t, xml.Unmarshal(svg.Bytes(), new(struct{})))
+	require.Contains(t, svg.String(), "&lt;b&gt;&#34;tiny&#34; &amp; more")
+	require.Equal(t, len(n.Layers), strings.Count(svg.String(), "<rect"))
+	require.NoError(t, n.WriteGraphML(&graphml))
+	require.NoError(t, xml.Unmarshal(graphml.Bytes(), new(struct{})))
+	require.Equal(t, n.N, strings.Count(graphml.String(), "<node "))
+	require.Equal(t, n.Edges(), strings.Count(graphml.String(), "<edge "))
+	require.NoError(t, n.WriteJSON(&doc))
+	var g struct {
+		Layers []struct{ Features [][]float32 }
+		Blocks []struct{ Features []float32 }
+	}
+	require.NoError(t, json.Unmarshal(doc.Bytes(), &g))
+	require.Len(t, g.Layers, len(n.Layers))
+	require.Equal(t, n.Blocks[0].Features(0, n.Blocks[0].Rows), g.Blocks[0].Features)
 }

@@ -124,6 +124,15 @@ func (t *Tensor) Ints() ([]int32, error) {
 	return out, nil
 }
 
+// IntTensor makes an int32 tensor.
+func IntTensor(v []int32, shape ...int) *Tensor {
+	data := make([]byte, 0, 4*len(v))
+	for _, x := range v {
+		data = binary.LittleEndian.AppendUint32(data, uint32(x))
+	}
+	return &Tensor{DType: "I32", Shape: shape, Data: data}
+}
+
 // FloatTensor makes a float32 tensor.
 func FloatTensor(v []float32, shape ...int) *Tensor {
 	b := make([]byte, 0, 4*len(v))

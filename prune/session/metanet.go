@@ -75,6 +75,24 @@ func Graph(n *graphcodec.Network) *metanet.Graph {
 	return g
 }
 
+// ExplicitFile is the graph with every edge written out, in the layout that metanet.GraphFromFile reads.
+func ExplicitFile(n *graphcodec.Network) (*metanet.File, error) {
+	index, features, err := n.Explicit()
+	if err != nil {
+		return nil, err
+	}
+	f := &metanet.File{Metadata: map[string]string{"scheme": n.Scheme.Name}, Tensors: map[string]*metanet.Tensor{
+		"node_in": metanet.FloatTensor(n.Nodes, n.N, n.F), "edge_index": metanet.IntTensor(append(index[0], index[1]...), 2, len(index[0]))}}
+	for i, v := range features {
+		name, width := "edge_in", n.Scheme.Edges[i].Features
+		if len(features) > 1 {
+			name = fmt.Sprintf("edge_in_%d", i)
+		}
+		f.Tensors[name] = metanet.FloatTensor(v, len(v)/width, width)
+	}
+	return f, nil
+}
+
 // Rewrite is a metanetwork's pass over a model.
 type Rewrite struct {
 	Network *graphcodec.Network
