@@ -246,7 +246,7 @@ func (b *netBuilder) reach(s *nodeSet) (float64, error) {
 		return 0, nil
 	}
 	rms, err := b.rmsOf(s.weight.c)
-	return rms * math.Sqrt(float64(s.weight.cols*len(s.weight.inner))), err
+	return float64(rms * math.Sqrt(float64(s.weight.cols*len(s.weight.inner)))), err
 }
 
 // flags writes the features of the universal scheme that stand for no parameter, but for the fans.
@@ -260,13 +260,13 @@ func (b *netBuilder) flags(n *Network, s *nodeSet, at int, norm bool) {
 	reach, _ := b.reach(s)
 	size, positions := float32(0), positionsOf(s)
 	if reach > 0 {
-		size = float32(min(max(math.Log(reach), -8), 8) / 4)
+		size = float32(min(max(logarithm(reach), -8), 8) / 4)
 	}
 	for i := range s.size {
 		row := n.Nodes[(at+i)*n.F:]
 		row[5], row[6], row[7], row[8] = flag(norm), flag(s.kind == "input"), flag(s.output), flag(s.depthwise)
 		row[9] = flag(i < len(s.labels) && b.a.removable(s.labels[i]))
-		row[12], row[13] = size, float32(math.Log2(positions)/16)
+		row[12], row[13] = size, float32(logarithm(positions)/(16*math.Ln2))
 	}
 }
 
@@ -328,6 +328,6 @@ func (n *Network) fans() {
 		}
 	}
 	for v := range n.N {
-		n.Nodes[v*n.F+10], n.Nodes[v*n.F+11] = float32(math.Log1p(in[v])/8), float32(math.Log1p(out[v])/8)
+		n.Nodes[v*n.F+10], n.Nodes[v*n.F+11] = float32(logarithm(1+in[v])/8), float32(logarithm(1+out[v])/8)
 	}
 }

@@ -185,12 +185,10 @@ func dct(extents []int, features int) []float32 {
 		for at := range size {
 			v, rest := 1.0, at
 			for i := len(extents) - 1; i >= 0; i-- {
-				v *= cosine(extents[i], freq[i], rest%extents[i])
+				v = float64(v * cosine(extents[i], freq[i], rest%extents[i]))
 				rest /= extents[i]
 			}
-			if math.Abs(v) > 1e-9 { // a cosine's zero, but for rounding
-				out[row*size+at] = float32(v)
-			}
+			out[row*size+at] = float32(v)
 		}
 	}
 	return out
@@ -200,7 +198,7 @@ func cosine(n, freq, at int) float64 {
 	if freq == 0 {
 		return 1 / math.Sqrt(float64(n))
 	}
-	return math.Sqrt(2/float64(n)) * math.Cos(math.Pi*(float64(at)+0.5)*float64(freq)/float64(n))
+	return math.Sqrt(2/float64(n)) * cosineOf((2*at+1)*freq, 2*n)
 }
 
 // frequencies lists up to n frequency vectors by ascending sum, then lexicographically.

@@ -392,3 +392,14 @@ func TestPictureAndExports(t *testing.T) {
 	require.Len(t, g.Layers, len(n.Layers))
 	require.Equal(t, n.Blocks[0].Features(0, n.Blocks[0].Rows), g.Blocks[0].Features)
 }
+
+func TestOwnFunctions(t *testing.T) {
+	for x := 1e-9; x < 1e12; x *= 1.7 {
+		require.InDelta(t, math.Log(x), logarithm(x), 1e-13*math.Max(1, math.Abs(math.Log(x))))
+	}
+	for q := 1; q < 30; q++ {
+		for p := range 5 * q {
+			require.InDelta(t, math.Cos(math.Pi*float64(p)/float64(q)), cosineOf(p, q), 1e-14)
+		}
+	}
+}

@@ -29,10 +29,20 @@ var portable = kernels{linear: linearPortable, silu: siluPortable, layerNorm: la
 
 func linearPortable(y, x []float32, l *linear, n, ldy, ldx int) {
 	in := l.in
+	var store [4 * 64]float32
+	packed := store[:]
+	if in > 64 {
+		packed = make([]float32, 4*in)
+	}
+	packed = packed[:4*in]
 	o := 0
 	for ; o+4 <= l.out; o += 4 {
-		for c := 0; c < n; c += lanes {
-			linear4(y[o*ldy+c:], x[c:], l.w[o*in:(o+4)*in], l.b[o:o+4], ldy, ldx)
+		for i := range in {
+			*(*[4]float32)(packed[4*i:]) = [4]float32{l.w[o*in+i], l.w[(o+1)*in+i], l.w[(o+2)*in+i], l.w[(o+3)*in+i]}
+		}
+		b := (*[4]float32)(l.b[o:])
+		for c := 0; c < n; c += 2 {
+			linear4(y[o*ldy+c:], x[c:], packed, b, ldy, ldx)
 		}
 	}
 	for ; o < l.out; o++ {
@@ -53,33 +63,27 @@ func linearPortable(y, x []float32, l *linear, n, ldy, ldx int) {
 	}
 }
 
-// linear4 computes four rows and eight columns, two columns at a time.
-func linear4(y, x, w, b []float32, ldy, ldx int) {
-	in := len(w) / 4
-	w0, w1, w2, w3 := w[:in], w[in:2*in], w[2*in:3*in], w[3*in:4*in]
-	for c := 0; c < lanes; c += 2 {
-		a0, a1, a2, a3 := b[0], b[1], b[2], b[3]
-		d0, d1, d2, d3 := a0, a1, a2, a3
-		at := c
-		for i, f0 := range w0 {
-			v := (*[2]float32)(x[at:])
-			u, s := v[0], v[1]
-			f1, f2, f3 := w1[i], w2[i], w3[i]
-			a0 += float32(f0 * u)
-			a1 += float32(f1 * u)
-			a2 += float32(f2 * u)
-			a3 += float32(f3 * u)
-			d0 += float32(f0 * s)
-			d1 += float32(f1 * s)
-			d2 += float32(f2 * s)
-			d3 += float32(f3 * s)
-			at += ldx
-		}
-		*(*[2]float32)(y[c:]) = [2]float32{a0, d0}
-		*(*[2]float32)(y[c+ldy:]) = [2]float32{a1, d1}
-		*(*[2]float32)(y[c+2*ldy:]) = [2]float32{a2, d2}
-		*(*[2]float32)(y[c+3*ldy:]) = [2]float32{a3, d3}
+// linear4 computes four rows and two columns; w holds the rows' weights side by side.
+func linear4(y, x, w []float32, b *[4]float32, ldy, ldx int) {
+	a0, a1, a2, a3 := b[0], b[1], b[2], b[3]
+	d0, d1, d2, d3 := a0, a1, a2, a3
+	for at := 0; len(w) >= 4; at += ldx {
+		f, v := (*[4]float32)(w), (*[2]float32)(x[at:])
+		w = w[4:]
+		u, s := v[0], v[1]
+		a0 += float32(f[0] * u)
+		a1 += float32(f[1] * u)
+		a2 += float32(f[2] * u)
+		a3 += float32(f[3] * u)
+		d0 += float32(f[0] * s)
+		d1 += float32(f[1] * s)
+		d2 += float32(f[2] * s)
+		d3 += float32(f[3] * s)
 	}
+	*(*[2]float32)(y) = [2]float32{a0, d0}
+	*(*[2]float32)(y[ldy:]) = [2]float32{a1, d1}
+	*(*[2]float32)(y[2*ldy:]) = [2]float32{a2, d2}
+	*(*[2]float32)(y[3*ldy:]) = [2]float32{a3, d3}
 }
 
 func siluPortable(x []float32, rows, n, ld int) {

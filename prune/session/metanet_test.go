@@ -2,6 +2,8 @@ package session_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -43,7 +45,7 @@ func trained(t testing.TB, s graphcodec.Scheme, seed uint64) *session.Metanet {
 			v, err := old.Floats()
 			require.NoError(t, err)
 			for i := range v {
-				v[i] = float32(r.NormFloat64())
+				v[i] = float32(4*r.Float64() - 2)
 			}
 			f.Tensors[name] = metanet.FloatTensor(v, old.Shape...)
 		}
@@ -185,6 +187,24 @@ func TestPlanWithMetanetWeights(t *testing.T) {
 		l2, err := s.Plan(ctx, request(1.5, "l2"))
 		require.NoError(t, err)
 		require.NotEqual(t, l2.Removed, plan.Removed, "this metanetwork does change scores")
+	}
+}
+
+// The same bits on every platform, under WebAssembly too.
+func TestBitsOfARewrite(t *testing.T) {
+	for path, want := range map[string]string{
+		"../../testdata/fashion-resnet20.onnx":  "7d91ae90329aba8478e37ff17a686875",
+		"../../testdata/models/yoloish.dy.onnx": "479b97050487c6ec35100b64c385a11f",
+		"../../testdata/models/gnnet.ts.onnx":   "11765adba40eb4139e9ce29872f00e55",
+	} {
+		s := open(t, path)
+		r, err := s.Rewrite(context.Background(), trained(t, graphcodec.Universal, 5), metanet.Options{})
+		require.NoError(t, err)
+		rewritten, err := r.Session(s)
+		require.NoError(t, err)
+		data, err := rewritten.Model.Marshal()
+		require.NoError(t, err)
+		require.Equal(t, want, fmt.Sprintf("%.16x", sha256.Sum256(data)), path)
 	}
 }
 
