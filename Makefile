@@ -3,7 +3,7 @@ GO      ?= go
 PYTHON  ?= python3
 VENV    := .venv
 PIP     := onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
-BENCH   := $(PIP) onnxsim==0.8.1 torch torchvision torch-pruning==1.6.1 onnxscript
+BENCH   := $(PIP) onnxsim==0.8.1 torch torchvision torch-pruning==1.6.1 onnxscript torch-geometric==2.8.1 safetensors
 APT     := libonnx-testdata
 STATIC  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 1m
@@ -47,6 +47,8 @@ check: lint ## formatting, vet, staticcheck, import directions, WebAssembly buil
 	bash .ci/imports
 	GOOS=js GOARCH=wasm $(GO) build $(PORTABLE)
 	GOOS=windows $(GO) vet $(PORTABLE)
+	GOARCH=arm64 $(GO) vet ./metanet
+	@mkdir -p bin && $(GO) run -C metanet/avo . -out "$$PWD/bin/kernels.s" && tail -n +2 metanet/kernel_amd64.s >bin/committed.s && tail -n +2 bin/kernels.s | cmp - bin/committed.s || (echo "metanet/kernel_amd64.s is not what metanet/avo writes: run go generate ./metanet"; exit 1)
 
 lint: ## run staticcheck
 	$(GO) run $(STATIC) ./...
@@ -56,9 +58,10 @@ fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) ./graphcodec
 	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./metanet
 
-bench: build ## time against onnxsim and Torch-Pruning, whole processes from file to file
+bench: build ## time against onnxsim, Torch-Pruning and PyTorch Geometric
 	@test -x $(VENV)-bench/bin/python || ($(PYTHON) -m venv $(VENV)-bench && $(VENV)-bench/bin/pip install -q $(BENCH))
 	$(VENV)-bench/bin/python bench/prune.py
+	$(VENV)-bench/bin/python bench/metanet.py
 
 clean:
 	rm -rf bin $(VENV) $(VENV)-bench
