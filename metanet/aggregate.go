@@ -5,45 +5,71 @@ import "math"
 // aggregate gathers messages per hidden channel and node, without their target's factor: [H, np].
 type aggregate struct {
 	np        int
-	count     []int32 // by node
+	count     []int32   // by node
+	per       []float64 // 1 / count
 	sum, sq   []float64
 	low, high []float32
 }
 
 func newAggregate(hidden, np int) aggregate {
 	n := hidden * np
-	return aggregate{np, make([]int32, np), make([]float64, n), make([]float64, n), make([]float32, n), make([]float32, n)}
+	return aggregate{np, make([]int32, np), make([]float64, np), make([]float64, n), make([]float64, n), make([]float32, n), make([]float32, n)}
 }
 
-func (a *aggregate) reset() {
-	clear(a.sum)
-	clear(a.sq)
-	for i := range a.low {
-		a.low[i], a.high[i] = float32(math.Inf(1)), float32(math.Inf(-1))
+// reset forgets the messages to n nodes from node at on.
+func (a *aggregate) reset(at, n int) {
+	low, high := float32(math.Inf(1)), float32(math.Inf(-1))
+	for i := at; i < len(a.sum); i += a.np {
+		clear(a.sum[i : i+n])
+		clear(a.sq[i : i+n])
+		for j := range a.low[i : i+n] {
+			a.low[i+j], a.high[i+j] = low, high
+		}
 	}
 }
 
-// add takes one partial result of a hidden channel at a node.
-func (a *aggregate) add(i int, sum, sq float64, low, high float32) {
-	a.sum[i] += sum
-	a.sq[i] += sq
-	a.low[i], a.high[i] = lower(low, a.low[i]), higher(high, a.high[i])
+// add takes one message of a hidden channel to a node.
+func (a *aggregate) add(i int, v float32) {
+	a.sum[i] += float64(v)
+	a.sq[i] += float64(float32(v * v))
+	a.low[i], a.high[i] = lower(v, a.low[i]), higher(v, a.high[i])
 }
 
 // addColumns takes the statistics col [h, ldc/32, 4, 8] of n columns from node at on.
-func (a *aggregate) addColumns(col []float32, hidden, at, n, ldc int) {
+func (a *aggregate) addColumns(k *kernels, col []float32, hidden, at, n, ldc int) {
 	for c := range hidden {
-		off := c*a.np + at
-		sum, sq, low, high := a.sum[off:off+n], a.sq[off:off+n], a.low[off:off+n], a.high[off:off+n]
-		for i := 0; i < n; i += lanes {
-			t := (*[4 * lanes]float32)(col[c*ldc+4*i:])
-			for l := range min(lanes, n-i) {
-				j := i + l
-				sum[j] += float64(t[l])
-				sq[j] += float64(t[lanes+l])
-				low[j], high[j] = lower(t[2*lanes+l], low[j]), higher(t[3*lanes+l], high[j])
-			}
+		from := c*a.np + at
+		k.accumulate(a.sum[from:from+n], a.sq[from:from+n], a.low[from:from+n], a.high[from:from+n], col[c*ldc:], n)
+	}
+}
+
+// addRows takes sums [h, ld] of n nodes from node at on.
+func (a *aggregate) addRows(p *rowSums, hidden, at, n, ld int) {
+	for c := range hidden {
+		from := c*a.np + at
+		sum, sq, low, high := a.sum[from:from+n], a.sq[from:from+n], a.low[from:from+n], a.high[from:from+n]
+		psum, psq, plow, phigh := p.sum[c*ld:][:n], p.sq[c*ld:][:n], p.low[c*ld:][:n], p.high[c*ld:][:n]
+		for j, v := range psum {
+			sum[j] += v
+			sq[j] += psq[j]
+			low[j], high[j] = lower(plow[j], low[j]), higher(phigh[j], high[j])
 		}
+	}
+}
+
+// rowSums are the messages to the rows of one strip: [H, stripRows].
+type rowSums struct {
+	sum, sq   []float64
+	low, high []float32
+}
+
+func (p *rowSums) reset(n int) {
+	p.sum, p.sq, p.low, p.high = grow(p.sum, n), grow(p.sq, n), grow(p.low, n), grow(p.high, n)
+	clear(p.sum)
+	clear(p.sq)
+	low, high := float32(math.Inf(1)), float32(math.Inf(-1))
+	for i := range p.low {
+		p.low[i], p.high[i] = low, high
 	}
 }
 
@@ -55,24 +81,25 @@ const minVar = 1e-5
 func (a *aggregate) statistics(out, z []float32, at, n, np, ld int) {
 	hidden := len(z) / np
 	for c := range hidden {
-		for j := range n {
-			i := c*np + at + j
-			f := z[i]
-			var mean, std, high, low float32
-			if a.count[at+j] > 0 {
-				size := float64(a.count[at+j])
-				m := a.sum[i] / size
-				mean = float32(float32(m) * f)
-				variance := float64((a.sq[i]/size - float64(m*m)) * float64(float64(f)*float64(f)))
-				if !(variance <= minVar) {
-					std = float32(math.Sqrt(variance))
-				}
-				high, low = float32(a.high[i]*f), float32(a.low[i]*f)
-				if f < 0 {
-					high, low = low, high
-				}
+		from := c*np + at
+		sum, sq, low, high, z := a.sum[from:from+n], a.sq[from:from+n], a.low[from:from+n], a.high[from:from+n], z[from:from+n]
+		mean, std, top, bottom := out[c*ld:][:n], out[(hidden+c)*ld:][:n], out[(2*hidden+c)*ld:][:n], out[(3*hidden+c)*ld:][:n]
+		for j, count := range a.count[at : at+n] {
+			if count == 0 {
+				mean[j], std[j], top[j], bottom[j] = 0, 0, 0, 0
+				continue
 			}
-			out[c*ld+j], out[(hidden+c)*ld+j], out[(2*hidden+c)*ld+j], out[(3*hidden+c)*ld+j] = mean, std, high, low
+			f, per := z[j], a.per[at+j]
+			m := float64(sum[j] * per)
+			mean[j] = float32(float32(m) * f)
+			std[j] = 0
+			if v := float64(float64(float64(sq[j]*per)-float64(m*m)) * float64(float64(f)*float64(f))); !(v <= minVar) {
+				std[j] = float32(math.Sqrt(v))
+			}
+			top[j], bottom[j] = float32(high[j]*f), float32(low[j]*f)
+			if f < 0 {
+				top[j], bottom[j] = bottom[j], top[j]
+			}
 		}
 	}
 }

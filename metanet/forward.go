@@ -127,6 +127,11 @@ func newRun(n *Network, g *Graph, o Options) *run {
 			r.agg[0].count[b.In+j] += int32(b.Edges() / b.Cols)
 		}
 	}
+	for i := range r.agg {
+		for v, n := range r.agg[i].count {
+			r.agg[i].per[v] = 1 / float64(n)
+		}
+	}
 	return r
 }
 
@@ -173,8 +178,6 @@ func (r *run) decodeNodes() []float32 {
 // layer runs one round of messages in both directions.
 func (r *run) layer(ctx context.Context, l int) error {
 	r.gates(l)
-	r.agg[0].reset()
-	r.agg[1].reset()
 	if err := r.messages(ctx, l); err != nil {
 		return err
 	}
@@ -187,6 +190,8 @@ func (r *run) gates(l int) {
 	r.p, r.q = append(r.p, make([]float32, len(r.h))), append(r.q, make([]float32, len(r.h)))
 	c := &r.net.convs[l]
 	r.nodeTiles(func(s *scratch, at, n int) {
+		r.agg[0].reset(at, n)
+		r.agg[1].reset(at, n)
 		r.k.layerNorm(s.e, r.h[at:], r.net.Hidden, n, r.tile, r.np)
 		for k, y := range [][]float32{r.a, r.z, r.p[l], r.q[l]} {
 			r.k.linear(y[at:], s.e, &c.lin[k], n, r.np, r.tile)

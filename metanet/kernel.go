@@ -14,7 +14,9 @@ type kernels struct {
 	// advance is e += e (ps q + qs p) over e [h, n]; ps and qs hold one number a row, p and q one a column.
 	advance func(e, ps, qs, p, q []float32, n, lde, ldg int)
 	// gather takes the messages of the edges e [h, n], n a multiple of 8, from one row node to n column nodes and back.
-	gather func(row, col, e, as, a, inverter []float32, n, lde, lda, ldc int)
+	gather func(row, col, e, as, a, inverter []float32, n, ldr, lde, lda, ldc int)
+	// accumulate adds statistics t [n/8, 4, 8] to sums, minima and maxima.
+	accumulate func(sum, sq []float64, low, high, t []float32, n int)
 }
 
 // lanes is the number of columns that a vector holds, and of partial sums of a row.
@@ -25,7 +27,7 @@ const pad = 16
 
 func padded(n int) int { return (n + pad - 1) &^ (pad - 1) }
 
-var portable = kernels{linear: linearPortable, silu: siluPortable, layerNorm: layerNormPortable, advance: advancePortable, gather: gatherPortable}
+var portable = kernels{linear: linearPortable, silu: siluPortable, layerNorm: layerNormPortable, advance: advancePortable, gather: gatherPortable, accumulate: accumulatePortable}
 
 func linearPortable(y, x []float32, l *linear, n, ldy, ldx int) {
 	in := l.in
@@ -166,9 +168,9 @@ func advancePortable(e, ps, qs, p, q []float32, n, lde, ldg int) {
 	}
 }
 
-// gatherPortable adds to the columns' statistics col [h, ldc/32, 4, 8] and writes the row's, row [h, 4]: sum, sum of squares, minimum, maximum. A row's sums have eight
+// gatherPortable adds to the columns' statistics col [h, ldc/32, 4, 8] and writes the row's, one lane of row [h, ldr/32, 4, 8]: sum, sum of squares, minimum, maximum. A row's sums have eight
 // lanes, folded l and l+4, then l and l+2, then the last two.
-func gatherPortable(row, col, e, as, a, inverter []float32, n, lde, lda, ldc int) {
+func gatherPortable(row, col, e, as, a, inverter []float32, n, ldr, lde, lda, ldc int) {
 	for c, src := range as {
 		var part [4][lanes]float32
 		for l := range lanes {
@@ -184,7 +186,8 @@ func gatherPortable(row, col, e, as, a, inverter []float32, n, lde, lda, ldc int
 				part[2][i], part[3][i] = lower(part[2][i], part[2][i+l]), higher(part[3][i], part[3][i+l])
 			}
 		}
-		row[4*c], row[4*c+1], row[4*c+2], row[4*c+3] = part[0][0], part[1][0], part[2][0], part[3][0]
+		r := row[c*ldr:]
+		r[0], r[lanes], r[2*lanes], r[3*lanes] = part[0][0], part[1][0], part[2][0], part[3][0]
 	}
 }
 
@@ -209,6 +212,18 @@ func gather8(part *[4][lanes]float32, e, a *[lanes]float32, col *[4 * lanes]floa
 		}
 		if m > part[3][l] {
 			part[3][l] = m
+		}
+	}
+}
+
+func accumulatePortable(sum, sq []float64, low, high, t []float32, n int) {
+	for i := 0; i < n; i += lanes {
+		v := (*[4 * lanes]float32)(t[4*i:])
+		for l := range min(lanes, n-i) {
+			j := i + l
+			sum[j] += float64(v[l])
+			sq[j] += float64(v[lanes+l])
+			low[j], high[j] = lower(v[2*lanes+l], low[j]), higher(v[3*lanes+l], high[j])
 		}
 	}
 }

@@ -482,9 +482,9 @@ DATA ninf<>+24(SB)/4, $0xff800000
 DATA ninf<>+28(SB)/4, $0xff800000
 GLOBL ninf<>(SB), RODATA|NOPTR, $32
 
-// func gatherAVX2(row *float32, col *float32, e *float32, as *float32, a *float32, inv *float32, h int, n int, lde int, lda int, ldc int)
+// func gatherAVX2(row *float32, col *float32, e *float32, as *float32, a *float32, inv *float32, h int, n int, ldr int, lde int, lda int, ldc int)
 // Requires: AVX
-TEXT ·gatherAVX2(SB), NOSPLIT, $0-88
+TEXT ·gatherAVX2(SB), NOSPLIT, $0-96
 	MOVQ row+0(FP), AX
 	MOVQ col+8(FP), CX
 	MOVQ e+16(FP), DX
@@ -494,12 +494,14 @@ TEXT ·gatherAVX2(SB), NOSPLIT, $0-88
 	MOVQ h+48(FP), R8
 	MOVQ n+56(FP), R9
 	SHLQ $0x02, R9
-	MOVQ lde+64(FP), R10
+	MOVQ ldr+64(FP), R10
 	SHLQ $0x02, R10
-	MOVQ lda+72(FP), R11
+	MOVQ lde+72(FP), R11
 	SHLQ $0x02, R11
-	MOVQ ldc+80(FP), R12
+	MOVQ lda+80(FP), R12
 	SHLQ $0x02, R12
+	MOVQ ldc+88(FP), R13
+	SHLQ $0x02, R13
 	JMP  gather_row_test
 
 gather_row:
@@ -509,32 +511,32 @@ gather_row:
 	VXORPS       Y3, Y3, Y3
 	VMOVUPS      inf<>+0(SB), Y4
 	VMOVUPS      ninf<>+0(SB), Y5
-	XORQ         R13, R13
+	XORQ         R14, R14
 	JMP          gather_test
 
 gather:
-	VMOVUPS (DX)(R13*1), Y6
+	VMOVUPS (DX)(R14*1), Y6
 	VMULPS  Y6, Y0, Y7
-	VADDPS  (CX)(R13*4), Y7, Y8
-	VMOVUPS Y8, (CX)(R13*4)
+	VADDPS  (CX)(R14*4), Y7, Y8
+	VMOVUPS Y8, (CX)(R14*4)
 	VMULPS  Y7, Y7, Y8
-	VADDPS  32(CX)(R13*4), Y8, Y8
-	VMOVUPS Y8, 32(CX)(R13*4)
-	VMINPS  64(CX)(R13*4), Y7, Y8
-	VMOVUPS Y8, 64(CX)(R13*4)
-	VMAXPS  96(CX)(R13*4), Y7, Y8
-	VMOVUPS Y8, 96(CX)(R13*4)
-	VMULPS  (SI)(R13*1), Y6, Y6
+	VADDPS  32(CX)(R14*4), Y8, Y8
+	VMOVUPS Y8, 32(CX)(R14*4)
+	VMINPS  64(CX)(R14*4), Y7, Y8
+	VMOVUPS Y8, 64(CX)(R14*4)
+	VMAXPS  96(CX)(R14*4), Y7, Y8
+	VMOVUPS Y8, 96(CX)(R14*4)
+	VMULPS  (SI)(R14*1), Y6, Y6
 	VMULPS  Y1, Y6, Y6
 	VADDPS  Y6, Y2, Y2
 	VMULPS  Y6, Y6, Y8
 	VADDPS  Y8, Y3, Y3
 	VMINPS  Y4, Y6, Y4
 	VMAXPS  Y5, Y6, Y5
-	ADDQ    $+32, R13
+	ADDQ    $+32, R14
 
 gather_test:
-	CMPQ         R13, R9
+	CMPQ         R14, R9
 	JLT          gather
 	VEXTRACTF128 $0x01, Y2, X0
 	VADDPS       X0, X2, X2
@@ -549,31 +551,71 @@ gather_test:
 	VADDPS       X0, X3, X3
 	VMOVSHDUP    X3, X0
 	VADDPS       X0, X3, X3
-	VMOVSS       X3, 4(AX)
+	VMOVSS       X3, 32(AX)
 	VEXTRACTF128 $0x01, Y4, X0
 	VMINPS       X0, X4, X4
 	VMOVHLPS     X4, X4, X0
 	VMINPS       X0, X4, X4
 	VMOVSHDUP    X4, X0
 	VMINPS       X0, X4, X4
-	VMOVSS       X4, 8(AX)
+	VMOVSS       X4, 64(AX)
 	VEXTRACTF128 $0x01, Y5, X0
 	VMAXPS       X0, X5, X5
 	VMOVHLPS     X5, X5, X0
 	VMAXPS       X0, X5, X5
 	VMOVSHDUP    X5, X0
 	VMAXPS       X0, X5, X5
-	VMOVSS       X5, 12(AX)
-	ADDQ         $0x10, AX
+	VMOVSS       X5, 96(AX)
+	ADDQ         R10, AX
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, DI
-	ADDQ         R10, DX
-	ADDQ         R11, SI
-	ADDQ         R12, CX
+	ADDQ         R11, DX
+	ADDQ         R12, SI
+	ADDQ         R13, CX
 	DECQ         R8
 
 gather_row_test:
 	TESTQ R8, R8
 	JNZ   gather_row
+	VZEROUPPER
+	RET
+
+// func accumulateAVX2(sum *float64, sq *float64, low *float32, high *float32, t *float32, n int)
+// Requires: AVX
+TEXT ·accumulateAVX2(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), AX
+	MOVQ sq+8(FP), CX
+	MOVQ low+16(FP), DX
+	MOVQ high+24(FP), BX
+	MOVQ t+32(FP), SI
+	MOVQ n+40(FP), DI
+	SHLQ $0x02, DI
+	XORQ R8, R8
+	JMP  accumulate_test
+
+accumulate:
+	VCVTPS2PD (SI)(R8*4), Y0
+	VADDPD    (AX)(R8*2), Y0, Y0
+	VMOVUPD   Y0, (AX)(R8*2)
+	VCVTPS2PD 16(SI)(R8*4), Y0
+	VADDPD    32(AX)(R8*2), Y0, Y0
+	VMOVUPD   Y0, 32(AX)(R8*2)
+	VCVTPS2PD 32(SI)(R8*4), Y0
+	VADDPD    (CX)(R8*2), Y0, Y0
+	VMOVUPD   Y0, (CX)(R8*2)
+	VCVTPS2PD 48(SI)(R8*4), Y0
+	VADDPD    32(CX)(R8*2), Y0, Y0
+	VMOVUPD   Y0, 32(CX)(R8*2)
+	VMOVUPS   64(SI)(R8*4), Y0
+	VMINPS    (DX)(R8*1), Y0, Y0
+	VMOVUPS   Y0, (DX)(R8*1)
+	VMOVUPS   96(SI)(R8*4), Y0
+	VMAXPS    (BX)(R8*1), Y0, Y0
+	VMOVUPS   Y0, (BX)(R8*1)
+	ADDQ      $+32, R8
+
+accumulate_test:
+	CMPQ R8, DI
+	JLT  accumulate
 	VZEROUPPER
 	RET

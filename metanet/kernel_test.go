@@ -49,16 +49,28 @@ func TestKernelsAgree(t *testing.T) {
 		equal(x, y, h, n, ld)
 
 		whole, ldc := n&^(lanes-1), 4*padded(n)
-		inv, row1, row2 := fill(h), make([]float32, 4*h), make([]float32, 4*h)
+		ldr := 4 * pad
+		inv, row1, row2 := fill(h), make([]float32, ldr*h), make([]float32, ldr*h)
 		col1, col2 := make([]float32, h*ldc), make([]float32, h*ldc)
 		resetColumns(col1)
 		resetColumns(col2)
 		for range 3 {
-			gatherPortable(row1, col1, x, ps, p, inv, whole, ld, lg, ldc)
-			fast.gather(row2, col2, x, ps, p, inv, whole, ld, lg, ldc)
+			gatherPortable(row1, col1, x, ps, p, inv, whole, ldr, ld, lg, ldc)
+			fast.gather(row2, col2, x, ps, p, inv, whole, ldr, ld, lg, ldc)
 		}
 		equal(row1, row2, 1, len(row1), 0)
 		equal(col1, col2, 1, len(col1), 0)
+
+		sum1, sq1, low1, high1 := make([]float64, n), make([]float64, n), fill(n), fill(n)
+		sum2, sq2, low2, high2 := make([]float64, n), make([]float64, n), append([]float32(nil), low1...), append([]float32(nil), high1...)
+		for range 2 {
+			accumulatePortable(sum1, sq1, low1, high1, col1, n)
+			fast.accumulate(sum2, sq2, low2, high2, col2, n)
+		}
+		require.Equal(t, sum1, sum2)
+		require.Equal(t, sq1, sq2)
+		equal(low1, low2, 1, n, 0)
+		equal(high1, high2, 1, n, 0)
 	}
 }
 

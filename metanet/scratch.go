@@ -10,7 +10,7 @@ type scratch struct {
 	x, y []float32 // [width, tile] inside stacks
 	more []float32
 	*partials
-	out    []float32 // [H, 4] of one row and tile
+	out    []float32 // [H, stripRows/8, 4, 8] messages to the rows from one tile
 	as     []float32 // [rows, H]
 	ps, qs []float32 // [layers, rows, H]
 	delta  []float32
@@ -19,14 +19,8 @@ type scratch struct {
 // partials are the messages of one strip.
 type partials struct {
 	col      []float32 // [H, cols/8, 4, 8] to the columns
-	row      []partial // [rows, H] to the rows
+	row      rowSums   // to the rows
 	to, back []float32 // [H, tile] of a diagonal, to the columns and to the rows
-}
-
-// partial is one row's messages of one hidden channel.
-type partial struct {
-	sum, sq   float64
-	low, high float32
 }
 
 // borrow returns scratch memory, which release gives back.
@@ -70,7 +64,7 @@ func (r *run) newScratch() *scratch {
 		width = max(width, r.codes[i].enc.width(), r.codes[i].dec.width())
 	}
 	tile := func(n int) []float32 { return make([]float32, n*r.tile) }
-	return &scratch{run: r, partials: &partials{}, e: tile(r.net.Hidden), x: tile(width), y: tile(width), out: make([]float32, 4*r.net.Hidden)}
+	return &scratch{run: r, partials: &partials{}, e: tile(r.net.Hidden), x: tile(width), y: tile(width), out: make([]float32, 4*r.net.Hidden*stripRows)}
 }
 
 // room returns scratch memory of n rows.
@@ -200,44 +194,43 @@ func (s *scratch) encodeStrip(st strip) {
 // messages gathers a strip's messages into col and row.
 func (s *scratch) messages(st strip, l int) {
 	b, h := &s.g.Blocks[st.block], s.net.Hidden
-	ldc := 4 * padded(b.Cols)
-	s.col, s.row = grow(s.col, h*ldc), grow(s.row, st.rows*h)
+	ldc, ldr := 4*padded(b.Cols), 4*stripRows
+	s.col = grow(s.col, h*ldc)
 	resetColumns(s.col)
-	for i := range s.row {
-		s.row[i] = partial{low: float32(math.Inf(1)), high: float32(math.Inf(-1))}
-	}
+	s.row.reset(h * stripRows)
 	s.tiles(st, l, true, func(row, col, n int, e []float32, ld int) {
 		as, a := s.as[row*h:(row+1)*h], s.a[b.In+col:]
 		whole := n &^ (lanes - 1)
-		s.k.gather(s.out, s.col[4*col:], e, as, a, s.net.inverter, whole, ld, s.np, ldc)
-		parts := s.row[row*h : (row+1)*h]
-		for c := range parts {
-			p, o := &parts[c], (*[4]float32)(s.out[4*c:])
-			p.sum += float64(o[0])
-			p.sq += float64(o[1])
-			p.low, p.high = lower(o[2], p.low), higher(o[3], p.high)
-		}
+		out := s.out[row/lanes*4*lanes+row%lanes:]
+		s.k.gather(out, s.col[4*col:], e, as, a, s.net.inverter, whole, ldr, ld, s.np, ldc)
 		if whole < n {
-			s.tail(parts, as, a, e, col, whole, n, ld, ldc)
+			s.tail(out, as, a, e, col, whole, n, ld, ldc)
+		}
+		if row == st.rows-1 {
+			for c := range h {
+				at := c * stripRows
+				s.k.accumulate(s.row.sum[at:], s.row.sq[at:], s.row.low[at:], s.row.high[at:], s.out[c*ldr:], st.rows)
+			}
 		}
 	})
 }
 
 // tail gathers the messages of columns that fill no vector.
-func (s *scratch) tail(parts []partial, as, a, e []float32, col, from, n, ld, ldc int) {
-	for c := range parts {
-		p := &parts[c]
+func (s *scratch) tail(out, as, a, e []float32, col, from, n, ld, ldc int) {
+	for c, src := range as {
+		o := out[c*4*stripRows:]
 		t := s.col[c*ldc+4*(col+from):][:4*lanes]
+		inv := s.net.inverter[c]
 		for i := from; i < n; i++ {
 			v, j := e[c*ld+i], i-from
-			m := float32(as[c] * v)
+			m := float32(src * v)
 			t[j] += m
 			t[lanes+j] += float32(m * m)
 			t[2*lanes+j], t[3*lanes+j] = lower(m, t[2*lanes+j]), higher(m, t[3*lanes+j])
-			m = float32(float32(a[c*s.np+i]*v) * s.net.inverter[c])
-			p.sum += float64(m)
-			p.sq += float64(float32(m * m))
-			p.low, p.high = lower(m, p.low), higher(m, p.high)
+			m = float32(float32(a[c*s.np+i]*v) * inv)
+			o[0] += m
+			o[lanes] += float32(m * m)
+			o[2*lanes], o[3*lanes] = lower(m, o[2*lanes]), higher(m, o[3*lanes])
 		}
 	}
 }
@@ -263,19 +256,14 @@ func (r *run) merge(st strip, p *partials) {
 			first := []int{b.In, b.Out}[i] + st.row
 			for c := range h {
 				for j, v := range m[c*r.tile:][:st.rows] {
-					r.agg[i].add(c*r.np+first+j, float64(v), float64(float32(v*v)), v, v)
+					r.agg[i].add(c*r.np+first+j, v)
 				}
 			}
 		}
 		return
 	}
-	r.agg[0].addColumns(p.col, h, b.In, b.Cols, 4*padded(b.Cols))
-	for c := range h {
-		for i := range st.rows {
-			v := &p.row[i*h+c]
-			r.agg[1].add(c*r.np+b.Out+st.row+i, v.sum, v.sq, v.low, v.high)
-		}
-	}
+	r.agg[0].addColumns(&r.k, p.col, h, b.In, b.Cols, 4*padded(b.Cols))
+	r.agg[1].addRows(&p.row, h, b.Out+st.row, st.rows, stripRows)
 }
 
 // diagonal computes the states of a run of diagonal edges before layer l.

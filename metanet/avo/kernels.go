@@ -204,13 +204,13 @@ func advance() {
 	RET()
 }
 
-// gather adds the messages of a row of edges e [h, n] to the columns' statistics col [h, ldc/32, 4, 8] and writes the row's own row [h, 4]: sum, sum of squares, minimum, maximum. n is a multiple of 8.
+// gather adds the messages of a row of edges e [h, n] to the columns' statistics col [h, ldc/32, 4, 8] and writes the row's own, row [h, ldr/32, 4, 8] with one lane for each row: sum, sum of squares, minimum, maximum. n is a multiple of 8.
 func gather() {
 	inf := bits("inf", 0x7f800000)
 	ninf := bits("ninf", 0xff800000)
-	TEXT("gatherAVX2", NOSPLIT, "func(row, col, e, as, a, inv *float32, h, n, lde, lda, ldc int)")
+	TEXT("gatherAVX2", NOSPLIT, "func(row, col, e, as, a, inv *float32, h, n, ldr, lde, lda, ldc int)")
 	row, col, e, as, a, inv := param("row"), param("col"), param("e"), param("as"), param("a"), param("inv")
-	h, n, lde, lda, ldc := param("h"), times4(param("n")), times4(param("lde")), times4(param("lda")), times4(param("ldc"))
+	h, n, ldr, lde, lda, ldc := param("h"), times4(param("n")), times4(param("ldr")), times4(param("lde")), times4(param("lda")), times4(param("ldc"))
 	down("gather_row", h, func() {
 		src, sign := YMM(), YMM()
 		VBROADCASTSS(at(as), src)
@@ -247,9 +247,9 @@ func gather() {
 		})
 		for k, acc := range []reg.VecVirtual{sum, sq, low, high} {
 			fold(k, acc)
-			VMOVSS(acc.AsX(), at(row).Offset(4*k))
+			VMOVSS(acc.AsX(), at(row).Offset(32*k))
 		}
-		ADDQ(operand.U8(16), row)
+		ADDQ(ldr, row)
 		ADDQ(operand.U8(4), as)
 		ADDQ(operand.U8(4), inv)
 		ADDQ(lde, e)
@@ -270,4 +270,31 @@ func fold(k int, acc reg.VecVirtual) {
 	op(t, acc.AsX(), acc.AsX())
 	VMOVSHDUP(acc.AsX(), t)
 	op(t, acc.AsX(), acc.AsX())
+}
+
+// accumulate adds statistics t [n/8, 4, 8] to sums in float64 and to minima and maxima; n is a multiple of 8.
+func accumulate() {
+	TEXT("accumulateAVX2", NOSPLIT, "func(sum, sq *float64, low, high, t *float32, n int)")
+	sum, sq, low, high, t, n := param("sum"), param("sq"), param("low"), param("high"), param("t"), times4(param("n"))
+	loop("accumulate", n, 32, func(i reg.GPVirtual) {
+		from := func(k int) operand.Mem { return operand.Mem{Base: t, Index: i, Scale: 4, Disp: k} }
+		for k, to := range []reg.GPVirtual{sum, sq} {
+			for half := range 2 {
+				v := YMM()
+				at := operand.Mem{Base: to, Index: i, Scale: 2, Disp: 32 * half}
+				VCVTPS2PD(from(32*k+16*half), v)
+				VADDPD(at, v, v)
+				VMOVUPD(v, at)
+			}
+		}
+		v := YMM()
+		VMOVUPS(from(64), v)
+		VMINPS(indexed(low, i), v, v)
+		VMOVUPS(v, indexed(low, i))
+		VMOVUPS(from(96), v)
+		VMAXPS(indexed(high, i), v, v)
+		VMOVUPS(v, indexed(high, i))
+	})
+	VZEROUPPER()
+	RET()
 }

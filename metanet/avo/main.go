@@ -18,6 +18,7 @@ func main() {
 	layerNorm()
 	advance()
 	gather()
+	accumulate()
 	Generate()
 }
 
