@@ -55,7 +55,7 @@ lint: ## run staticcheck
 
 fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./onnxio
-	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) ./graphcodec
+	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./graphcodec
 	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./metanet
 
 bench: build ## time against onnxsim, Torch-Pruning and PyTorch Geometric

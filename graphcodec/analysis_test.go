@@ -170,6 +170,11 @@ func FuzzAnalyze(f *testing.F) {
 	data, err := smallModel().Marshal()
 	require.NoError(f, err)
 	f.Add(data)
+	for _, name := range []string{"cbam.ts", "groups", "stride", "wts"} {
+		data, err := os.ReadFile("../testdata/models/" + name + ".onnx")
+		require.NoError(f, err)
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := onnxio.Decode(data, nil)
 		if err != nil {
@@ -188,5 +193,14 @@ func FuzzAnalyze(f *testing.F) {
 			}
 		}
 		_, _ = a.Shrink(s)
+		n, err := a.Encode(graphcodec.Universal)
+		if err != nil {
+			return
+		}
+		d, err := n.Decoder(n.Nodes, nil)
+		require.NoError(t, err)
+		same, err := d.Model()
+		require.NoError(t, err)
+		require.Same(t, m, same)
 	})
 }
