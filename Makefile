@@ -4,6 +4,8 @@ PYTHON  ?= python3
 VENV    := .venv
 PIP     := onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
 BENCH   := $(PIP) onnxsim==0.8.1 torch torchvision torch-pruning==1.6.1 onnxscript torch-geometric==2.8.1 safetensors
+XLAPIP  := fastatomstruct-xla-cpu==2026.6.23
+PJRT    := $(HOME)/.local/lib/go-xla
 APT     := libonnx-testdata
 STATIC  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 1m
@@ -11,7 +13,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./metanet
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 
-.PHONY: help build demo test test-wasm check bench fuzz lint venv testdata clean
+.PHONY: help build demo xla test test-wasm check bench fuzz lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -33,6 +35,13 @@ $(VENV)/.ready: Makefile
 testdata: ## install ONNX's own node tests, where apt is at hand
 	@if [ ! -d /usr/share/libonnx-testdata ] && command -v apt-get >/dev/null; then \
 	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(APT)) >/dev/null 2>&1 || echo "note: could not install $(APT); its cases are left out"; fi
+
+xla: $(PJRT)/pjrt_c_api_cpu_plugin.so ## install XLA's CPU plugin, where its wheel can be had (64 MB)
+$(PJRT)/pjrt_c_api_cpu_plugin.so: | venv
+	@mkdir -p $(PJRT) bin/wheels && rm -f bin/wheels/*.whl
+	@if $(VENV)/bin/pip download -q --disable-pip-version-check --no-deps -d bin/wheels $(XLAPIP); then \
+	  $(PYTHON) -c "import glob, os, sys, zipfile; z = zipfile.ZipFile(glob.glob('bin/wheels/*.whl')[0]); n = [x for x in z.namelist() if x.endswith('.so')][0]; open(sys.argv[1] + '.part', 'wb').write(z.read(n)); os.rename(sys.argv[1] + '.part', sys.argv[1])" $@ && echo "installed $@"; \
+	else echo "note: $(XLAPIP) could not be downloaded; backend go remains"; fi
 
 test: check venv testdata test-wasm ## run every check and test
 	CI=$(CI) $(GO) test -count=1 ./...

@@ -1,0 +1,108 @@
+package xla
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/gomlx/compute"
+	_ "github.com/gomlx/compute/gobackend" // registers "go"
+)
+
+// Names of the backends, best first.
+const (
+	CUDA = "xla:cuda"
+	CPU  = "xla:cpu"
+	Go   = "go"
+)
+
+// Backends are the names that Open knows, best first.
+var Backends = []string{CUDA, CPU, Go}
+
+// Backend is where graphs are compiled and run.
+type Backend struct {
+	compute.Backend
+	Kind string // one of Backends
+}
+
+// Open returns the named backend; "" is the best one that works here.
+func Open(kind string) (*Backend, error) {
+	switch kind {
+	case "":
+		for _, k := range Backends {
+			if b, err := Open(k); err == nil {
+				return b, nil
+			}
+		}
+		return nil, errors.New("no backend works")
+	case Go:
+		return start(kind)
+	case CPU, CUDA:
+		if err := pluginProblem(kind); err != nil {
+			return nil, err
+		}
+		return start(kind)
+	}
+	return nil, fmt.Errorf("unknown backend %q: want one of %s", kind, strings.Join(Backends, ", "))
+}
+
+func start(kind string) (b *Backend, err error) {
+	defer caught(&err)
+	c, err := compute.NewWithConfig(kind)
+	if err != nil {
+		return nil, fmt.Errorf("backend %s: %s", kind, firstLine(err))
+	}
+	return &Backend{c, kind}, nil
+}
+
+// patches reports whether convolutions are better taken as patches times a matrix.
+func (b *Backend) patches() bool { return b.Kind == Go }
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// caught turns a panic of GoMLX into an error. An error of this package keeps its type.
+func caught(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if e, ok := p.(error); ok {
+		var u *failure
+		if errors.As(e, &u) {
+			*err = u.err
+			return
+		}
+		*err = fmt.Errorf("gomlx: %s", firstLine(e))
+		return
+	}
+	*err = fmt.Errorf("gomlx: %v", p)
+}
+
+// failure carries an error of this package through GoMLX's graph building.
+type failure struct{ err error }
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// unwrapped finds an error of this package in what GoMLX made of it.
+func unwrapped(err error) error {
+	var f *failure
+	if errors.As(err, &f) {
+		return f.err
+	}
+	if err != nil {
+		return fmt.Errorf("gomlx: %s", firstLine(err))
+	}
+	return nil
+}
+
+func init() {
+	// GoMLX's own switch: a program never downloads by itself.
+	if os.Getenv("GOMLX_NO_AUTO_INSTALL") == "" {
+		_ = os.Setenv("GOMLX_NO_AUTO_INSTALL", "1")
+	}
+}

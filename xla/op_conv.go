@@ -1,0 +1,224 @@
+package xla
+
+import (
+	"slices"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads like formulas
+)
+
+// convParams are a convolution's attributes over its two spatial axes.
+type convParams struct {
+	strides, dilations []int
+	pads               [][2]int
+	groups             int
+}
+
+var nhwcAxes = compute.ConvolveAxesConfig{
+	InputBatch: 0, InputChannels: 3, InputSpatial: []int{1, 2},
+	KernelInputChannels: 2, KernelOutputChannels: 3, KernelSpatial: []int{0, 1},
+	OutputBatch: 0, OutputChannels: 3, OutputSpatial: []int{1, 2},
+}
+
+func init() {
+	rules["Conv"] = one(convRule)
+	rules["ConvTranspose"] = one(convTranspose)
+}
+
+// spatial reads the attributes of a convolution or pool over n spatial axes of extents dims.
+func (o *op) spatial(dims, kernel []int) convParams {
+	n := len(dims)
+	c := convParams{strides: o.intsOr("strides", ones(n)), dilations: o.intsOr("dilations", ones(n)), groups: o.intOr("group", 1), pads: make([][2]int, n)}
+	if len(c.strides) != n || len(c.dilations) != n || len(kernel) != n {
+		o.fail("%d spatial axes with %d strides, %d dilations and %d kernel extents", n, len(c.strides), len(c.dilations), len(kernel))
+	}
+	pads := o.intsOr("pads", make([]int, 2*n))
+	if len(pads) != 2*n {
+		o.fail("%d pads for %d spatial axes", len(pads), n)
+	}
+	auto := o.textOr("auto_pad", "NOTSET")
+	for i := range dims {
+		switch auto {
+		case "NOTSET", "":
+			c.pads[i] = [2]int{pads[i], pads[n+i]}
+		case "VALID":
+		case "SAME_UPPER", "SAME_LOWER":
+			out := (dims[i] + c.strides[i] - 1) / c.strides[i]
+			total := max((out-1)*c.strides[i]+(kernel[i]-1)*c.dilations[i]+1-dims[i], 0)
+			c.pads[i] = [2]int{total / 2, total - total/2}
+			if auto == "SAME_LOWER" {
+				c.pads[i] = [2]int{total - total/2, total / 2}
+			}
+		default:
+			o.fail("auto_pad %q", auto)
+		}
+	}
+	return c
+}
+
+func ones(n int) []int { return slices.Repeat([]int{1}, n) }
+
+// convRule takes 1-d convolutions as 2-d ones of height 1; 3-d ones go to the backend as they are.
+func convRule(o *op) *value {
+	w, rank := o.x(1), len(o.in[0].dims())
+	kernel := w.Shape().Dimensions[2:]
+	switch rank {
+	case 3:
+		p := o.spatial(o.in[0].dims()[2:], kernel)
+		p = convParams{append([]int{1}, p.strides...), append([]int{1}, p.dilations...), append([][2]int{{0, 0}}, p.pads...), p.groups}
+		x := InsertAxes(o.x(0), 2)
+		y := o.e.conv(TransposeAllAxes(x, 0, 2, 3, 1), InsertAxes(w, 2), p)
+		y = o.biased(y, 2)
+		return plain(Squeeze(TransposeAllAxes(y, 0, 3, 1, 2), 2))
+	case 4:
+		p := o.spatial(o.in[0].dims()[2:], kernel)
+		return channelsLast(o.biased(o.e.conv(o.e.nhwc(o.in[0]), w, p), 2))
+	}
+	p := o.spatial(o.in[0].dims()[2:], kernel)
+	return plain(o.biasedChannels(convAny(o.x(0), w, p), 2))
+}
+
+// convAny is a convolution over any number of spatial axes, channels first.
+func convAny(x, w *Node, p convParams) *Node {
+	axes := compute.ConvolveAxesConfig{InputChannels: 1, KernelInputChannels: 1, OutputChannels: 1}
+	for i := range w.Rank() - 2 {
+		axes.InputSpatial = append(axes.InputSpatial, i+2)
+	}
+	axes.KernelSpatial, axes.OutputSpatial = axes.InputSpatial, axes.InputSpatial
+	return ConvGeneral(x, w, axes, p.strides, p.pads, nil, p.dilations, p.groups, 1)
+}
+
+// biasedChannels adds a bias over axis 1.
+func (o *op) biasedChannels(y *Node, i int) *Node {
+	if !o.has(i) {
+		return y
+	}
+	return Add(y, perChannel(o.x(i), y))
+}
+
+// biased adds a bias over the last axis.
+func (o *op) biased(y *Node, i int) *Node {
+	if !o.has(i) {
+		return y
+	}
+	return Add(y, ExpandLeftToRank(o.x(i), y.Rank()))
+}
+
+// conv is a convolution of x [N, H, W, C] with kernels w [O, C/groups, kh, kw].
+func (e *env) conv(x, w *Node, p convParams) *Node {
+	d := w.Shape().Dimensions
+	if e.backend.patches() && p.groups == 1 {
+		return e.convByPatches(x, w, p)
+	}
+	if e.backend.patches() && p.groups == d[0] && d[1] == 1 {
+		return depthwise(x, w, p)
+	}
+	k := TransposeAllAxes(w, 2, 3, 1, 0)
+	if e.half {
+		y := ConvGeneral(ConvertDType(x, dtypes.BFloat16), ConvertDType(k, dtypes.BFloat16), nhwcAxes, p.strides, p.pads, nil, p.dilations, p.groups, 1)
+		return ConvertDType(y, x.DType())
+	}
+	return ConvGeneral(x, k, nhwcAxes, p.strides, p.pads, nil, p.dilations, p.groups, 1)
+}
+
+// shifted returns, for each kernel position, the inputs that it meets: kh*kw values [N, OH, OW, C].
+func shifted(x *Node, kh, kw int, p convParams) []*Node {
+	if p.pads[0] != [2]int{} || p.pads[1] != [2]int{} {
+		x = Pad(x, Scalar(x.Graph(), x.DType(), 0), compute.PadAxis{}, compute.PadAxis{Start: p.pads[0][0], End: p.pads[0][1]}, compute.PadAxis{Start: p.pads[1][0], End: p.pads[1][1]}, compute.PadAxis{})
+	}
+	d := x.Shape().Dimensions
+	oh, ow := (d[1]-(kh-1)*p.dilations[0]-1)/p.strides[0]+1, (d[2]-(kw-1)*p.dilations[1]-1)/p.strides[1]+1
+	var out []*Node
+	for i := range kh {
+		for j := range kw {
+			out = append(out, Slice(x, AxisRange(), window(i*p.dilations[0], oh, p.strides[0]), window(j*p.dilations[1], ow, p.strides[1]), AxisRange()))
+		}
+	}
+	return out
+}
+
+// window takes n positions from start on.
+func window(start, n, stride int) SliceAxisSpec {
+	return AxisRange(start, start+(n-1)*stride+1).Stride(stride)
+}
+
+// convByPatches gathers patches [N*OH*OW, kh*kw*C] and multiplies them with the kernels.
+func (e *env) convByPatches(x, w *Node, p convParams) *Node {
+	d := w.Shape().Dimensions
+	parts := shifted(x, d[2], d[3], p)
+	cols := parts[0]
+	if len(parts) > 1 {
+		cols = Concatenate(parts, -1)
+	}
+	s := parts[0].Shape().Dimensions
+	k := Reshape(TransposeAllAxes(w, 2, 3, 1, 0), d[2]*d[3]*d[1], d[0])
+	y := DotProduct(Reshape(cols, s[0]*s[1]*s[2], d[2]*d[3]*d[1]), k)
+	return Reshape(y, s[0], s[1], s[2], d[0])
+}
+
+// depthwise adds shifted inputs times their channel's weight.
+func depthwise(x, w *Node, p convParams) *Node {
+	d := w.Shape().Dimensions // [O, 1, kh, kw]
+	c := x.Shape().Dimensions[3]
+	if m := d[0] / c; m > 1 { // each channel m times in a row
+		s := x.Shape().Dimensions
+		x = Reshape(BroadcastToDims(InsertAxes(x, -1), s[0], s[1], s[2], c, m), s[0], s[1], s[2], d[0])
+	}
+	k := Reshape(TransposeAllAxes(w, 2, 3, 1, 0), d[2]*d[3], 1, 1, 1, d[0])
+	var sum *Node
+	for i, part := range shifted(x, d[2], d[3], p) {
+		term := Mul(part, Squeeze(Slice(k, AxisElem(i)), 0))
+		if sum == nil {
+			sum = term
+			continue
+		}
+		sum = Add(sum, term)
+	}
+	return sum
+}
+
+// convTranspose is a convolution of the input spread by its strides with flipped kernels.
+func convTranspose(o *op) *value {
+	w, in := o.x(1), o.in[0].dims()
+	d := w.Shape().Dimensions // [C, O/groups, extents...]
+	n := len(d) - 2
+	p := o.spatial(in[2:], d[2:])
+	image := n == 2
+	x, first := o.x(0), 2
+	if image {
+		x, first = o.e.nhwc(o.in[0]), 1
+	}
+	x = Pad(x, Scalar(x.Graph(), x.DType(), 0), o.spreading(in, d, p, first)...)
+	g := p.groups
+	k := Reshape(Reverse(w, axesFrom(2, len(d))...), append([]int{g, d[0] / g}, d[1:]...)...)
+	k = Reshape(TransposeAllAxes(k, append([]int{0, 2, 1}, axesFrom(3, len(d)+1)...)...), append([]int{g * d[1], d[0] / g}, d[2:]...)...)
+	q := convParams{strides: ones(n), dilations: p.dilations, pads: make([][2]int, n), groups: g}
+	if image {
+		return channelsLast(o.biased(o.e.conv(x, k, q), 2))
+	}
+	return plain(o.biasedChannels(convAny(x, k, q), 2))
+}
+
+// spreading is the padding that turns a transposed convolution's input into a convolution's: strides become gaps, pads what is left of the kernel's reach.
+func (o *op) spreading(in, d []int, p convParams, first int) []compute.PadAxis {
+	n := len(d) - 2
+	extra, shape := o.intsOr("output_padding", make([]int, n)), o.intsOr("output_shape", nil)
+	pads := make([]compute.PadAxis, len(in))
+	for i := range n {
+		reach := (d[2+i] - 1) * p.dilations[i]
+		if auto := o.textOr("auto_pad", "NOTSET"); shape != nil || auto == "SAME_UPPER" || auto == "SAME_LOWER" {
+			want := in[2+i] * p.strides[i]
+			if shape != nil {
+				want = shape[len(shape)-n+i]
+			}
+			cut := (in[2+i]-1)*p.strides[i] + extra[i] + reach + 1 - want
+			p.pads[i] = [2]int{cut / 2, cut - cut/2}
+			if auto == "SAME_LOWER" {
+				p.pads[i] = [2]int{cut - cut/2, cut / 2}
+			}
+		}
+		pads[first+i] = compute.PadAxis{Start: reach - p.pads[i][0], End: reach - p.pads[i][1] + extra[i], Interior: p.strides[i] - 1}
+	}
+	return pads
+}
