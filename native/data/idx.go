@@ -7,23 +7,23 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 )
 
 // maxUnpacked bounds what a compressed file may unpack to.
 const maxUnpacked = 1 << 30
 
-// Images are grey images with labels: Pixels holds N*H*W bytes.
-type Images struct {
-	N, H, W int
-	Pixels  []byte
-	Labels  []byte
-}
-
-// ReadIDX reads images and labels in IDX format, gzipped or not.
-func ReadIDX(images, labels string) (*Images, error) {
+// ReadIDX reads images and labels in IDX format, gzipped or not; labels may be "".
+func ReadIDX(images, labels string) (*Set, error) {
 	px, dims, err := readIDX(images, 3)
 	if err != nil {
 		return nil, err
+	}
+	s := &Set{Name: images, N: dims[0], C: 1, H: dims[1], W: dims[2]}
+	size := s.Size()
+	s.fill = func(i int, dst []float32) error { return bytesTo(dst, px[i*size:(i+1)*size]) }
+	if labels == "" {
+		return s, nil
 	}
 	lb, n, err := readIDX(labels, 1)
 	if err != nil {
@@ -32,7 +32,48 @@ func ReadIDX(images, labels string) (*Images, error) {
 	if n[0] != dims[0] {
 		return nil, fmt.Errorf("%s has %d images, %s has %d labels", images, dims[0], labels, n[0])
 	}
-	return &Images{N: dims[0], H: dims[1], W: dims[2], Pixels: px, Labels: lb}, nil
+	s.setLabels(lb)
+	return s, nil
+}
+
+// setLabels takes labels 0 to 255; the classes are their numbers.
+func (s *Set) setLabels(labels []byte) {
+	top := 0
+	s.Labels = make([]int32, len(labels))
+	for i, l := range labels {
+		s.Labels[i] = int32(l)
+		top = max(top, int(l))
+	}
+	s.Classes = numbered(top + 1)
+}
+
+func numbered(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = strconv.Itoa(i)
+	}
+	return out
+}
+
+func bytesTo(dst []float32, px []byte) error {
+	for i, p := range px {
+		dst[i] = float32(p) / 255
+	}
+	return nil
+}
+
+func unpack(path string, raw []byte) ([]byte, error) {
+	if !bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
+		return raw, nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if raw, err = io.ReadAll(io.LimitReader(z, maxUnpacked)); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return raw, nil
 }
 
 func readIDX(path string, rank int) ([]byte, []int, error) {
@@ -40,14 +81,8 @@ func readIDX(path string, rank int) ([]byte, []int, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
-		z, err := gzip.NewReader(bytes.NewReader(raw))
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", path, err)
-		}
-		if raw, err = io.ReadAll(io.LimitReader(z, maxUnpacked)); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", path, err)
-		}
+	if raw, err = unpack(path, raw); err != nil {
+		return nil, nil, err
 	}
 	head := 4 + 4*rank
 	if len(raw) < head || raw[0] != 0 || raw[1] != 0 || raw[2] != 8 || int(raw[3]) != rank {
@@ -65,14 +100,4 @@ func readIDX(path string, rank int) ([]byte, []int, error) {
 		return nil, nil, fmt.Errorf("%s: %d bytes of data, dimensions %v want %d", path, len(raw)-head, dims, total)
 	}
 	return raw[head:], dims, nil
-}
-
-// Floats returns images from to to as [to-from, 1, H, W], scaled to (pixel/255 - mean) / std.
-func (s *Images) Floats(from, to int, mean, std float64) []float32 {
-	px := s.Pixels[from*s.H*s.W : to*s.H*s.W]
-	out := make([]float32, len(px))
-	for i, p := range px {
-		out[i] = float32((float64(p)/255 - mean) / std)
-	}
-	return out
 }

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/train"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/xla"
+	"github.com/spf13/pflag"
+)
+
+// dataFlags name a data set and how its images become inputs.
+type dataFlags struct {
+	spec, images, labels string
+	mean, std, input     string
+	batch, limit         int
+}
+
+const dataHelp = `data set: fashion-mnist, mnist, cifar10 or cifar100 (with :FOLDER where they are elsewhere), a folder of IDX or CIFAR files or of JPEG and PNG files in class folders, or an NPZ file`
+
+func (d *dataFlags) add(f *pflag.FlagSet, batch int) {
+	f.StringVar(&d.spec, "data", "", dataHelp)
+	f.StringVar(&d.images, "images", "", "images in IDX format, gzipped or not, instead of --data")
+	f.StringVar(&d.labels, "labels", "", "labels in IDX format, gzipped or not")
+	f.StringVar(&d.mean, "mean", "", "inputs are (pixel/255 - mean) / std; one number or one a channel (default: what is usual for the data set)")
+	f.StringVar(&d.std, "std", "", "see --mean")
+	f.StringVar(&d.input, "input", "", "CxHxW that pictures of a folder are brought to (default: the model's input)")
+	f.IntVar(&d.batch, "batch", batch, "images run at a time")
+	f.IntVar(&d.limit, "limit", 0, "use only so many images, drawn by seed")
+}
+
+// open reads the data set for a model's input.
+func (d *dataFlags) open(m *onnxio.Model) (*data.Splits, error) {
+	if d.batch < 1 {
+		return nil, fmt.Errorf("--batch %d: want at least 1", d.batch)
+	}
+	g, err := d.geometry(m)
+	if err != nil {
+		return nil, err
+	}
+	spec := d.spec
+	switch {
+	case spec == "" && d.images == "":
+		return nil, fmt.Errorf("--data is missing: want a %s", dataHelp)
+	case spec == "" && d.labels == "":
+		spec = d.images
+	case spec == "":
+		spec = d.images + "," + d.labels
+	}
+	s, err := data.Open(spec, g)
+	if err != nil {
+		return nil, err
+	}
+	if d.mean == "" && d.std == "" {
+		return s, nil
+	}
+	mean, std := []float64{0}, []float64{1}
+	for _, p := range []struct {
+		flag, text string
+		to         *[]float64
+	}{{"mean", d.mean, &mean}, {"std", d.std, &std}} {
+		if p.text == "" {
+			continue
+		}
+		*p.to = nil
+		for _, t := range strings.Split(p.text, ",") {
+			v, err := strconv.ParseFloat(strings.TrimSpace(t), 64)
+			if err != nil {
+				return nil, fmt.Errorf("--%s %q: want a number or numbers joined by commas", p.flag, p.text)
+			}
+			*p.to = append(*p.to, v)
+		}
+	}
+	for _, set := range []*data.Set{s.Train, s.Test} {
+		if set != nil {
+			if err := set.Normalise(mean, std); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return s, nil
+}
+
+func (d *dataFlags) geometry(m *onnxio.Model) (data.Geometry, error) {
+	if d.input != "" {
+		v, err := threeInts(d.input)
+		if err != nil {
+			return data.Geometry{}, fmt.Errorf("--input %w", err)
+		}
+		return data.Geometry{C: v[0], H: v[1], W: v[2]}, nil
+	}
+	p, err := xla.Load(m)
+	if err != nil || len(p.Inputs) == 0 || len(p.Inputs[0].Dims) != 4 {
+		return data.Geometry{}, nil //nolint:nilerr // only folders need it, and say so
+	}
+	dims := p.Inputs[0].Dims
+	return data.Geometry{C: max(dims[1], 0), H: max(dims[2], 0), W: max(dims[3], 0)}, nil
+}
+
+// threeInts reads CxHxW.
+func threeInts(text string) ([]int, error) {
+	parts := strings.Split(strings.ToLower(text), "x")
+	var out []int
+	for _, p := range parts {
+		n, err := strconv.Atoi(p)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q: want three numbers such as 3x224x224", text)
+		}
+		out = append(out, n)
+	}
+	if len(out) != 3 {
+		return nil, fmt.Errorf("%q: want three numbers such as 3x224x224", text)
+	}
+	return out, nil
+}
+
+// labelled is the part that is measured: the test images where the set has a test part.
+func (d *dataFlags) labelled(s *data.Splits) (*data.Set, error) {
+	set := s.Test
+	if set == nil {
+		set = s.Train
+	}
+	if set.Labels == nil {
+		return nil, fmt.Errorf("%s has no labels; give --labels, or class folders", set.Name)
+	}
+	if d.limit > 0 {
+		set = set.Shuffled(d.limit, 0)
+	}
+	return set, nil
+}
+
+// backendFlag adds --backend.
+func backendFlag(f *pflag.FlagSet, to *string) {
+	f.StringVar(to, "backend", "", "xla:cuda, xla:cpu or go (default: the first of them that works here; see metaprune doctor)")
+}
+
+// evaluator prepares a model for measuring on images of a set.
+func evaluator(b *xla.Backend, m *onnxio.Model, set *data.Set, batch int) (*train.Evaluator, error) {
+	p, err := xla.Load(m)
+	if err != nil {
+		return nil, err
+	}
+	if err := train.Fits(p, set); err != nil {
+		return nil, err
+	}
+	r, err := xla.NewRunner(b, p)
+	if err != nil {
+		return nil, err
+	}
+	return &train.Evaluator{Runner: r, Batch: batch}, nil
+}
+
+// score measures a model once.
+func score(ctx context.Context, b *xla.Backend, m *onnxio.Model, set *data.Set, batch int) (train.Score, error) {
+	e, err := evaluator(b, m, set, batch)
+	if err != nil {
+		return train.Score{}, err
+	}
+	defer e.Runner.Close()
+	return e.Measure(ctx, set)
+}

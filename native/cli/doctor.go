@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/xla"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Try the backends that run and train models",
+		Long:  "Tries each backend with a matrix product, a convolution and a gradient, and says what is missing and how to install it.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			found := xla.Doctor()
+			if a.json {
+				return a.printJSON(found)
+			}
+			t := a.table("backend", "works", "matrix product", "")
+			t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 90}})
+			for _, d := range found {
+				works, speed := "no", ""
+				if d.Works {
+					works, speed = "yes", fmt.Sprintf("%.0f GFLOP/s", d.GFLOPS)
+				}
+				t.AppendRow(table.Row{d.Backend, works, speed, d.Detail})
+			}
+			t.Render()
+			for _, d := range found {
+				if d.Works {
+					_, err := fmt.Fprintf(a.out, "\nWithout --backend, commands use %s.\n", d.Backend)
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/metaprune/metaprune/native/models"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) newCommand() *cobra.Command {
+	var o models.Options
+	var input, out string
+	c := &cobra.Command{
+		Use:   "new NETWORK",
+		Short: "Write a network with initialised weights as an ONNX model",
+		Long:  "Networks: " + strings.Join(models.Names(), ", ") + ".",
+		Example: `  metaprune new resnet20 --input 1x28x28 --classes 10
+  metaprune new vgg16 --input 3x32x32 --classes 100 --width 0.5 -o small-vgg.onnx
+  metaprune new resnet20 --widths 12,24,48`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var err error
+			if o.Input, err = threeInts(input); err != nil {
+				return fmt.Errorf("--input %w", err)
+			}
+			m, err := models.New(args[0], o)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				out = strings.ToLower(args[0]) + ".onnx"
+			}
+			if err := a.write(out, m, false); err != nil {
+				return err
+			}
+			if out == "-" || a.quiet {
+				return nil
+			}
+			if a.json {
+				return a.printJSON(map[string]any{"file": out, "bytes": m.EncodedSize()})
+			}
+			_, err = fmt.Fprintf(a.out, "wrote %s (%sB)\n", out, count(m.EncodedSize()))
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&input, "input", "3x32x32", "channels, height and width of the input")
+	f.IntVar(&o.Classes, "classes", 10, "number of outputs")
+	f.Float64Var(&o.Width, "width", 1, "factor on all widths")
+	f.IntSliceVar(&o.Widths, "widths", nil, "widths of the stages instead")
+	f.Uint64Var(&o.Seed, "seed", 0, "seed of the weights")
+	f.StringVarP(&out, "output", "o", "", "file to write, - for standard output (default NETWORK.onnx)")
+	return c
+}
