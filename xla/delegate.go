@@ -3,7 +3,7 @@ package xla
 import (
 	"fmt"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads like formulas
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/onnx-gomlx/onnx/parser"
 	"github.com/metaprune/metaprune/onnxio"

@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads like formulas
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
@@ -69,7 +69,7 @@ func matmulSpeed(b *Backend) (float64, error) {
 		ones[i] = 1
 	}
 	x := tensors.FromFlatDataAndDimensions(ones, n, n)
-	exec, err := NewExec(b, func(x *Node) *Node { return DotProduct(x, x) })
+	exec, err := NewExec(b.Backend, func(x *Node) *Node { return DotProduct(x, x) })
 	if err != nil {
 		return 0, unwrapped(err)
 	}
@@ -94,7 +94,7 @@ func matmulSpeed(b *Backend) (float64, error) {
 
 // tryConvolution checks a convolution of ones and the gradient of its sum.
 func tryConvolution(b *Backend) error {
-	exec, err := NewExec(b, func(x, w *Node) []*Node {
+	exec, err := NewExec(b.Backend, func(x, w *Node) []*Node {
 		e := &env{g: x.Graph(), backend: b}
 		y := e.conv(x, w, convParams{strides: []int{1, 1}, pads: [][2]int{{1, 1}, {1, 1}}, dilations: []int{1, 1}, groups: 1})
 		return []*Node{y, Gradient(ReduceAllSum(y), w)[0]}

@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute/dtypes"
-	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads like formulas
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 func init() {

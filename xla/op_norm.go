@@ -3,7 +3,7 @@ package xla
 import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
-	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads like formulas
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 func shapeOf(t dtypes.DType, dims []int) shapes.Shape { return shapes.Make(t, dims...) }

@@ -2,7 +2,7 @@ package xla
 
 import (
 	"github.com/gomlx/compute/dtypes"
-	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads like formulas
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 type reduction func(x *Node, axes ...int) *Node

@@ -3,7 +3,7 @@ package xla
 import (
 	"fmt"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads like formulas
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -27,7 +27,7 @@ func NewRunner(b *Backend, p *Program, taps ...string) (*Runner, error) {
 	for _, a := range values {
 		r.params = append(r.params, a.tensor())
 	}
-	r.exec, err = NewExec(b, func(in []*Node) []*Node {
+	r.exec, err = NewExec(b.Backend, func(in []*Node) []*Node {
 		k := len(p.Params)
 		e := p.env(in[0].Graph(), b, in[:k], in[k:])
 		e.want, e.taps = map[string]bool{}, map[string]*Node{}

@@ -5,7 +5,7 @@ import (
 	"math"
 
 	"github.com/gomlx/compute/dtypes"
-	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads like formulas
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -91,7 +91,7 @@ func NewTrainer(b *Backend, p *Program, o TrainOptions) (*Trainer, error) {
 			t.slots = append(t.slots, tensors.FromFlatDataAndDimensions(make([]float32, c.Size()), c.Dims...))
 		}
 	}
-	if t.exec, err = NewExec(b, t.step); err != nil {
+	if t.exec, err = NewExec(b.Backend, t.step); err != nil {
 		return nil, unwrapped(err)
 	}
 	return t, nil
@@ -246,7 +246,7 @@ func (t *Trainer) Step(x Array, labels []int32, rate float64, teacher *Array) (e
 	var args []any
 	give := func(ts []*tensors.Tensor) error {
 		for _, v := range ts {
-			b, err := DonateTensorBuffer(v, t.backend, 0)
+			b, err := DonateTensorBuffer(v, t.backend.Backend, 0)
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads like formulas
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -152,7 +152,7 @@ func (e *env) fold(o *op) []*value {
 	}
 	result := make([]*value, max(len(o.Outputs), 1))
 	var at []int
-	outs, err := CallOnceN(b, func(g *Graph) []*Node {
+	outs, err := CallOnceN(b.Backend, func(g *Graph) []*Node {
 		inner := &env{p: e.p, g: g, backend: b}
 		twin := *o
 		twin.e, twin.in = inner, make([]*value, len(o.in))

@@ -1,0 +1,160 @@
+package repair
+
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// layer is a node that repair works on.
+type layer struct {
+	node    *onnxio.Node
+	index   int    // in the pruned model's order
+	norm    bool   // BatchNormalization
+	weight  string // of the others
+	bias    string
+	out     int // the weight's axis of outputs
+	channel int // the output's axis of channels, from the end where negative
+	conv    *geometry
+}
+
+// geometry are a convolution's attributes.
+type geometry struct {
+	strides, pads, dilations []int // pads as ONNX has them: starts, then ends
+	groups                   int
+}
+
+func attribute(n *onnxio.Node, name string) *onnxio.Attribute {
+	for _, a := range n.Attributes {
+		if a.Name == name {
+			return a
+		}
+	}
+	return nil
+}
+
+func intAttr(n *onnxio.Node, name string, d int) int {
+	if a := attribute(n, name); a != nil {
+		return int(a.I)
+	}
+	return d
+}
+
+func intsAttr(n *onnxio.Node, name string, d []int) []int {
+	a := attribute(n, name)
+	if a == nil {
+		return d
+	}
+	out := make([]int, len(a.Ints))
+	for i, v := range a.Ints {
+		out[i] = int(v)
+	}
+	return out
+}
+
+// layerOf recognises a layer; nil for every other node, and for layers whose weight is no constant.
+func (s *stepper) layerOf(i int) *layer {
+	n := s.nodes[i]
+	if n.Domain != "" && n.Domain != "ai.onnx" || len(n.Inputs) < 2 || len(n.Outputs) == 0 {
+		return nil
+	}
+	l := &layer{node: n, index: i, weight: n.Inputs[1], channel: 1}
+	w := s.constant(l.weight)
+	if w == nil || w.DataType != onnxio.Float && w.DataType != onnxio.Float16 && w.DataType != onnxio.BFloat16 && w.DataType != onnxio.Double {
+		return nil
+	}
+	if len(n.Inputs) > 2 {
+		l.bias = n.Inputs[2]
+	}
+	switch n.OpType {
+	case "BatchNormalization":
+		l.norm = true
+		if len(n.Inputs) < 5 || s.constant(n.Inputs[3]) == nil || s.constant(n.Inputs[4]) == nil {
+			return nil
+		}
+	case "Conv":
+		l.conv = convGeometry(n, w)
+		if l.conv == nil {
+			return nil
+		}
+	case "Gemm":
+		if intAttr(n, "transA", 0) != 0 || len(w.Dims) != 2 {
+			return nil
+		}
+		l.out = 1 - intAttr(n, "transB", 0)
+		l.channel = -1
+	case "MatMul":
+		if len(w.Dims) != 2 {
+			return nil
+		}
+		l.out, l.channel, l.bias = 1, -1, ""
+	default:
+		return nil
+	}
+	return l
+}
+
+// convGeometry reads a 2-d convolution, nil for others.
+func convGeometry(n *onnxio.Node, w *onnxio.Tensor) *geometry {
+	if len(w.Dims) != 4 {
+		return nil
+	}
+	if a := attribute(n, "auto_pad"); a != nil && string(a.S) != "NOTSET" && string(a.S) != "VALID" {
+		return nil
+	}
+	one := []int{1, 1}
+	return &geometry{intsAttr(n, "strides", one), intsAttr(n, "pads", make([]int, 4)), intsAttr(n, "dilations", one), intAttr(n, "group", 1)}
+}
+
+// readers lists the nodes that read a value.
+func (s *stepper) readers(name string) []*onnxio.Node {
+	var out []*onnxio.Node
+	for _, n := range s.nodes {
+		if slices.Contains(n.Inputs, name) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// normBehind is the BatchNormalization that alone reads a layer's output, or nil.
+func (s *stepper) normBehind(l *layer) *onnxio.Node {
+	r := s.readers(l.node.Outputs[0])
+	if len(r) == 1 && r[0].OpType == "BatchNormalization" {
+		return r[0]
+	}
+	return nil
+}
+
+// partner is the other operand of an Add that alone reads what comes out of the layer, directly or behind its BatchNormalization; "" where there is none.
+func (s *stepper) partner(l *layer) (other string, norm *onnxio.Node) {
+	out := l.node.Outputs[0]
+	if norm = s.normBehind(l); norm != nil {
+		out = norm.Outputs[0]
+	}
+	r := s.readers(out)
+	if len(r) != 1 || r[0].OpType != "Add" || len(r[0].Inputs) != 2 {
+		return "", nil
+	}
+	if r[0].Inputs[0] == out {
+		return r[0].Inputs[1], norm
+	}
+	return r[0].Inputs[0], norm
+}
+
+// floats reads a constant of the model.
+func (s *stepper) floats(name string) ([]float32, error) {
+	t := s.constant(name)
+	if t == nil {
+		return nil, nil
+	}
+	return t.Float32s()
+}
+
+// write replaces a constant by new numbers in its own element type.
+func (s *stepper) write(name string, v []float32) {
+	t := s.constant(name)
+	own := &onnxio.Tensor{Name: t.Name, Dims: t.Dims, DataType: t.DataType, DocString: t.DocString}
+	own.SetRaw(encode(t.DataType, v))
+	s.set(name, own)
+}

@@ -1,0 +1,114 @@
+package repair
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+func encode(t onnxio.DataType, v []float32) []byte {
+	var raw []byte
+	for _, x := range v {
+		switch t {
+		case onnxio.Double:
+			raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(float64(x)))
+		case onnxio.Float16:
+			raw = binary.LittleEndian.AppendUint16(raw, onnxio.Float32To16(x))
+		case onnxio.BFloat16:
+			raw = binary.LittleEndian.AppendUint16(raw, onnxio.Float32ToB16(x))
+		default:
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
+		}
+	}
+	return raw
+}
+
+// moments are mean and variance per channel.
+type moments struct{ mean, variance []float64 }
+
+// blocks says how a value's channels lie: before x channels x after.
+func (a Array) blocks(channel int) (before, channels, after int) {
+	if channel < 0 {
+		channel += len(a.Dims)
+	}
+	before, after = 1, 1
+	for i, d := range a.Dims {
+		switch {
+		case i < channel:
+			before *= d
+		case i > channel:
+			after *= d
+		}
+	}
+	return before, a.Dims[channel], after
+}
+
+func momentsOf(a Array, channel int) moments {
+	before, c, after := a.blocks(channel)
+	m := moments{make([]float64, c), make([]float64, c)}
+	n := float64(before * after)
+	for k := range c {
+		sum, square := 0.0, 0.0
+		for b := range before {
+			for _, v := range a.Floats[(b*c+k)*after : (b*c+k+1)*after] {
+				sum += float64(v)
+			}
+		}
+		mean := sum / n
+		for b := range before {
+			for _, v := range a.Floats[(b*c+k)*after : (b*c+k+1)*after] {
+				d := float64(v) - mean
+				square += d * d
+			}
+		}
+		m.mean[k], m.variance[k] = mean, square/n
+	}
+	return m
+}
+
+// tiny bounds variances from below; a channel that is constant has no scale to match.
+const tiny = 1e-12
+
+// matchNorm sets running statistics so that the normalised channels have the original's moments: what left the channel's distribution is taken out again.
+// With x the pruned and y the original input on the same samples, (x - m')/s' has the moments of (y - m)/s where s' = s*sd(x)/sd(y), m' = mean(x) - (mean(y) - m)*sd(x)/sd(y).
+func matchNorm(mean, variance []float32, eps float64, x, y moments, kept []int) {
+	for i, k := range kept {
+		ratio := 1.0
+		if x.variance[i] > tiny && y.variance[k] > tiny {
+			ratio = math.Sqrt(x.variance[i] / y.variance[k])
+		}
+		v := (float64(variance[i])+eps)*ratio*ratio - eps
+		mean[i] = float32(x.mean[i] - (y.mean[k]-float64(mean[i]))*ratio)
+		variance[i] = float32(math.Max(v, tiny))
+	}
+}
+
+// affine is a correction per channel: y = scale*x + shift.
+type affine struct{ scale, shift []float64 }
+
+// matchAffine maps the pruned channels' moments to the original's.
+func matchAffine(x, y moments, kept []int, limit float64) affine {
+	a := affine{make([]float64, len(kept)), make([]float64, len(kept))}
+	for i, k := range kept {
+		a.scale[i] = 1
+		if x.variance[i] > tiny && y.variance[k] > tiny {
+			a.scale[i] = min(max(math.Sqrt(y.variance[k]/x.variance[i]), 1/limit), limit)
+		}
+		a.shift[i] = y.mean[k] - a.scale[i]*x.mean[i]
+	}
+	return a
+}
+
+// apply corrects a value in place.
+func (f affine) apply(a Array, channel int) {
+	before, c, after := a.blocks(channel)
+	for b := range before {
+		for k := range c {
+			row := a.Floats[(b*c+k)*after : (b*c+k+1)*after]
+			for i := range row {
+				row[i] = float32(f.scale[k]*float64(row[i]) + f.shift[k])
+			}
+		}
+	}
+}

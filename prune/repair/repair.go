@@ -1,0 +1,372 @@
+package repair
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// Methods of repair.
+const (
+	None  = "none"
+	Match = "match" // moments only
+	Solve = "solve" // least squares, then moments
+)
+
+// Options of a repair.
+type Options struct {
+	Ridge    float64 // of the least squares, relative to an input's mean square; 0 is 1e-2
+	Seed     uint64
+	Methods  []string // to choose from; nil is Match and Solve
+	Progress func(done, total int)
+}
+
+// Fidelity is how much a model's outputs are like the original's on inputs that were not fitted on.
+type Fidelity struct {
+	Cosine float64 `json:"cosine"` // mean over samples
+	Top1   float64 `json:"top1"`   // share of samples with the same largest output
+	N      int     `json:"samples"`
+}
+
+// Result of a repair.
+type Result struct {
+	Model   *onnxio.Model // the pruned model itself where nothing helped
+	Method  string        // which was kept
+	Changed []string      // constants with other numbers than the pruned model's
+	Before  Fidelity
+	After   Fidelity
+	Tried   map[string]Fidelity
+}
+
+// Repair fits a pruned model to its original. removed says which slices are gone; fit are the samples to fit on, held those to choose by, both as the model's inputs by name.
+func Repair(ctx context.Context, e Engine, original, pruned *onnxio.Model, removed []graphcodec.Removal, fit, held map[string]Array, o Options) (*Result, error) {
+	if o.Ridge == 0 {
+		o.Ridge = 1e-2
+	}
+	if o.Methods == nil {
+		o.Methods = []string{Match, Solve}
+	}
+	want, err := e.Run(ctx, original, held)
+	if err != nil {
+		return nil, fmt.Errorf("original: %w", err)
+	}
+	before, err := fidelity(ctx, e, pruned, held, want)
+	if err != nil {
+		return nil, fmt.Errorf("pruned model: %w", err)
+	}
+	r := &Result{Model: pruned, Method: None, Before: before, After: before, Tried: map[string]Fidelity{None: before}}
+	for _, method := range o.Methods {
+		m, changed, err := repaired(ctx, e, original, pruned, removed, fit, method, o)
+		if err != nil {
+			return nil, err
+		}
+		f, err := fidelity(ctx, e, m, held, want)
+		if err != nil {
+			return nil, fmt.Errorf("repaired model: %w", err)
+		}
+		r.Tried[method] = f
+		if f.better(r.After) {
+			r.Model, r.Method, r.Changed, r.After = m, method, changed, f
+		}
+	}
+	return r, nil
+}
+
+// better compares by cosine; top-1 agreement decides where that is no number.
+func (f Fidelity) better(g Fidelity) bool {
+	return !math.IsNaN(f.Cosine) && (f.Cosine > g.Cosine || math.IsNaN(g.Cosine))
+}
+
+// fidelity compares a model's outputs with the original's, sample by sample.
+func fidelity(ctx context.Context, e Engine, m *onnxio.Model, in map[string]Array, want []Array) (Fidelity, error) {
+	got, err := e.Run(ctx, m, in)
+	if err != nil {
+		return Fidelity{}, err
+	}
+	f := Fidelity{}
+	outputs := 0
+	for i := range want {
+		w, g := want[i], got[i]
+		if len(w.Floats) == 0 || len(w.Floats) != len(g.Floats) {
+			continue
+		}
+		outputs++
+		n := w.Dims[0]
+		size := len(w.Floats) / n
+		f.N = n
+		for s := range n {
+			x, y := w.Floats[s*size:(s+1)*size], g.Floats[s*size:(s+1)*size]
+			f.Cosine += cosine(x, y) / float64(n)
+			if largest(x) == largest(y) {
+				f.Top1 += 1 / float64(n)
+			}
+		}
+	}
+	if outputs == 0 {
+		return f, &onnxio.UnsupportedError{What: "repairing a model without real outputs of one shape"}
+	}
+	f.Cosine /= float64(outputs)
+	f.Top1 /= float64(outputs)
+	return f, nil
+}
+
+func cosine(x, y []float32) float64 {
+	var xx, yy, xy float64
+	for i := range x {
+		a, b := float64(x[i]), float64(y[i])
+		xx, yy, xy = xx+a*a, yy+b*b, xy+a*b
+	}
+	if xx == 0 && yy == 0 {
+		return 1
+	}
+	return xy / math.Sqrt(math.Max(xx*yy, 1e-60))
+}
+
+func largest(v []float32) int {
+	best := 0
+	for i, x := range v {
+		if x > v[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// pair is the original and the pruned model running side by side.
+type pair struct {
+	o, p    *stepper
+	removed map[string]map[int][]int // by constant and axis
+	options Options
+	changed map[string]bool
+	active  bool // something upstream differs from the original
+}
+
+func repaired(ctx context.Context, e Engine, original, pruned *onnxio.Model, removed []graphcodec.Removal, fit map[string]Array, method string, o Options) (*onnxio.Model, []string, error) {
+	q := &pair{o: newStepper(e, original, fit), p: newStepper(e, pruned, fit), removed: map[string]map[int][]int{}, options: o, changed: map[string]bool{}}
+	for _, r := range removed {
+		if q.removed[r.Tensor] == nil {
+			q.removed[r.Tensor] = map[int][]int{}
+		}
+		if len(r.Indices) > 0 {
+			q.removed[r.Tensor][r.Axis] = r.Indices
+		}
+	}
+	var layers []*layer
+	for i := range q.p.nodes {
+		if l := q.p.layerOf(i); l != nil {
+			layers = append(layers, l)
+		}
+	}
+	for i, l := range layers {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		if err := q.layer(ctx, l, method); err != nil {
+			return nil, nil, fmt.Errorf("%s %q: %w", l.node.OpType, l.node.Outputs[0], err)
+		}
+		if o.Progress != nil {
+			o.Progress(i+1, len(layers))
+		}
+	}
+	m, changed := q.result(pruned)
+	return m, changed, nil
+}
+
+// cut returns the channels of a constant's axis that are kept, given how many are left.
+func (q *pair) kept(name string, axis, left int) []int {
+	gone := q.removed[name][axis]
+	out := make([]int, 0, left)
+	for i := 0; len(out) < left; i++ {
+		if _, found := slices.BinarySearch(gone, i); !found {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// layer brings one layer of the pruned model close to the original's.
+func (q *pair) layer(ctx context.Context, l *layer, method string) error {
+	own := q.removed[l.weight]
+	if len(own) > 0 {
+		q.active = true
+	}
+	at, ok := q.o.where[l.node.Outputs[0]]
+	if !q.active || !ok {
+		return nil
+	}
+	if l.norm {
+		return q.norm(ctx, l, at)
+	}
+	if method == Solve && q.solvable(l) {
+		if err := q.solve(ctx, l, at); err != nil {
+			return err
+		}
+	}
+	if l.bias != "" && q.p.constant(l.bias) != nil && q.p.normBehind(l) == nil && q.own(l.weight, l.bias) {
+		return q.scale(ctx, l, at, method)
+	}
+	return nil
+}
+
+// norm sets the running statistics of a BatchNormalization.
+func (q *pair) norm(ctx context.Context, l *layer, at int) error {
+	if !q.own(l.node.Inputs[3], l.node.Inputs[4]) {
+		return nil
+	}
+	in := l.node.Inputs[0]
+	was := q.o.nodes[at].Inputs[0]
+	q.o.keep(was)
+	if err := q.o.advance(ctx, at); err != nil {
+		return err
+	}
+	if err := q.p.advance(ctx, l.index); err != nil {
+		return err
+	}
+	x, errX := q.p.value(in)
+	y, errY := q.o.value(was)
+	if errX != nil || errY != nil {
+		return nil //nolint:nilerr // a constant: nothing to match
+	}
+	mean, err := q.p.floats(l.node.Inputs[3])
+	if err != nil {
+		return err
+	}
+	variance, err := q.p.floats(l.node.Inputs[4])
+	if err != nil {
+		return err
+	}
+	kept := q.kept(l.node.Inputs[3], 0, len(mean))
+	mean, variance = slices.Clone(mean), slices.Clone(variance)
+	eps := 1e-5
+	if a := attribute(l.node, "epsilon"); a != nil {
+		eps = float64(a.F)
+	}
+	ym := momentsOf(y, 1)
+	if kept[len(kept)-1] >= len(ym.mean) {
+		return nil
+	}
+	matchNorm(mean, variance, eps, momentsOf(x, 1), ym, kept)
+	q.put(l.node.Inputs[3], mean)
+	q.put(l.node.Inputs[4], variance)
+	q.o.drop(was)
+	return nil
+}
+
+// own reports whether a constant has one reader, so that changing it changes nothing else.
+func (q *pair) own(names ...string) bool {
+	for _, n := range names {
+		if n != "" && len(q.p.readers(n)) != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+func (q *pair) put(name string, v []float32) {
+	q.p.write(name, v)
+	q.changed[name] = true
+}
+
+// scale matches the moments of a layer with a bias and no BatchNormalization behind it. What was solved for only has its mean matched: its variance is smaller for a reason.
+func (q *pair) scale(ctx context.Context, l *layer, at int, method string) error {
+	out := l.node.Outputs[0]
+	x, y, err := q.outputs(ctx, l, at)
+	if err != nil {
+		return err
+	}
+	w, err := q.p.floats(l.weight)
+	if err != nil {
+		return err
+	}
+	b, err := q.p.floats(l.bias)
+	if err != nil {
+		return err
+	}
+	_, c, _ := x.blocks(l.channel)
+	kept := q.kept(l.weight, l.out, c)
+	ym := momentsOf(y, l.channel)
+	if len(b) != c || kept[len(kept)-1] >= len(ym.mean) {
+		return nil
+	}
+	limit := 4.0
+	if method == Solve {
+		limit = 1
+	}
+	f := matchAffine(momentsOf(x, l.channel), ym, kept, limit)
+	w, b = slices.Clone(w), slices.Clone(b)
+	shape := q.p.constant(l.weight).Dims
+	f.weights(w, b, shape, l.out)
+	q.put(l.weight, w)
+	q.put(l.bias, b)
+	f.apply(x, l.channel)
+	q.o.drop(out)
+	return nil
+}
+
+// weights folds the correction into weight and bias.
+func (f affine) weights(w, b []float32, dims []int64, axis int) {
+	before, after := 1, 1
+	for i, d := range dims {
+		if i < axis {
+			before *= int(d)
+		} else if i > axis {
+			after *= int(d)
+		}
+	}
+	c := len(f.scale)
+	for i := range before {
+		for k := range c {
+			for j := range after {
+				p := (i*c+k)*after + j
+				w[p] = float32(f.scale[k] * float64(w[p]))
+			}
+		}
+	}
+	for k := range c {
+		b[k] = float32(f.scale[k]*float64(b[k]) + f.shift[k])
+	}
+}
+
+// outputs runs both models past a layer and returns what comes out of it.
+func (q *pair) outputs(ctx context.Context, l *layer, at int) (x, y Array, err error) {
+	out := l.node.Outputs[0]
+	q.o.keep(out)
+	if err := q.o.advance(ctx, at+1); err != nil {
+		return x, y, err
+	}
+	if err := q.p.advance(ctx, l.index+1); err != nil {
+		return x, y, err
+	}
+	if x, err = q.p.value(out); err != nil {
+		return x, y, err
+	}
+	y, err = q.o.value(out)
+	return x, y, err
+}
+
+// result is the pruned model with what was changed.
+func (q *pair) result(pruned *onnxio.Model) (*onnxio.Model, []string) {
+	m, g := *pruned, *pruned.Graph
+	g.Nodes, g.Initializers = slices.Clone(g.Nodes), slices.Clone(g.Initializers)
+	m.Graph = &g
+	for i, t := range g.Initializers {
+		if q.changed[t.Name] {
+			g.Initializers[i] = q.p.consts[t.Name]
+		}
+	}
+	for i, n := range g.Nodes {
+		if len(n.Outputs) == 1 && q.changed[n.Outputs[0]] && q.p.maker[n.Outputs[0]] != nil {
+			g.Nodes[i] = q.p.maker[n.Outputs[0]]
+		}
+	}
+	var names []string
+	for name := range q.changed {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return &m, names
+}
