@@ -191,7 +191,7 @@ func (a *Analysis) replace(changed map[*Constant]*onnxio.Tensor) *onnxio.Model {
 			g.Initializers[i] = t
 			continue
 		}
-		g.Nodes[c.Node] = constantNode(c.Name, t)
+		g.Nodes[c.Node] = onnxio.ConstantNode(c.Name, t)
 	}
 	return &m
 }

@@ -56,7 +56,7 @@ func (p *patching) addConstant(t *onnxio.Tensor) {
 		p.an.add(constValue(t.Name, t, -1))
 		return
 	}
-	p.insert(constantNode(t.Name, t))
+	p.insert(onnxio.ConstantNode(t.Name, t))
 }
 
 // insert puts a node in front of the patched one and runs its rule.

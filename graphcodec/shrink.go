@@ -181,17 +181,12 @@ type holder struct {
 func (sh *shrinker) replaceCopy(c *Constant, t *onnxio.Tensor) {
 	fresh := onnxio.Tensor{Name: c.Name, Dims: t.Dims, DataType: t.DataType, Lazy: t.Lazy, RawData: t.RawData, StringData: t.StringData}
 	if sh.model.IRVersion < 4 {
-		n := constantNode(c.Name, &fresh)
+		n := onnxio.ConstantNode(c.Name, &fresh)
 		sh.model.Graph.Nodes[c.Node] = n
 		return
 	}
 	sh.model.Graph.Initializers = append(sh.model.Graph.Initializers, &fresh)
 	sh.gone[c.Node] = true
-}
-
-func constantNode(name string, t *onnxio.Tensor) *onnxio.Node {
-	return &onnxio.Node{OpType: "Constant", Name: name, Outputs: []string{name},
-		Attributes: []*onnxio.Attribute{{Name: "value", Type: onnxio.AttrTensor, T: t}}}
 }
 
 func (sh *shrinker) replaceConstant(c *Constant, t *onnxio.Tensor) {

@@ -273,6 +273,28 @@ func (t *Tensor) Float32s() ([]float32, error) {
 	return out, nil
 }
 
+// SetFloat32s replaces the elements of a floating-point tensor, rounding to its element type.
+func (t *Tensor) SetFloat32s(v []float32) error {
+	width := t.DataType.Bits() / 8
+	raw := make([]byte, 0, len(v)*width)
+	for _, x := range v {
+		switch t.DataType {
+		case Float:
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
+		case Double:
+			raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(float64(x)))
+		case Float16:
+			raw = binary.LittleEndian.AppendUint16(raw, Float32To16(x))
+		case BFloat16:
+			raw = binary.LittleEndian.AppendUint16(raw, Float32ToB16(x))
+		default:
+			return &UnsupportedError{What: fmt.Sprintf("writing numbers as element type %s", t.DataType)}
+		}
+	}
+	t.SetRaw(raw)
+	return nil
+}
+
 // NewInt64s returns a one-dimensional int64 tensor.
 func NewInt64s(name string, v []int64) *Tensor {
 	t := &Tensor{Name: name, Dims: []int64{int64(len(v))}, DataType: Int64}

@@ -34,7 +34,7 @@ func (p *Plan) cuts(a *graphcodec.Analysis) (map[*graphcodec.Constant][][]int, [
 	return gone, order, nil
 }
 
-// Expected returns the constants that the plan cuts, as the smaller model must have them.
+// Expected returns the constants that the plan cuts or repairs, as the smaller model must have them.
 func Expected(a *graphcodec.Analysis, p *Plan) ([]*onnxio.Tensor, error) {
 	gone, order, err := p.cuts(a)
 	if err != nil {
@@ -61,7 +61,34 @@ func Expected(a *graphcodec.Analysis, p *Plan) ([]*onnxio.Tensor, error) {
 		}
 		out = append(out, &t)
 	}
-	return out, nil
+	return p.withRepaired(a, out)
+}
+
+// withRepaired gives the cut constants the numbers of the plan's repair, and adds those that only the repair changed.
+func (p *Plan) withRepaired(a *graphcodec.Analysis, list []*onnxio.Tensor) ([]*onnxio.Tensor, error) {
+	if err := p.attached(); err != nil || p.repaired == nil {
+		return list, err
+	}
+	seen := map[string]int{}
+	for i, t := range list {
+		seen[t.Name] = i
+	}
+	for _, c := range a.Constants() {
+		v, ok := p.repaired[c.Name]
+		if !ok {
+			continue
+		}
+		i, ok := seen[c.Name]
+		if !ok {
+			i, list = len(list), append(list, c.Tensor)
+		}
+		t, err := renumbered(list[i], c.Name, v)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = t
+	}
+	return list, nil
 }
 
 // Masked returns the original with every slice that the plan removes set to zero: where no operator computes statistics over cut axes, its outputs are those of the
@@ -87,8 +114,7 @@ func Masked(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
 			g.Initializers[i] = &t
 			continue
 		}
-		g.Nodes[c.Node] = &onnxio.Node{OpType: "Constant", Name: c.Name, Outputs: []string{c.Name},
-			Attributes: []*onnxio.Attribute{{Name: "value", Type: onnxio.AttrTensor, T: &t}}}
+		g.Nodes[c.Node] = onnxio.ConstantNode(c.Name, &t)
 	}
 	return &m, nil
 }

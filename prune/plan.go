@@ -21,7 +21,8 @@ type Plan struct {
 	Normalizer  string               `json:"normalizer,omitempty"`
 	Ranking     string               `json:"ranking,omitempty"`
 	Seed        int64                `json:"seed"`
-	Repair      string               `json:"repair"`
+	Repair      string               `json:"repair"`             // "none", or what the repair looked at: "noise", "data"
+	Repaired    *RepairedFile        `json:"repaired,omitempty"` // tensors that the repair changed
 	Weights     string               `json:"weights"`
 	Metanet     string               `json:"metanet_sha256,omitempty"`
 	Target      Target               `json:"target"`
@@ -29,6 +30,30 @@ type Plan struct {
 	Removed     []graphcodec.Removal `json:"removed"`
 	Groups      []PlanGroup          `json:"groups"`
 	Zeroed      []Zeroed             `json:"zeroed,omitempty"`
+
+	repaired map[string][]float32
+}
+
+// RepairedFile names the safetensors file of the repaired tensors, which lies beside the plan.
+type RepairedFile struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+}
+
+// Attach gives the plan the tensors of its repaired file, by name; sha256 is the hash of that file.
+func (p *Plan) Attach(sha256 string, tensors map[string][]float32) error {
+	if p.Repaired == nil || p.Repaired.SHA256 != sha256 {
+		return &PlanError{fmt.Sprintf("the file of repaired tensors has SHA-256 %.12s…, which is not what the plan names", sha256)}
+	}
+	p.repaired = tensors
+	return nil
+}
+
+// Cut is the plan without its repair.
+func (p *Plan) Cut() *Plan {
+	q := *p
+	q.Repair, q.Repaired, q.repaired = "none", nil, nil
+	return &q
 }
 
 // Achieved are costs before and after.
@@ -81,8 +106,18 @@ func (p *Plan) Check(modelSHA256 string) error {
 	if p.ModelSHA256 != modelSHA256 {
 		return &PlanError{fmt.Sprintf("it was made for another model (SHA-256 %.12s…, this one has %.12s…)", p.ModelSHA256, modelSHA256)}
 	}
-	if p.Repair != "none" && p.Repair != "" {
-		return &PlanError{fmt.Sprintf("it contains repaired tensors (%q), whose file is missing", p.Repair)}
+	return nil
+}
+
+// attached refuses a plan with a repair whose tensors are not there.
+func (p *Plan) attached() error {
+	switch {
+	case p.Repair == "none" || p.Repair == "":
+		return nil
+	case p.Repaired == nil:
+		return &PlanError{fmt.Sprintf("its repair (%q) names no file of repaired tensors", p.Repair)}
+	case p.repaired == nil:
+		return &PlanError{fmt.Sprintf("it needs the repaired tensors of %q, which lies beside the plan", p.Repaired.File)}
 	}
 	return nil
 }
@@ -98,6 +133,17 @@ func (p *Plan) Units(a *graphcodec.Analysis) ([]graphcodec.UnitID, error) {
 
 // Apply returns the model that the plan describes; the analysed model is not changed.
 func Apply(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
+	if err := p.attached(); err != nil {
+		return nil, err
+	}
+	m, err := apply(a, p)
+	if err != nil || len(p.repaired) == 0 {
+		return m, err
+	}
+	return restore(m, p.repaired)
+}
+
+func apply(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
 	us, err := p.Units(a)
 	if err != nil {
 		return nil, err

@@ -1,9 +1,7 @@
 package xla
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -170,23 +168,6 @@ func withFloats(t *onnxio.Tensor, name string, v []float32) (*onnxio.Tensor, err
 	if !finite(v) {
 		return nil, fmt.Errorf("a new value is not finite")
 	}
-	width := t.DataType.Bits() / 8
-	raw := make([]byte, 0, len(v)*width)
-	for _, x := range v {
-		switch t.DataType {
-		case onnxio.Float:
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
-		case onnxio.Double:
-			raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(float64(x)))
-		case onnxio.Float16:
-			raw = binary.LittleEndian.AppendUint16(raw, onnxio.Float32To16(x))
-		case onnxio.BFloat16:
-			raw = binary.LittleEndian.AppendUint16(raw, onnxio.Float32ToB16(x))
-		default:
-			return nil, &onnxio.UnsupportedError{What: fmt.Sprintf("writing element type %s", t.DataType)}
-		}
-	}
 	own := &onnxio.Tensor{Name: name, Dims: t.Dims, DataType: t.DataType, DocString: t.DocString}
-	own.SetRaw(raw)
-	return own, nil
+	return own, own.SetFloat32s(v)
 }

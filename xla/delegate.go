@@ -34,7 +34,7 @@ func delegate(o *op) []*value {
 		n.Inputs[i] = name
 		if v.known != nil && v.known.Shape().Size() > 0 {
 			if t := asConstant(name, v.known); t != nil {
-				m.Graph.Nodes = append(m.Graph.Nodes, constantNode(name, t))
+				m.Graph.Nodes = append(m.Graph.Nodes, onnxio.ConstantNode(name, t))
 				continue
 			}
 		}

@@ -9,8 +9,17 @@ import (
 
 // Engine runs models for prune/repair.
 type Engine struct {
-	Backend *Backend
-	Batch   int // that the whole model declares, 0 for a free one
+	backend *Backend
+	batch   int // that the whole model declares, 0 for a free one
+}
+
+// NewEngine makes an engine for a model and its pieces.
+func NewEngine(b *Backend, p *Program) *Engine {
+	e := &Engine{backend: b}
+	if len(p.Inputs) > 0 && len(p.Inputs[0].Dims) > 0 {
+		e.batch = max(p.Inputs[0].Dims[0], 0)
+	}
+	return e
 }
 
 // Run implements repair.Engine.
@@ -22,14 +31,14 @@ func (e *Engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repa
 	if err != nil {
 		return nil, err
 	}
-	if e.Batch > 0 {
+	if e.batch > 0 {
 		for i := range p.Inputs {
 			if d := p.Inputs[i].Dims; len(d) > 0 {
-				d[0] = e.Batch
+				d[0] = e.batch
 			}
 		}
 	}
-	r, err := NewRunner(e.Backend, p)
+	r, err := NewRunner(e.backend, p)
 	if err != nil {
 		return nil, err
 	}

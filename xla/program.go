@@ -272,11 +272,11 @@ func (p *Program) WithValues(values [][]float32) (*onnxio.Model, error) {
 				origin = c.tensor
 			}
 			if !sameBytes(origin, t) {
-				g.Nodes[c.node] = constantNode(c.Name, t)
+				g.Nodes[c.node] = onnxio.ConstantNode(c.Name, t)
 			}
 		case sameBytes(c.tensor, t):
 		case c.node >= 0:
-			g.Nodes[c.node] = constantNode(c.Name, t)
+			g.Nodes[c.node] = onnxio.ConstantNode(c.Name, t)
 		default:
 			g.Initializers[at[c.Name]] = t
 		}
@@ -296,15 +296,9 @@ func keepCopies(g *onnxio.Graph, p *Program, fresh map[string]*onnxio.Tensor) {
 			continue
 		}
 		if t := fresh[origin.Name]; t != nil && !sameBytes(origin.tensor, t) {
-			g.Nodes[i] = constantNode(n.Outputs[0], origin.tensor)
+			g.Nodes[i] = onnxio.ConstantNode(n.Outputs[0], origin.tensor)
 		}
 	}
-}
-
-func constantNode(name string, t *onnxio.Tensor) *onnxio.Node {
-	own := *t
-	own.Name = name
-	return &onnxio.Node{OpType: "Constant", Name: name, Outputs: []string{name}, Attributes: []*onnxio.Attribute{{Name: "value", Type: onnxio.AttrTensor, T: &own}}}
 }
 
 func sameBytes(x, y *onnxio.Tensor) bool {

@@ -91,7 +91,7 @@ func TestRepairTry(t *testing.T) {
 					hd = map[string]repair.Array{"image": repair.Noise(32, []int{1, 28, 28}, 2)}
 				}
 				start := time.Now()
-				res, err := repair.Repair(context.Background(), &Engine{Backend: b}, f.Model, m, p.Removed, ft, hd, repair.Options{Methods: methods, Ridge: ridge})
+				res, err := repair.Repair(context.Background(), &Engine{backend: b}, f.Model, m, p.Removed, ft, hd, repair.Options{Methods: methods, Ridge: ridge})
 				require.NoError(t, err)
 				t.Logf("%.1fx %v noise=%v kept %s: before %.3f/%.2f after %.3f/%.2f; accuracy %.4f -> %.4f (%.1f s)", speed, methods, noise, res.Method, res.Before.Cosine, res.Before.Top1, res.After.Cosine, res.After.Top1,
 					accuracyOf(t, b, m, x, labels), accuracyOf(t, b, res.Model, x, labels), time.Since(start).Seconds())

@@ -82,6 +82,10 @@ func writePlan(path string, p *prune.Plan) error {
 	if err != nil {
 		return err
 	}
+	return writeBytes(path, b)
+}
+
+func writeBytes(path string, b []byte) error {
 	return onnxio.WriteFile(path, func(w io.Writer) error {
 		_, err := w.Write(b)
 		return err

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/mattn/go-isatty"
+	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/xla"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
@@ -31,6 +35,10 @@ type pruneFlags struct {
 	ignore               []string
 	seed                 int64
 	dryRun               bool
+	accuracy             float64
+	backend              string
+	data                 dataFlags
+	repair               repairFlags
 	metanetFlags
 }
 
@@ -40,8 +48,12 @@ func (a *app) pruneCommand() *cobra.Command {
 		Use:   "prune MODEL",
 		Short: "Write a smaller model",
 		Long: `Choose channels by importance until a target is met, cut them out and write the smaller model.
-Exactly one target is wanted: --speed-up, --params, --size or --ratio (or --pattern for zeros instead of smaller tensors).`,
+Exactly one target is wanted: --speed-up, --params, --size, --ratio or --accuracy with --data (or --pattern for zeros instead of smaller tensors).
+What the cut takes from the accuracy, --repair gives back in good part: what is left is fitted to the original's outputs, on noise or on unlabelled samples, in seconds.`,
 		Example: `  metaprune prune model.onnx --speed-up 2 -o smaller.onnx
+  metaprune prune model.onnx --speed-up 2 --calibrate photos/ -o smaller.onnx
+  metaprune prune model.onnx --speed-up 1.2 --repair noise -o smaller.onnx
+  metaprune prune model.onnx --accuracy 0.92 --data fashion-mnist --calibrate fashion-mnist -o smaller.onnx
   metaprune prune model.onnx --size 10MB --round-to 8 --ignore 'head.*' -o smaller.onnx --plan plan.json
   metaprune prune model.onnx --from-plan plan.json -o smaller.onnx
   metaprune prune model.onnx --speed-up 3 --dry-run
@@ -57,6 +69,10 @@ Exactly one target is wanted: --speed-up, --params, --size or --ratio (or --patt
 	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that may stay")
 	fl.StringVar(&f.size, "size", "", "target: size of the constants, such as 10MB")
 	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that leave")
+	fl.Float64Var(&f.accuracy, "accuracy", 0, "target: the smallest model that keeps this accuracy, 0 to 1, on images held back of --data")
+	f.repair.add(fl)
+	f.data.add(fl, 100)
+	backendFlag(fl, &f.backend)
 	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn, random or metanet")
 	f.metanetFlags.add(fl)
 	fl.StringVar(&f.weights, "weights", "original", "of --criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
@@ -110,28 +126,117 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 	if f.planOut != "" || f.planIn != "" {
 		s.StartHash()
 	}
-	prepared, p, err := a.prepare(ctx, s, f)
+	c, err := a.cut(ctx, s, f)
 	if err != nil {
 		return err
 	}
 	var size int64
 	if !f.dryRun {
-		m, err := prepared.Apply(p)
-		if err != nil {
-			return err
-		}
-		size = m.EncodedSize()
-		if err := a.write(f.out, m, s.Model.HasExternal()); err != nil {
+		size = c.model.EncodedSize()
+		if err := a.write(f.out, c.model, s.Model.HasExternal()); err != nil {
 			return err
 		}
 	}
 	if f.planOut != "" {
-		s.Sign(p)
-		if err := writePlan(f.planOut, p); err != nil {
+		s.Sign(c.plan)
+		if err := c.writePlan(f.planOut); err != nil {
 			return err
 		}
 	}
-	return a.printPruned(s, p, f, size, time.Since(start))
+	return a.printPruned(s, c, f, size, time.Since(start))
+}
+
+// cut is a pruned model, and how it came about.
+type cut struct {
+	plan     *prune.Plan
+	model    *onnxio.Model
+	repaired []byte // file of the tensors that a repair changed
+	report   *repairReport
+	search   *search
+}
+
+func (c *cut) writePlan(path string) error {
+	if c.repaired != nil {
+		c.plan.Repaired.File = filepath.Base(repairedPath(path))
+		if err := writeBytes(repairedPath(path), c.repaired); err != nil {
+			return err
+		}
+	}
+	return writePlan(path, c.plan)
+}
+
+// cut makes or reads the plan, applies it and repairs what is left.
+func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	prepared, p, err := a.prepare(ctx, s, f)
+	if err != nil {
+		return nil, err
+	}
+	if f.repair.mode == "none" && f.accuracy == 0 {
+		if f.dryRun {
+			return &cut{plan: p}, nil
+		}
+		m, err := prepared.Apply(p)
+		return &cut{plan: p, model: m}, err
+	}
+	b, err := xla.Open(f.backend)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Finalize()
+	w, err := a.mender(&f.repair, &f.data, b, s.Model, f.seed)
+	if err != nil {
+		return nil, err
+	}
+	if f.accuracy > 0 {
+		return a.adaptive(ctx, b, s, prepared, w, f)
+	}
+	return carry(ctx, prepared, p, w)
+}
+
+// carry applies a plan and repairs the result.
+func carry(ctx context.Context, s *session.Prepared, p *prune.Plan, w *mender) (*cut, error) {
+	m, err := s.Apply(p)
+	if err != nil || w == nil {
+		return &cut{plan: p, model: m}, err
+	}
+	r, report, err := w.mend(ctx, p, m)
+	if err != nil {
+		return nil, err
+	}
+	c := &cut{plan: p, model: m, report: report}
+	if r.Method == repair.None {
+		return c, nil
+	}
+	if c.repaired, err = session.Repaired(p, w.mode, "", r.Tensors); err != nil {
+		return nil, err
+	}
+	c.model, err = s.Apply(p)
+	return c, err
+}
+
+// check looks for flags that do not go together.
+func (f *pruneFlags) check() error {
+	if err := f.repair.check(); err != nil {
+		return err
+	}
+	switch repaired := f.repair.mode != "none"; {
+	case repaired && f.planIn != "":
+		return errors.New("--from-plan repeats the repair that is in the plan; leave --repair and --calibrate out")
+	case repaired && f.pattern != "channels":
+		return fmt.Errorf("--repair fits whole layers and would fill the zeros of --pattern %s again; finetune with --keep-zeros instead", f.pattern)
+	case repaired && f.dryRun:
+		return errors.New("--dry-run makes no model that could be repaired; leave --repair and --calibrate out")
+	case f.accuracy != 0 && (f.accuracy < 0 || f.accuracy >= 1):
+		return fmt.Errorf("--accuracy %g: want a share between 0 and 1, such as 0.92", f.accuracy)
+	case f.accuracy != 0 && (f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):
+		return errors.New("--accuracy is a target of its own: leave --from-plan, --pattern and the other targets out")
+	case f.accuracy != 0 && f.data.spec == "" && f.data.images == "":
+		return errors.New("--accuracy wants labelled images: name them with --data")
+	}
+	return nil
 }
 
 // prepare reads the plan, or makes one, and the session in which it holds.
@@ -141,11 +246,17 @@ func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*
 		if err != nil {
 			return nil, nil, err
 		}
+		if f.accuracy > 0 {
+			return p, nil, nil
+		}
 		plan, err := a.makePlan(ctx, p, f)
 		return p, plan, err
 	}
 	plan, err := readPlan(f.planIn)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := attach(plan, f.planIn); err != nil {
 		return nil, nil, err
 	}
 	p, err := a.prepareReplay(ctx, s, plan, &f.metanetFlags)
@@ -180,11 +291,14 @@ type result struct {
 	SpeedUp   float64           `json:"speed_up"`
 	Groups    []prune.PlanGroup `json:"groups"`
 	Zeroed    []prune.Zeroed    `json:"zeroed,omitempty"`
+	Repair    *repairReport     `json:"repair,omitempty"`
+	Search    *search           `json:"search,omitempty"`
 	Seconds   float64           `json:"seconds"`
 }
 
-func (a *app) printPruned(s *session.Session, p *prune.Plan, f *pruneFlags, size int64, took time.Duration) error {
-	r := result{Output: f.out, FileBytes: [2]int64{s.Size(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed,
+func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64, took time.Duration) error {
+	p := c.plan
+	r := result{Output: f.out, FileBytes: [2]int64{s.Size(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search,
 		SpeedUp: float64(p.Achieved.MACs[0]) / float64(max(p.Achieved.MACs[1], 1)), Seconds: took.Seconds()}
 	saved := *a
 	if f.out == "-" {
@@ -198,6 +312,12 @@ func (a *app) printPruned(s *session.Session, p *prune.Plan, f *pruneFlags, size
 	}
 	saved.printGroupTable(r)
 	saved.printTotals(s, r, f)
+	if r.Repair != nil {
+		fmt.Fprintln(saved.out, r.Repair.sentence())
+	}
+	if r.Search != nil {
+		fmt.Fprintln(saved.out, r.Search.sentence())
+	}
 	fmt.Fprintf(saved.out, "%.2f s\n", r.Seconds)
 	return nil
 }

@@ -62,7 +62,7 @@ func (a *app) verify(ctx context.Context, original, pruned, planPath string, m *
 		if err != nil {
 			return err
 		}
-		if err := p.Check(before.SHA256()); err != nil {
+		if err := errors.Join(p.Check(before.SHA256()), attach(p, planPath)); err != nil {
 			return err
 		}
 		prepared, err := a.prepareReplay(ctx, before, p, m)

@@ -67,11 +67,15 @@ func (q *pair) solve(ctx context.Context, l *layer, at int) error {
 	if !ok {
 		return nil
 	}
-	q.put(l.weight, w)
-	if bias != nil {
-		q.put(l.bias, bias)
+	return q.putAll(l, w, bias)
+}
+
+// putAll replaces a layer's weight and, where there is one, its bias.
+func (q *pair) putAll(l *layer, w, bias []float32) error {
+	if err := q.put(l.weight, w); err != nil || bias == nil {
+		return err
 	}
-	return nil
+	return q.put(l.bias, bias)
 }
 
 func (q *pair) solveDense(l *layer, x, target Array, w, bias []float32, dims []int64, kept []int, free bool) bool {

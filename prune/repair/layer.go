@@ -152,9 +152,12 @@ func (s *stepper) floats(name string) ([]float32, error) {
 }
 
 // write replaces a constant by new numbers in its own element type.
-func (s *stepper) write(name string, v []float32) {
+func (s *stepper) write(name string, v []float32) error {
 	t := s.constant(name)
 	own := &onnxio.Tensor{Name: t.Name, Dims: t.Dims, DataType: t.DataType, DocString: t.DocString}
-	own.SetRaw(encode(t.DataType, v))
+	if err := own.SetFloat32s(v); err != nil {
+		return err
+	}
 	s.set(name, own)
+	return nil
 }

@@ -1,28 +1,6 @@
 package repair
 
-import (
-	"encoding/binary"
-	"math"
-
-	"github.com/metaprune/metaprune/onnxio"
-)
-
-func encode(t onnxio.DataType, v []float32) []byte {
-	var raw []byte
-	for _, x := range v {
-		switch t {
-		case onnxio.Double:
-			raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(float64(x)))
-		case onnxio.Float16:
-			raw = binary.LittleEndian.AppendUint16(raw, onnxio.Float32To16(x))
-		case onnxio.BFloat16:
-			raw = binary.LittleEndian.AppendUint16(raw, onnxio.Float32ToB16(x))
-		default:
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
-		}
-	}
-	return raw
-}
+import "math"
 
 // moments are mean and variance per channel.
 type moments struct{ mean, variance []float64 }

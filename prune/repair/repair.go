@@ -34,9 +34,9 @@ type Fidelity struct {
 
 // Result of a repair.
 type Result struct {
-	Model   *onnxio.Model // the pruned model itself where nothing helped
-	Method  string        // which was kept
-	Changed []string      // constants with other numbers than the pruned model's
+	Model   *onnxio.Model        // the pruned model itself where nothing helped
+	Method  string               // which was kept
+	Tensors map[string][]float32 // what differs from the pruned model: constants by name
 	Before  Fidelity
 	After   Fidelity
 	Tried   map[string]Fidelity
@@ -70,7 +70,7 @@ func Repair(ctx context.Context, e Engine, original, pruned *onnxio.Model, remov
 		}
 		r.Tried[method] = f
 		if f.better(r.After) {
-			r.Model, r.Method, r.Changed, r.After = m, method, changed, f
+			r.Model, r.Method, r.Tensors, r.After = m, method, changed, f
 		}
 	}
 	return r, nil
@@ -145,7 +145,7 @@ type pair struct {
 	active  bool // something upstream differs from the original
 }
 
-func repaired(ctx context.Context, e Engine, original, pruned *onnxio.Model, removed []graphcodec.Removal, fit map[string]Array, method string, o Options) (*onnxio.Model, []string, error) {
+func repaired(ctx context.Context, e Engine, original, pruned *onnxio.Model, removed []graphcodec.Removal, fit map[string]Array, method string, o Options) (*onnxio.Model, map[string][]float32, error) {
 	q := &pair{o: newStepper(e, original, fit), p: newStepper(e, pruned, fit), removed: map[string]map[int][]int{}, options: o, changed: map[string]bool{}}
 	for _, r := range removed {
 		if q.removed[r.Tensor] == nil {
@@ -172,8 +172,7 @@ func repaired(ctx context.Context, e Engine, original, pruned *onnxio.Model, rem
 			o.Progress(i+1, len(layers))
 		}
 	}
-	m, changed := q.result(pruned)
-	return m, changed, nil
+	return q.result(pruned)
 }
 
 // cut returns the channels of a constant's axis that are kept, given how many are left.
@@ -250,10 +249,11 @@ func (q *pair) norm(ctx context.Context, l *layer, at int) error {
 		return nil
 	}
 	matchNorm(mean, variance, eps, momentsOf(x, 1), ym, kept)
-	q.put(l.node.Inputs[3], mean)
-	q.put(l.node.Inputs[4], variance)
 	q.o.drop(was)
-	return nil
+	if err := q.put(l.node.Inputs[3], mean); err != nil {
+		return err
+	}
+	return q.put(l.node.Inputs[4], variance)
 }
 
 // own reports whether a constant has one reader, so that changing it changes nothing else.
@@ -266,9 +266,9 @@ func (q *pair) own(names ...string) bool {
 	return true
 }
 
-func (q *pair) put(name string, v []float32) {
-	q.p.write(name, v)
+func (q *pair) put(name string, v []float32) error {
 	q.changed[name] = true
+	return q.p.write(name, v)
 }
 
 // scale matches the moments of a layer with a bias and no BatchNormalization behind it. What was solved for only has its mean matched: its variance is smaller for a reason.
@@ -300,11 +300,9 @@ func (q *pair) scale(ctx context.Context, l *layer, at int, method string) error
 	w, b = slices.Clone(w), slices.Clone(b)
 	shape := q.p.constant(l.weight).Dims
 	f.weights(w, b, shape, l.out)
-	q.put(l.weight, w)
-	q.put(l.bias, b)
 	f.apply(x, l.channel)
 	q.o.drop(out)
-	return nil
+	return q.putAll(l, w, b)
 }
 
 // weights folds the correction into weight and bias.
@@ -349,7 +347,7 @@ func (q *pair) outputs(ctx context.Context, l *layer, at int) (x, y Array, err e
 }
 
 // result is the pruned model with what was changed.
-func (q *pair) result(pruned *onnxio.Model) (*onnxio.Model, []string) {
+func (q *pair) result(pruned *onnxio.Model) (*onnxio.Model, map[string][]float32, error) {
 	m, g := *pruned, *pruned.Graph
 	g.Nodes, g.Initializers = slices.Clone(g.Nodes), slices.Clone(g.Initializers)
 	m.Graph = &g
@@ -363,10 +361,13 @@ func (q *pair) result(pruned *onnxio.Model) (*onnxio.Model, []string) {
 			g.Nodes[i] = q.p.maker[n.Outputs[0]]
 		}
 	}
-	var names []string
+	tensors := map[string][]float32{}
 	for name := range q.changed {
-		names = append(names, name)
+		v, err := q.p.floats(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		tensors[name] = v
 	}
-	slices.Sort(names)
-	return &m, names
+	return &m, tensors, nil
 }

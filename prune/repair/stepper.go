@@ -17,6 +17,22 @@ type Array struct {
 	Type   onnxio.DataType
 }
 
+// Split cuts an array after n samples.
+func (a Array) Split(n int) (first, rest Array) {
+	first, rest = a, a
+	size := 1
+	for _, d := range a.Dims[1:] {
+		size *= d
+	}
+	first.Dims, rest.Dims = append([]int{n}, a.Dims[1:]...), append([]int{a.Dims[0] - n}, a.Dims[1:]...)
+	if a.Floats != nil {
+		first.Floats, rest.Floats = a.Floats[:n*size], a.Floats[n*size:]
+	} else {
+		first.Ints, rest.Ints = a.Ints[:n*size], a.Ints[n*size:]
+	}
+	return first, rest
+}
+
 // Engine runs models. The model's inputs that feeds does not name are initializers.
 type Engine interface {
 	Run(ctx context.Context, m *onnxio.Model, feeds map[string]Array) ([]Array, error)
@@ -71,7 +87,7 @@ func unshared(g *onnxio.Graph) []*onnxio.Node {
 		out[i] = n
 		if n.OpType == "Identity" && len(n.Inputs) == 1 && len(n.Outputs) == 1 {
 			if t := have[n.Inputs[0]]; t != nil && len(t.Dims) <= 1 {
-				out[i] = constantNode(n.Outputs[0], t)
+				out[i] = onnxio.ConstantNode(n.Outputs[0], t)
 			}
 		}
 	}
@@ -248,7 +264,7 @@ func tensorOf(name string, v Array) *onnxio.Tensor {
 // set replaces a constant of the model from here on.
 func (s *stepper) set(name string, t *onnxio.Tensor) {
 	if n := s.maker[name]; n != nil {
-		s.maker[name] = constantNode(name, t)
+		s.maker[name] = onnxio.ConstantNode(name, t)
 		for i := range s.nodes {
 			if s.nodes[i] == n {
 				s.nodes[i] = s.maker[name]
@@ -265,19 +281,9 @@ func (s *stepper) constant(name string) *onnxio.Tensor {
 		return t
 	}
 	if n := s.maker[name]; n != nil {
-		for _, a := range n.Attributes {
-			if a.Name == "value" && a.T != nil {
-				return a.T
-			}
-		}
+		return onnxio.ConstantOf(n)
 	}
 	return nil
-}
-
-func constantNode(name string, t *onnxio.Tensor) *onnxio.Node {
-	own := *t
-	own.Name = name
-	return &onnxio.Node{OpType: "Constant", Name: name, Outputs: []string{name}, Attributes: []*onnxio.Attribute{{Name: "value", Type: onnxio.AttrTensor, T: &own}}}
 }
 
 // value returns a value that has been computed.

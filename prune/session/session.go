@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 )
@@ -100,6 +101,32 @@ func (s *Session) Apply(p *prune.Plan) (*onnxio.Model, error) {
 		}
 	}
 	return prune.Apply(s.Analysis, p)
+}
+
+// Attach gives a plan the tensors that its repair changed; data is the file that the plan names.
+func Attach(p *prune.Plan, data []byte) error {
+	f, err := metanet.ParseSafetensors(data)
+	if err != nil {
+		return fmt.Errorf("repaired tensors: %w", err)
+	}
+	tensors := map[string][]float32{}
+	for name, t := range f.Tensors {
+		if tensors[name], err = t.Floats(); err != nil {
+			return fmt.Errorf("repaired tensor %q: %w", name, err)
+		}
+	}
+	return p.Attach(hash(data), tensors)
+}
+
+// Repaired notes in a plan what a repair changed and returns the file that goes beside it under the given name.
+func Repaired(p *prune.Plan, mode, name string, tensors map[string][]float32) ([]byte, error) {
+	f := &metanet.File{Metadata: map[string]string{"format": "metaprune-repaired", "repair": mode}, Tensors: map[string]*metanet.Tensor{}}
+	for n, v := range tensors {
+		f.Tensors[n] = metanet.FloatTensor(v, len(v))
+	}
+	data := f.Bytes()
+	p.Repair, p.Repaired = mode, &prune.RepairedFile{File: name, SHA256: hash(data)}
+	return data, Attach(p, data)
 }
 
 // Report is what inspect shows.

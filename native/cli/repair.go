@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/train"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/xla"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/pflag"
+)
+
+// repairFlags say whether and on what a pruned model is repaired.
+type repairFlags struct {
+	mode, calibrate string
+	samples         int
+}
+
+func (f *repairFlags) add(fl *pflag.FlagSet) {
+	fl.StringVar(&f.mode, "repair", "", "fit what is left to the original's outputs, without labels: none, noise (needs no data) or data (default: data with --calibrate, else none)")
+	fl.StringVar(&f.calibrate, "calibrate", "", "unlabelled inputs for --repair data: a folder of pictures, IDX, an NPZ file (arrays named as the model's inputs, or images) or a data set's name")
+	fl.IntVar(&f.samples, "samples", 100, "inputs that the repair looks at; a fifth of them only to judge it")
+}
+
+// check fills in the mode.
+func (f *repairFlags) check() error {
+	if f.mode == "" {
+		f.mode = "none"
+		if f.calibrate != "" {
+			f.mode = "data"
+		}
+	}
+	switch {
+	case !slices.Contains([]string{"none", "noise", "data"}, f.mode):
+		return fmt.Errorf("--repair %q: want none, noise or data", f.mode)
+	case f.mode == "data" && f.calibrate == "":
+		return errors.New("--repair data: name inputs with --calibrate (a folder of pictures, IDX or NPZ); --repair noise needs none")
+	case f.mode != "data" && f.calibrate != "":
+		return fmt.Errorf("--calibrate goes with --repair data, not %s", f.mode)
+	case f.samples < 5:
+		return fmt.Errorf("--samples %d: want at least 5", f.samples)
+	}
+	return nil
+}
+
+// repairReport is what prune prints of a repair.
+type repairReport struct {
+	Mode    string                     `json:"mode"`
+	Method  string                     `json:"method"` // that was kept
+	Before  repair.Fidelity            `json:"before"`
+	After   repair.Fidelity            `json:"after"`
+	Tried   map[string]repair.Fidelity `json:"tried"`
+	Samples int                        `json:"samples"`
+	Tensors int                        `json:"tensors"`
+	Backend string                     `json:"backend"`
+	Seconds float64                    `json:"seconds"`
+}
+
+// mender repairs pruned versions of one model.
+type mender struct {
+	mode      string
+	original  *onnxio.Model
+	backend   *xla.Backend
+	engine    *xla.Engine
+	fit, held map[string]repair.Array
+	samples   int
+	progress  func(done, total int)
+}
+
+// mender reads or makes the inputs; nil where nothing is to be repaired.
+func (a *app) mender(f *repairFlags, d *dataFlags, b *xla.Backend, m *onnxio.Model, seed int64) (*mender, error) {
+	if f.mode == "none" {
+		return nil, nil
+	}
+	p, err := xla.Load(m)
+	if err != nil {
+		return nil, err
+	}
+	w := &mender{mode: f.mode, original: m, backend: b, engine: xla.NewEngine(b, p), samples: f.samples}
+	all := map[string]repair.Array{}
+	if f.mode == "noise" {
+		all, err = noise(p, d, f.samples, uint64(seed))
+	} else {
+		all, w.samples, err = calibration(p, m, f, d, uint64(seed))
+	}
+	if err != nil {
+		return nil, err
+	}
+	held := max(w.samples/5, 1)
+	w.fit, w.held = split(all, held)
+	if !a.quiet && isTerminal(a.err) {
+		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("repair"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
+		w.progress = func(done, total int) { bar.ChangeMax(total); _ = bar.Set(done) }
+	}
+	return w, nil
+}
+
+// noise makes inputs for a model whose inputs are real and of known size.
+func noise(p *xla.Program, d *dataFlags, n int, seed uint64) (map[string]repair.Array, error) {
+	out := map[string]repair.Array{}
+	for _, in := range p.Inputs {
+		if in.Type != onnxio.Float {
+			return nil, fmt.Errorf("--repair noise: input %q is %s; noise only stands for real inputs, use --calibrate with an NPZ file", in.Name, in.Type)
+		}
+		if len(in.Dims) < 2 {
+			return nil, fmt.Errorf("--repair noise: input %q has no axis of samples; use --calibrate with an NPZ file", in.Name)
+		}
+		dims := slices.Clone(in.Dims[1:])
+		if d.input != "" && len(dims) == 3 {
+			own, err := threeInts(d.input)
+			if err != nil {
+				return nil, fmt.Errorf("--input %w", err)
+			}
+			dims = own
+		}
+		if slices.Contains(dims, -1) {
+			return nil, fmt.Errorf("--repair noise: input %q is of any size, %v; say one with --input CxHxW", in.Name, in.Dims)
+		}
+		out[in.Name] = repair.Noise(n, dims, seed)
+	}
+	return out, nil
+}
+
+// calibration reads inputs: arrays by the names of the inputs, or images for a model's only input.
+func calibration(p *xla.Program, m *onnxio.Model, f *repairFlags, d *dataFlags, seed uint64) (map[string]repair.Array, int, error) {
+	if strings.HasSuffix(f.calibrate, ".npz") {
+		if out, n, err := named(p, f.calibrate, f.samples); err != nil || out != nil {
+			return out, n, err
+		}
+	}
+	own := *d
+	own.spec, own.images, own.labels = f.calibrate, "", ""
+	s, err := own.open(m)
+	if err != nil {
+		return nil, 0, fmt.Errorf("--calibrate: %w", err)
+	}
+	set := s.Train
+	if set == nil {
+		set = s.Test
+	}
+	return images(p, set.Shuffled(f.samples, seed))
+}
+
+// images are the inputs of a model that takes pictures.
+func images(p *xla.Program, set *data.Set) (map[string]repair.Array, int, error) {
+	if err := train.Fits(p, set); err != nil {
+		return nil, 0, err
+	}
+	if set.N < 5 {
+		return nil, 0, fmt.Errorf("%s has %d images; a repair wants at least 5", set.Name, set.N)
+	}
+	all := make([]int, set.N)
+	for i := range all {
+		all[i] = i
+	}
+	b, err := set.Take(all)
+	if err != nil {
+		return nil, 0, err
+	}
+	return map[string]repair.Array{p.Inputs[0].Name: {Dims: b.Dims, Floats: b.X, Type: onnxio.Float}}, set.N, nil
+}
+
+// named reads an NPZ file with an array for every input; nil where none of its arrays is called like an input.
+func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int, error) {
+	arrays, err := data.Arrays(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	out := map[string]repair.Array{}
+	n := -1
+	for _, in := range p.Inputs {
+		v, ok := arrays[in.Name]
+		switch {
+		case !ok && len(out) == 0:
+			continue
+		case !ok || len(v.Dims) == 0 || n >= 0 && v.Dims[0] != n:
+			return nil, 0, fmt.Errorf("%s: want an array %q with as many samples as the others", path, in.Name)
+		case v.Bytes != nil || (v.Floats == nil) != (in.Type != onnxio.Float):
+			return nil, 0, fmt.Errorf("%s: array %q is not of the input's type, %s", path, in.Name, in.Type)
+		}
+		n = v.Dims[0]
+		out[in.Name] = repair.Array{Dims: v.Dims, Floats: v.Floats, Ints: v.Ints, Type: in.Type}
+	}
+	if len(out) == 0 {
+		return nil, 0, nil
+	}
+	if len(out) < len(p.Inputs) {
+		return nil, 0, fmt.Errorf("%s: has %d of the model's %d inputs", path, len(out), len(p.Inputs))
+	}
+	if n < 5 {
+		return nil, 0, fmt.Errorf("%s: %d samples; a repair wants at least 5", path, n)
+	}
+	if n > limit {
+		_, out = split(out, limit)
+		n = limit
+	}
+	return out, n, nil
+}
+
+// split cuts the last n samples off.
+func split(all map[string]repair.Array, n int) (first, last map[string]repair.Array) {
+	first, last = map[string]repair.Array{}, map[string]repair.Array{}
+	for name, a := range all {
+		first[name], last[name] = a.Split(a.Dims[0] - n)
+	}
+	return first, last
+}
+
+// mend repairs a pruned model; the plan then says how.
+func (w *mender) mend(ctx context.Context, p *prune.Plan, m *onnxio.Model) (*repair.Result, *repairReport, error) {
+	start := time.Now()
+	r, err := repair.Repair(ctx, w.engine, w.original, m, p.Removed, w.fit, w.held, repair.Options{Progress: w.progress})
+	if err != nil {
+		return nil, nil, fmt.Errorf("repair: %w", err)
+	}
+	return r, &repairReport{w.mode, r.Method, r.Before, r.After, r.Tried, w.samples, len(r.Tensors), w.backend.Kind, time.Since(start).Seconds()}, nil
+}
+
+// repairedPath is where the repaired tensors of a plan go.
+func repairedPath(plan string) string {
+	return strings.TrimSuffix(plan, filepath.Ext(plan)) + ".repaired.safetensors"
+}
+
+// attach reads the repaired tensors that a plan names, from beside the plan.
+func attach(p *prune.Plan, plan string) error {
+	if p.Repaired == nil {
+		return nil
+	}
+	if filepath.Base(p.Repaired.File) != p.Repaired.File {
+		return fmt.Errorf("%s: the file of repaired tensors %q does not lie beside the plan", plan, p.Repaired.File)
+	}
+	path := filepath.Join(filepath.Dir(plan), p.Repaired.File)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%s: the repaired tensors are missing: %w", plan, err)
+	}
+	if err := session.Attach(p, raw); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// sentence is a repair for people.
+func (r *repairReport) sentence() string {
+	if r.Method == repair.None {
+		return fmt.Sprintf("repair (%s): nothing came closer to the original than the cut itself (cosine %.3f); left as it was", r.Mode, r.Before.Cosine)
+	}
+	return fmt.Sprintf("repair (%s, %s): cosine to the original's outputs %.3f -> %.3f, same top-1 %.0f %% -> %.0f %% on %d inputs that were not fitted on; %.1f s on %s",
+		r.Mode, r.Method, r.Before.Cosine, r.After.Cosine, 100*r.Before.Top1, 100*r.After.Top1, r.After.N, r.Seconds, r.Backend)
+}

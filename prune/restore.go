@@ -1,0 +1,67 @@
+package prune
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// restore returns the model with other numbers in the named constants: initializers, and outputs of Constant nodes or of Identity nodes over an initializer, which
+// become constants of their own.
+func restore(m *onnxio.Model, tensors map[string][]float32) (*onnxio.Model, error) {
+	out, g := *m, *m.Graph
+	out.Graph = &g
+	g.Initializers, g.Nodes = slices.Clone(g.Initializers), slices.Clone(g.Nodes)
+	have := map[string]*onnxio.Tensor{}
+	found := 0
+	for i, t := range g.Initializers {
+		have[t.Name] = t
+		if v, ok := tensors[t.Name]; ok {
+			own, err := renumbered(t, t.Name, v)
+			if err != nil {
+				return nil, err
+			}
+			g.Initializers[i] = own
+			found++
+		}
+	}
+	for i, n := range g.Nodes {
+		if len(n.Outputs) != 1 {
+			continue
+		}
+		v, ok := tensors[n.Outputs[0]]
+		if !ok {
+			continue
+		}
+		t := onnxio.ConstantOf(n)
+		if t == nil && n.OpType == "Identity" && len(n.Inputs) == 1 {
+			t = have[n.Inputs[0]]
+		}
+		if t == nil {
+			return nil, &PlanError{fmt.Sprintf("repaired tensor %q is no constant of the model", n.Outputs[0])}
+		}
+		own, err := renumbered(t, n.Outputs[0], v)
+		if err != nil {
+			return nil, err
+		}
+		g.Nodes[i] = onnxio.ConstantNode(n.Outputs[0], own)
+		found++
+	}
+	if found != len(tensors) {
+		return nil, &PlanError{fmt.Sprintf("%d of the %d repaired tensors are not in the model", len(tensors)-found, len(tensors))}
+	}
+	return &out, nil
+}
+
+func renumbered(t *onnxio.Tensor, name string, v []float32) (*onnxio.Tensor, error) {
+	n := int64(1)
+	for _, d := range t.Dims {
+		n *= d
+	}
+	if n != int64(len(v)) {
+		return nil, &PlanError{fmt.Sprintf("repaired tensor %q has %d elements, the model's has %d", name, len(v), n)}
+	}
+	own := &onnxio.Tensor{Name: name, Dims: t.Dims, DataType: t.DataType, DocString: t.DocString}
+	return own, own.SetFloat32s(v)
+}
