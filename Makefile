@@ -10,7 +10,7 @@ APT     := libonnx-testdata
 STATIC  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 1m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./metanet
+PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./metanet
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 
 .PHONY: help build demo xla test test-wasm check bench fuzz lint venv testdata clean

@@ -101,6 +101,12 @@ func ParsePlan(data []byte) (*Plan, error) {
 	return &p, nil
 }
 
+// MarshalPlan is the plan as it is written to disk.
+func MarshalPlan(p *Plan) ([]byte, error) {
+	b, err := json.MarshalIndent(p, "", " ")
+	return append(b, '\n'), err
+}
+
 // Check compares the plan with the model that it is to be applied to.
 func (p *Plan) Check(modelSHA256 string) error {
 	if p.ModelSHA256 != modelSHA256 {

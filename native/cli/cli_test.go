@@ -19,6 +19,14 @@ var update = flag.Bool("update", false, "rewrite golden files")
 
 const fashion = "../../testdata/fashion-resnet20.onnx"
 
+// TestMain lets tests start the program itself: this binary with METAPRUNE_TEST_MAIN set.
+func TestMain(m *testing.M) {
+	if os.Getenv("METAPRUNE_TEST_MAIN") != "" {
+		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
 // run executes the command line and returns its exit code and outputs.
 func run(t testing.TB, args ...string) (int, string, string) {
 	t.Helper()

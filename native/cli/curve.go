@@ -30,6 +30,7 @@ type curveFlags struct {
 	weights            string
 	seed               int64
 	metanet            metanetFlags
+	repair             repairFlags
 	csv                string
 	plots              []string
 }
@@ -40,6 +41,7 @@ func (a *app) curveCommand() *cobra.Command {
 		Use:   "curve MODEL...",
 		Short: "Accuracy against speed-up, for several criteria and models",
 		Example: `  metaprune curve model.onnx --speed-up 1.1,1.5,2 --criterion l2,random --data fashion-mnist
+  metaprune curve model.onnx --data fashion-mnist --calibrate fashion-mnist --plot repaired.svg
   metaprune curve a.onnx b.onnx --data fashion-mnist --csv curve.csv --plot curve.svg,curve.png`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.curve(c.Context(), args, f) },
@@ -51,6 +53,7 @@ func (a *app) curveCommand() *cobra.Command {
 	s.StringSliceVar(&f.criteria, "criterion", []string{"l2"}, "criteria")
 	s.Int64Var(&f.seed, "seed", 0, "seed of the criterion random")
 	f.metanet.add(s)
+	f.repair.add(s)
 	s.StringVar(&f.weights, "weights", "original", "of the criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	s.StringVar(&f.csv, "csv", "", "write the points to this file too")
 	s.StringSliceVar(&f.plots, "plot", nil, "draw the curves to these files (.svg, .png or .pdf)")
@@ -66,9 +69,14 @@ type curvePoint struct {
 	Bytes     int64   `json:"file_bytes"`
 	Accuracy  float64 `json:"accuracy"`
 	Loss      float64 `json:"loss"`
+	Repair    string  `json:"repair"`
+	Cosine    float64 `json:"cosine,omitempty"` // to the original's outputs, where a repair measured it
 }
 
 func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
+	if err := f.repair.check(); err != nil {
+		return err
+	}
 	b, err := xla.Open(f.backend)
 	if err != nil {
 		return err
@@ -102,7 +110,7 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 		t.AppendRow(table.Row{p.Model, p.Criterion, fmt.Sprintf("%.2fx", p.SpeedUp), count(p.Params), count(p.Bytes) + "B", fmt.Sprintf("%.1f %%", 100*p.Accuracy), fmt.Sprintf("%.3f", p.Loss)})
 	}
 	t.Render()
-	_, err = fmt.Fprintf(a.out, "%d images, %s, without finetuning\n", images, b.Kind)
+	_, err = fmt.Fprintf(a.out, "%d images, %s, without finetuning, repair: %s\n", images, b.Kind, f.repair.mode)
 	return err
 }
 
@@ -121,9 +129,13 @@ func (a *app) curveOf(ctx context.Context, b *xla.Backend, name string, s *sessi
 		return nil, 0, err
 	}
 	st := s.Analysis.NewState()
-	points := []curvePoint{{name, "none", 1, st.Params(), s.Size(), base.Accuracy, base.Loss}}
+	w, err := a.mender(&f.repair, &f.data, b, s.Model, f.seed)
+	if err != nil {
+		return nil, 0, err
+	}
+	points := []curvePoint{{Model: name, Criterion: "none", SpeedUp: 1, Params: st.Params(), Bytes: s.Size(), Accuracy: base.Accuracy, Loss: base.Loss, Repair: "none"}}
 	for _, kind := range f.criteria {
-		own, err := a.criterionCurve(ctx, b, name, kind, s, set, f)
+		own, err := a.criterionCurve(ctx, b, w, name, kind, s, set, f)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -132,7 +144,7 @@ func (a *app) curveOf(ctx context.Context, b *xla.Backend, name string, s *sessi
 	return points, set.N, nil
 }
 
-func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, name, kind string, s *session.Session, set *data.Set, f *curveFlags) ([]curvePoint, error) {
+func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, name, kind string, s *session.Session, set *data.Set, f *curveFlags) ([]curvePoint, error) {
 	weights := "original"
 	if kind == "metanet" {
 		weights = f.weights
@@ -153,15 +165,20 @@ func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, name, kind str
 		if err != nil {
 			return nil, err
 		}
-		m, err := prepared.Apply(p)
+		c, err := carry(ctx, prepared, p, w)
 		if err != nil {
 			return nil, err
 		}
-		e, err := score(ctx, b, m, set, f.data.batch)
+		e, err := score(ctx, b, c.model, set, f.data.batch)
 		if err != nil {
 			return nil, err
 		}
-		points = append(points, curvePoint{name, kind, float64(p.Achieved.MACs[0]) / float64(p.Achieved.MACs[1]), p.Achieved.Params[1], m.EncodedSize(), e.Accuracy, e.Loss})
+		point := curvePoint{Model: name, Criterion: kind, SpeedUp: float64(p.Achieved.MACs[0]) / float64(p.Achieved.MACs[1]), Params: p.Achieved.Params[1],
+			Bytes: c.model.EncodedSize(), Accuracy: e.Accuracy, Loss: e.Loss, Repair: f.repair.mode}
+		if c.report != nil {
+			point.Cosine = c.report.After.Cosine
+		}
+		points = append(points, point)
 	}
 	return points, nil
 }
@@ -171,9 +188,9 @@ func writeCurve(points []curvePoint, f *curveFlags) error {
 	if f.csv != "" {
 		err := onnxio.WriteFile(f.csv, func(w io.Writer) error {
 			c := csv.NewWriter(w)
-			_ = c.Write([]string{"model", "criterion", "speed_up", "params", "file_bytes", "accuracy", "loss"})
+			_ = c.Write([]string{"model", "criterion", "speed_up", "params", "file_bytes", "accuracy", "loss", "repair", "cosine"})
 			for _, p := range points {
-				_ = c.Write([]string{p.Model, p.Criterion, fmt.Sprintf("%.4f", p.SpeedUp), fmt.Sprint(p.Params), fmt.Sprint(p.Bytes), fmt.Sprintf("%.6f", p.Accuracy), fmt.Sprintf("%.6f", p.Loss)})
+				_ = c.Write([]string{p.Model, p.Criterion, fmt.Sprintf("%.4f", p.SpeedUp), fmt.Sprint(p.Params), fmt.Sprint(p.Bytes), fmt.Sprintf("%.6f", p.Accuracy), fmt.Sprintf("%.6f", p.Loss), p.Repair, fmt.Sprintf("%.6f", p.Cosine)})
 			}
 			c.Flush()
 			return c.Error()

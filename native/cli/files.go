@@ -59,12 +59,6 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// marshalPlan is the plan as it is written to disk.
-func marshalPlan(p *prune.Plan) ([]byte, error) {
-	b, err := json.MarshalIndent(p, "", " ")
-	return append(b, '\n'), err
-}
-
 func readPlan(path string) (*prune.Plan, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -78,7 +72,7 @@ func readPlan(path string) (*prune.Plan, error) {
 }
 
 func writePlan(path string, p *prune.Plan) error {
-	b, err := marshalPlan(p)
+	b, err := prune.MarshalPlan(p)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ const (
 	exitOK     = 0
 	exitTarget = 1
 	exitInput  = 2
+	exitSignal = 130
 )
 
 // failedCheck is an error that exits with 1: what was asked for does not hold.
@@ -50,6 +51,9 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 		return exitOK
 	}
 	fmt.Fprintf(errOut, "metaprune: %v\n", err)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitSignal
+	}
 	var target *prune.TargetError
 	var check failedCheck
 	if errors.As(err, &target) || errors.As(err, &check) {

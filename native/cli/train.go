@@ -119,6 +119,9 @@ func (a *app) train(ctx context.Context, path string, f *trainFlags) error {
 	if err != nil {
 		return err
 	}
+	if splits.Train == nil { // files that are named one by one are what they are named for
+		splits.Train, splits.Test = splits.Test, nil
+	}
 	b, err := xla.Open(f.backend)
 	if err != nil {
 		return err

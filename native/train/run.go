@@ -91,7 +91,7 @@ func (r *Run) Train(ctx context.Context) (*onnxio.Model, *Result, error) {
 	for r.at.Epoch < r.Config.Epochs {
 		if err := r.epoch(ctx); err != nil {
 			if ctx.Err() != nil && r.Folder != "" {
-				return nil, nil, errors.Join(fmt.Errorf("interrupted in epoch %d; start again with the same options to go on", r.at.Epoch+1), r.save())
+				return nil, nil, errors.Join(fmt.Errorf("interrupted in epoch %d; start again with the same options to go on (%w)", r.at.Epoch+1, ctx.Err()), r.save())
 			}
 			return nil, nil, err
 		}

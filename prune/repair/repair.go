@@ -21,7 +21,7 @@ const (
 type Options struct {
 	Ridge    float64 // of the least squares, relative to an input's mean square; 0 is 1e-2
 	Seed     uint64
-	Methods  []string // to choose from; nil is Match and Solve
+	Methods  []string // tried in turn until one is better than the cut alone; nil is Solve, then Match
 	Progress func(done, total int)
 }
 
@@ -48,7 +48,7 @@ func Repair(ctx context.Context, e Engine, original, pruned *onnxio.Model, remov
 		o.Ridge = 1e-2
 	}
 	if o.Methods == nil {
-		o.Methods = []string{Match, Solve}
+		o.Methods = []string{Solve, Match}
 	}
 	want, err := e.Run(ctx, original, held)
 	if err != nil {
@@ -69,8 +69,9 @@ func Repair(ctx context.Context, e Engine, original, pruned *onnxio.Model, remov
 			return nil, fmt.Errorf("repaired model: %w", err)
 		}
 		r.Tried[method] = f
-		if f.better(r.After) {
+		if f.better(before) {
 			r.Model, r.Method, r.Tensors, r.After = m, method, changed, f
+			break
 		}
 	}
 	return r, nil
@@ -95,22 +96,26 @@ func fidelity(ctx context.Context, e Engine, m *onnxio.Model, in map[string]Arra
 			continue
 		}
 		outputs++
+		if len(w.Dims) == 0 || outputs > 1 && w.Dims[0] != f.N {
+			outputs--
+			continue
+		}
 		n := w.Dims[0]
 		size := len(w.Floats) / n
 		f.N = n
 		for s := range n {
 			x, y := w.Floats[s*size:(s+1)*size], g.Floats[s*size:(s+1)*size]
-			f.Cosine += cosine(x, y) / float64(n)
+			f.Cosine += cosine(x, y)
 			if largest(x) == largest(y) {
-				f.Top1 += 1 / float64(n)
+				f.Top1++
 			}
 		}
 	}
 	if outputs == 0 {
 		return f, &onnxio.UnsupportedError{What: "repairing a model without real outputs of one shape"}
 	}
-	f.Cosine /= float64(outputs)
-	f.Top1 /= float64(outputs)
+	f.Cosine /= float64(outputs * f.N)
+	f.Top1 /= float64(outputs * f.N)
 	return f, nil
 }
 
