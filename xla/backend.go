@@ -37,19 +37,20 @@ func Open(kind string) (*Backend, error) {
 		}
 		return nil, errors.New("no backend works")
 	case Go:
-		return start(kind)
+		// One operator after the other, each on all cores: operators that run side by side can wait for each other's workers for ever.
+		return start(kind, "go:ops_sequential")
 	case CPU, CUDA:
 		if err := pluginProblem(kind); err != nil {
 			return nil, err
 		}
-		return start(kind)
+		return start(kind, kind)
 	}
 	return nil, fmt.Errorf("unknown backend %q: want one of %s", kind, strings.Join(Backends, ", "))
 }
 
-func start(kind string) (b *Backend, err error) {
+func start(kind, config string) (b *Backend, err error) {
 	defer caught(&err)
-	c, err := compute.NewWithConfig(kind)
+	c, err := compute.NewWithConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("backend %s: %s", kind, firstLine(err))
 	}

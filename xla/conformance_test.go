@@ -52,25 +52,27 @@ func appendField(b []byte, number int, data []byte) []byte {
 	return append(append(b, byte(n)), data...)
 }
 
-// conforms runs a model folder of ONNX's tests and compares its first data set.
-func conforms(b *Backend, dir string, tolerance float64) error {
+// readCase reads a model folder of ONNX's tests with the inputs of its first data set; integers are part of the program.
+func readCase(dir string) (p *Program, in []Array, done func() error, err error) {
 	file, err := onnxio.Open(filepath.Join(dir, "model.onnx"))
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
-	defer file.Close()
-	p, err := Load(file.Model)
-	if err != nil {
-		return err
+	defer func() {
+		if err != nil {
+			_ = file.Close()
+		}
+	}()
+	if p, err = Load(file.Model); err != nil {
+		return nil, nil, nil, err
 	}
-	var in []Array
 	for i, input := range append([]Input(nil), p.Inputs...) {
 		t, err := readTensor(filepath.Join(dir, "test_data_set_0", fmt.Sprintf("input_%d.pb", i)))
 		if err != nil {
-			return err
+			return nil, nil, nil, err
 		}
 		if t.DataType != input.Type {
-			return fmt.Errorf("the data set holds %s, the model takes %s", t.DataType, input.Type)
+			return nil, nil, nil, fmt.Errorf("the data set holds %s, the model takes %s", t.DataType, input.Type)
 		}
 		if i > 0 && (t.DataType.IsInteger() || len(t.Dims) == 0 || strings.Contains(dir, "resize") || strings.Contains(dir, "upsample")) {
 			p.Fix(input.Name, t)
@@ -78,10 +80,20 @@ func conforms(b *Backend, dir string, tolerance float64) error {
 		}
 		a, err := readArray(t)
 		if err != nil {
-			return err
+			return nil, nil, nil, err
 		}
 		in = append(in, a)
 	}
+	return p, in, file.Close, nil
+}
+
+// conforms runs a model folder of ONNX's tests and compares its first data set.
+func conforms(b *Backend, dir string, tolerance float64) error {
+	p, in, done, err := readCase(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = done() }()
 	r, err := NewRunner(b, p)
 	if err != nil {
 		return err

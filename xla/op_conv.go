@@ -59,34 +59,52 @@ func (o *op) spatial(dims, kernel []int) convParams {
 
 func ones(n int) []int { return slices.Repeat([]int{1}, n) }
 
-// convRule takes 1-d convolutions as 2-d ones of height 1; 3-d ones go to the backend as they are.
+// convRule takes convolutions over one axis as ones over two with a height of 1, and ones over more axes as sums of ones over two.
 func convRule(o *op) *value {
-	w, rank := o.x(1), len(o.in[0].dims())
-	kernel := w.Shape().Dimensions[2:]
-	switch rank {
-	case 3:
-		p := o.spatial(o.in[0].dims()[2:], kernel)
-		p = convParams{append([]int{1}, p.strides...), append([]int{1}, p.dilations...), append([][2]int{{0, 0}}, p.pads...), p.groups}
-		x := InsertAxes(o.x(0), 2)
-		y := o.e.conv(TransposeAllAxes(x, 0, 2, 3, 1), InsertAxes(w, 2), p)
-		y = o.biased(y, 2)
-		return plain(Squeeze(TransposeAllAxes(y, 0, 3, 1, 2), 2))
-	case 4:
-		p := o.spatial(o.in[0].dims()[2:], kernel)
+	w := o.x(1)
+	p := o.spatial(o.in[0].dims()[2:], w.Shape().Dimensions[2:])
+	if len(p.strides) == 2 {
 		return channelsLast(o.biased(o.e.conv(o.e.nhwc(o.in[0]), w, p), 2))
 	}
-	p := o.spatial(o.in[0].dims()[2:], kernel)
-	return plain(o.biasedChannels(convAny(o.x(0), w, p), 2))
+	return plain(o.biasedChannels(o.e.convDeep(o.x(0), w, p), 2))
 }
 
-// convAny is a convolution over any number of spatial axes, channels first.
-func convAny(x, w *Node, p convParams) *Node {
-	axes := compute.ConvolveAxesConfig{InputChannels: 1, KernelInputChannels: 1, OutputChannels: 1}
-	for i := range w.Rank() - 2 {
-		axes.InputSpatial = append(axes.InputSpatial, i+2)
+// convDeep is a convolution over any number of spatial axes, channels first.
+func (e *env) convDeep(x, w *Node, p convParams) *Node {
+	n := x.Rank()
+	y := e.convLast(TransposeAllAxes(x, append(append([]int{0}, axesFrom(2, n)...), 1)...), w, p)
+	return TransposeAllAxes(y, append([]int{0, n - 1}, axesFrom(1, n-1)...)...)
+}
+
+// convLast is a convolution of x [N, spatial..., C]. The first of more than two spatial axes becomes part of the batch, once for each of its kernel's positions.
+func (e *env) convLast(x, w *Node, p convParams) *Node {
+	switch len(p.strides) {
+	case 1:
+		p = convParams{append(ones(1), p.strides...), append(ones(1), p.dilations...), append([][2]int{{}}, p.pads...), p.groups}
+		return Squeeze(e.conv(InsertAxes(x, 1), InsertAxes(w, 2), p), 1)
+	case 2:
+		return e.conv(x, w, p)
 	}
-	axes.KernelSpatial, axes.OutputSpatial = axes.InputSpatial, axes.InputSpatial
-	return ConvGeneral(x, w, axes, p.strides, p.pads, nil, p.dilations, p.groups, 1)
+	if p.pads[0] != [2]int{} {
+		pads := make([]compute.PadAxis, x.Rank())
+		pads[1] = compute.PadAxis{Start: p.pads[0][0], End: p.pads[0][1]}
+		x = Pad(x, Scalar(x.Graph(), x.DType(), 0), pads...)
+	}
+	d, kernels := x.Shape().Dimensions, w.Shape().Dimensions[2]
+	deep := (d[1]-(kernels-1)*p.dilations[0]-1)/p.strides[0] + 1
+	rest := convParams{p.strides[1:], p.dilations[1:], p.pads[1:], p.groups}
+	var sum *Node
+	for k := range kernels {
+		part := Slice(x, AxisRange(), window(k*p.dilations[0], deep, p.strides[0]))
+		part = Reshape(part, append([]int{d[0] * deep}, d[2:]...)...)
+		y := e.convLast(part, Squeeze(Slice(w, AxisRange(), AxisRange(), AxisElem(k)), 2), rest)
+		if sum == nil {
+			sum = y
+		} else {
+			sum = Add(sum, y)
+		}
+	}
+	return Reshape(sum, append([]int{d[0], deep}, sum.Shape().Dimensions[1:]...)...)
 }
 
 // biasedChannels adds a bias over axis 1.
@@ -108,11 +126,11 @@ func (o *op) biased(y *Node, i int) *Node {
 // conv is a convolution of x [N, H, W, C] with kernels w [O, C/groups, kh, kw].
 func (e *env) conv(x, w *Node, p convParams) *Node {
 	d := w.Shape().Dimensions
-	if e.backend.patches() && p.groups == 1 {
-		return e.convByPatches(x, w, p)
-	}
-	if e.backend.patches() && p.groups == d[0] && d[1] == 1 {
-		return depthwise(x, w, p)
+	if e.backend.patches() {
+		if p.groups == d[0] && d[1] == 1 {
+			return depthwise(x, w, p)
+		}
+		return convByPatches(x, w, p)
 	}
 	k := TransposeAllAxes(w, 2, 3, 1, 0)
 	if e.half {
@@ -143,17 +161,29 @@ func window(start, n, stride int) SliceAxisSpec {
 	return AxisRange(start, start+(n-1)*stride+1).Stride(stride)
 }
 
-// convByPatches gathers patches [N*OH*OW, kh*kw*C] and multiplies them with the kernels.
-func (e *env) convByPatches(x, w *Node, p convParams) *Node {
+// convByPatches gathers patches [N*OH*OW, groups, kh*kw*C/groups] and multiplies them with the kernels, group by group.
+func convByPatches(x, w *Node, p convParams) *Node {
 	d := w.Shape().Dimensions
 	parts := shifted(x, d[2], d[3], p)
+	s := parts[0].Shape().Dimensions
+	rows, each, patch := s[0]*s[1]*s[2], d[0]/p.groups, d[2]*d[3]*d[1]
+	if p.groups == 1 {
+		cols := parts[0]
+		if len(parts) > 1 {
+			cols = Concatenate(parts, -1)
+		}
+		k := Reshape(TransposeAllAxes(w, 2, 3, 1, 0), patch, d[0])
+		return Reshape(DotProduct(Reshape(cols, rows, patch), k), s[0], s[1], s[2], d[0])
+	}
+	for i, part := range parts {
+		parts[i] = Reshape(part, rows, p.groups, d[1])
+	}
 	cols := parts[0]
 	if len(parts) > 1 {
 		cols = Concatenate(parts, -1)
 	}
-	s := parts[0].Shape().Dimensions
-	k := Reshape(TransposeAllAxes(w, 2, 3, 1, 0), d[2]*d[3]*d[1], d[0])
-	y := DotProduct(Reshape(cols, s[0]*s[1]*s[2], d[2]*d[3]*d[1]), k)
+	k := Reshape(TransposeAllAxes(Reshape(w, p.groups, each, d[1], d[2], d[3]), 0, 3, 4, 2, 1), p.groups, patch, each)
+	y := Einsum("rgp,gpo->rgo", cols, k)
 	return Reshape(y, s[0], s[1], s[2], d[0])
 }
 
@@ -197,7 +227,7 @@ func convTranspose(o *op) *value {
 	if image {
 		return channelsLast(o.biased(o.e.conv(x, k, q), 2))
 	}
-	return plain(o.biasedChannels(convAny(x, k, q), 2))
+	return plain(o.biasedChannels(o.e.convDeep(x, k, q), 2))
 }
 
 // spreading is the padding that turns a transposed convolution's input into a convolution's: strides become gaps, pads what is left of the kernel's reach.

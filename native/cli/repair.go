@@ -88,7 +88,7 @@ func (a *app) mender(f *repairFlags, d *dataFlags, b *xla.Backend, m *onnxio.Mod
 		return nil, err
 	}
 	w := &mender{mode: f.mode, original: m, backend: b, engine: xla.NewEngine(b, p), samples: f.samples}
-	all := map[string]repair.Array{}
+	var all map[string]repair.Array
 	if f.mode == "noise" {
 		all, err = noise(p, d, f.samples, uint64(seed))
 	} else {

@@ -38,7 +38,7 @@ func readArray(f *npz.Reader, key string) (Array, error) {
 	h := f.Header(key)
 	a := Array{Dims: h.Descr.Shape}
 	if h.Descr.Fortran {
-		return a, errors.New("Fortran order; save it in C order")
+		return a, errors.New("stored in Fortran order; save it in C order")
 	}
 	var err error
 	switch strings.TrimLeft(h.Descr.Type, "<|=") {

@@ -1,0 +1,308 @@
+package xla
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/stretchr/testify/require"
+)
+
+// probe runs a program forward and backward. Its loss is the outputs times fixed random numbers.
+type probe struct {
+	exec *Exec
+	wrt  []int // arguments that gradients are taken for: trained parameters, and inputs where they are asked for
+	args []Array
+	mix  [][]float32
+}
+
+func newProbe(b *Backend, p *Program, in []Array, wrtInputs, train bool) (*probe, error) {
+	values, err := p.Values()
+	if err != nil {
+		return nil, err
+	}
+	q := &probe{args: append(values, in...)}
+	for i, a := range q.args {
+		trained := i < len(p.Params) && p.Params[i].Trained() || i >= len(p.Params) && wrtInputs
+		if trained && a.Type.IsFloat() && a.Type != onnxio.Double && len(a.Floats) > 0 {
+			q.wrt = append(q.wrt, i)
+		}
+	}
+	k, r := len(p.Params), rand.New(rand.NewPCG(11, 12))
+	q.exec, err = NewExec(b.Backend, func(args []*Node) []*Node {
+		g := args[0].Graph()
+		e := p.env(g, b, args[:k], args[k:])
+		e.train, e.stats = train, map[string]*Node{}
+		q.mix = nil
+		var real, by []*Node
+		loss := Const(g, float32(0))
+		for _, o := range e.run(p.feeds(args[k:])) {
+			if o.DType() != dtypes.Float32 || o.Shape().Size() == 0 {
+				continue
+			}
+			m := make([]float32, o.Shape().Size())
+			for i := range m {
+				m[i] = float32(r.NormFloat64())
+			}
+			loss = Add(loss, ReduceAllSum(Mul(o, ConstTensor(g, tensors.FromFlatDataAndDimensions(m, o.Shape().Dimensions...)))))
+			real, q.mix = append(real, o), append(q.mix, m)
+		}
+		for _, i := range q.wrt {
+			by = append(by, args[i])
+		}
+		return append(real, Gradient(loss, by...)...)
+	})
+	return q, unwrapped(err)
+}
+
+// at returns the loss, summed up in float64, and the gradients at a point: the arguments plus step times direction.
+func (q *probe) at(direction [][]float32, step float64) (loss float64, grads [][]float32, err error) {
+	defer caught(&err)
+	var args []any
+	for i, a := range q.args {
+		if k := slices.Index(q.wrt, i); k >= 0 && direction != nil {
+			moved := slices.Clone(a.Floats)
+			for j := range moved {
+				moved[j] += float32(step * float64(direction[k][j]))
+			}
+			a.Floats = moved
+		}
+		args = append(args, a.tensor())
+	}
+	outs, err := q.exec.Call(args...)
+	if err != nil {
+		return 0, nil, unwrapped(err)
+	}
+	for i, o := range outs {
+		a, err := arrayOf(o)
+		if err != nil {
+			return 0, nil, err
+		}
+		if i >= len(q.mix) {
+			grads = append(grads, a.Floats)
+			continue
+		}
+		for j, v := range a.Floats {
+			loss += float64(v) * float64(q.mix[i][j])
+		}
+	}
+	return loss, grads, nil
+}
+
+// check compares the gradient with central differences along random directions. A direction counts where two neighbouring step sizes agree, which they do not at kinks.
+func (q *probe) check(directions int) error {
+	_, grads, err := q.at(nil, 0)
+	if err != nil {
+		return err
+	}
+	if len(grads) == 0 {
+		return fmt.Errorf("nothing to differentiate by")
+	}
+	r := rand.New(rand.NewPCG(21, 22))
+	used := 0
+	for range 4 * directions {
+		direction := make([][]float32, len(q.wrt))
+		analytic, size := 0.0, 0.0
+		for k, i := range q.wrt {
+			own := q.args[i].Floats
+			scale := math.Max(rms(own), 1e-2)
+			for j := range own {
+				d := scale * r.NormFloat64()
+				direction[k] = append(direction[k], float32(d))
+				analytic += d * float64(grads[k][j])
+				size += d * d * float64(grads[k][j]) * float64(grads[k][j])
+			}
+		}
+		room := 2e-2*math.Sqrt(size) + 1e-3 // of the slope's usual size along a random direction
+		steady, right, err := q.compare(direction, analytic, room)
+		if err != nil {
+			return err
+		}
+		if len(steady) == 0 {
+			continue
+		}
+		if !right {
+			return fmt.Errorf("gradient along a direction is %.6g, differences give %.6g; usual is %.6g", analytic, steady, math.Sqrt(size))
+		}
+		if used++; used == directions {
+			return nil
+		}
+	}
+	return fmt.Errorf("no direction without a kink")
+}
+
+// compare returns the central differences that hardly change with their step, and whether one of them is the gradient's: kinks spoil wide steps, rounding spoils narrow ones.
+func (q *probe) compare(direction [][]float32, analytic, room float64) (steady []float64, right bool, err error) {
+	last := math.Inf(1)
+	for _, step := range []float64{1e-3, 5e-4, 2e-4, 1e-4} {
+		s, err := q.slope(direction, step)
+		if err != nil {
+			return nil, false, err
+		}
+		if math.Abs(s-last) <= room {
+			if steady = append(steady, s); math.Abs(s-analytic) <= room {
+				return steady, true, nil
+			}
+		}
+		last = s
+	}
+	return steady, false, nil
+}
+
+func (q *probe) slope(direction [][]float32, step float64) (float64, error) {
+	up, _, err := q.at(direction, step)
+	if err != nil {
+		return 0, err
+	}
+	down, _, err := q.at(direction, -step)
+	return (up - down) / (2 * step), err
+}
+
+func rms(v []float32) float64 {
+	s := 0.0
+	for _, x := range v {
+		s += float64(x) * float64(x)
+	}
+	return math.Sqrt(s / float64(max(len(v), 1)))
+}
+
+// zooOperators are the operators of the zoo that have a derivative; each has to pass in at least one of ONNX's node tests.
+var zooOperators = strings.Fields(`Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Div Erf Expand Flatten Gather Gemm GlobalAveragePool Identity
+	LSTM LayerNormalization MatMul MaxPool Mul Pad ReduceMean Relu Reshape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where`)
+
+// TestGradientsOfOperators compares the gradient by every real input with finite differences, on ONNX's own node tests.
+func TestGradientsOfOperators(t *testing.T) {
+	dirs, _ := filepath.Glob("/usr/share/libonnx-testdata/data/node/*")
+	if len(dirs) == 0 {
+		t.Skip("ONNX's node tests are not installed: make testdata")
+	}
+	b := backendUnderTest(t)
+	defer b.Finalize()
+	list := readList(t, "testdata/conformance.txt")
+	passed := map[string]int{}
+	for _, dir := range dirs {
+		name := filepath.Base(dir)
+		if list[name] != "" {
+			continue
+		}
+		p, in, done, err := readCase(dir)
+		require.NoError(t, err, name)
+		op := p.Model.Graph.Nodes[0].OpType
+		if len(p.Model.Graph.Nodes) == 1 && slices.Contains(zooOperators, op) && !sharp[name] && real(p, in) {
+			q, err := newProbe(b, p, in, true, false)
+			require.NoError(t, err, name)
+			if err := q.check(3); err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			passed[op]++
+			q.exec.Finalize()
+		}
+		require.NoError(t, done())
+	}
+	total := 0
+	for _, op := range zooOperators {
+		require.NotZero(t, passed[op], "%s: no node test", op)
+		total += passed[op]
+	}
+	t.Logf("%d node tests of %d operators: %v", total, len(zooOperators), passed)
+}
+
+// sharp are cases without a derivative where they stand, or with none at all.
+var sharp = map[string]bool{"test_softmax_large_number": true}
+
+// real reports whether a case maps real numbers to real numbers.
+func real(p *Program, in []Array) bool {
+	for _, a := range in {
+		if a.Type == onnxio.Float && len(a.Floats) > 0 {
+			t := p.Model.Graph.Outputs[0].Type.Tensor
+			return t != nil && t.ElemType == onnxio.Float
+		}
+	}
+	return false
+}
+
+// TestGradientOfGelu has its own models: the packaged node tests are older than the operator.
+func TestGradientOfGelu(t *testing.T) {
+	b := backendUnderTest(t)
+	defer b.Finalize()
+	for _, approximate := range []string{"none", "tanh"} {
+		face := func(name string) *onnxio.ValueInfo {
+			return &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float, Shape: &onnxio.Shape{Dims: []*onnxio.Dim{{Value: 5, HasValue: true}}}}}}
+		}
+		m := &onnxio.Model{IRVersion: 9, OpsetImport: []*onnxio.OpsetID{{Version: 20}}, Graph: &onnxio.Graph{Name: "g", Inputs: []*onnxio.ValueInfo{face("x")}, Outputs: []*onnxio.ValueInfo{face("y")},
+			Nodes: []*onnxio.Node{{OpType: "Gelu", Inputs: []string{"x"}, Outputs: []string{"y"}, Attributes: []*onnxio.Attribute{{Name: "approximate", Type: onnxio.AttrString, S: []byte(approximate)}}}}}}
+		p, err := Load(m)
+		require.NoError(t, err)
+		q, err := newProbe(b, p, []Array{{Dims: []int{5}, Floats: []float32{-2, -.5, 0, .7, 3}, Type: onnxio.Float}}, true, false)
+		require.NoError(t, err)
+		require.NoError(t, q.check(3), approximate)
+	}
+}
+
+// TestGradientsOfModels compares the gradient by all weights, in inference and in training, where BatchNormalization works on the batch.
+func TestGradientsOfModels(t *testing.T) {
+	files, err := filepath.Glob("../testdata/models/*.onnx")
+	require.NoError(t, err)
+	b := backendUnderTest(t)
+	defer b.Finalize()
+	seen := 0
+	for _, file := range append(files, "../testdata/fashion-resnet20.onnx") {
+		name := filepath.Base(file)
+		if why := unlearnable[name]; why != "" {
+			continue
+		}
+		f, err := onnxio.Open(file)
+		require.NoError(t, err)
+		for _, train := range []bool{false, true} {
+			p, err := Load(f.Model)
+			require.NoError(t, err)
+			q, err := newProbe(b, p, randomInputs(p, 4), false, train)
+			require.NoError(t, err, name)
+			if err := q.check(2); err != nil {
+				t.Errorf("%s, training %v: %v", name, train, err)
+			}
+			q.exec.Finalize()
+			seen++
+		}
+		require.NoError(t, f.Close())
+	}
+	t.Logf("%d gradients", seen)
+}
+
+// unlearnable are models that the engine does not run, with the reason.
+var unlearnable = map[string]string{"unknown.onnx": "NonZero: its output's shape depends on the data"}
+
+// randomInputs draws inputs; free dims are n on the first axis, 16 on others.
+func randomInputs(p *Program, n int) []Array {
+	r := rand.New(rand.NewPCG(31, 32))
+	var out []Array
+	for _, in := range p.Inputs {
+		a := Array{Type: in.Type}
+		for i, d := range in.Dims {
+			if d < 0 && i == 0 {
+				d = n
+			} else if d < 0 {
+				d = 16
+			}
+			a.Dims = append(a.Dims, d)
+		}
+		for range product(a.Dims) {
+			if a.Type.IsFloat() {
+				a.Floats = append(a.Floats, float32(r.NormFloat64()))
+			} else {
+				a.Ints = append(a.Ints, r.Int64N(8))
+			}
+		}
+		out = append(out, a)
+	}
+	return out
+}
