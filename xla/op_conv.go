@@ -132,12 +132,50 @@ func (e *env) conv(x, w *Node, p convParams) *Node {
 		}
 		return convByPatches(x, w, p)
 	}
+	if y := tiles(x, w, p); y != nil {
+		return y
+	}
+	w, p = odd(w, p)
 	k := TransposeAllAxes(w, 2, 3, 1, 0)
 	if e.half {
 		y := ConvGeneral(ConvertDType(x, dtypes.BFloat16), ConvertDType(k, dtypes.BFloat16), nhwcAxes, p.strides, p.pads, nil, p.dilations, p.groups, 1)
 		return ConvertDType(y, x.DType())
 	}
 	return ConvGeneral(x, k, nhwcAxes, p.strides, p.pads, nil, p.dilations, p.groups, 1)
+}
+
+// tiles is a convolution whose kernel covers each position once, a matrix product; nil for others.
+func tiles(x, w *Node, p convParams) *Node {
+	d, s := w.Shape().Dimensions, x.Shape().Dimensions
+	for i := range 2 {
+		if d[2+i] != p.strides[i] || p.dilations[i] != 1 || p.pads[i] != [2]int{} || s[1+i]%p.strides[i] != 0 {
+			return nil
+		}
+	}
+	if p.groups != 1 || d[2]*d[3] == 1 {
+		return nil
+	}
+	h, width := s[1]/d[2], s[2]/d[3]
+	cols := TransposeAllAxes(Reshape(x, s[0], h, d[2], width, d[3], s[3]), 0, 1, 3, 2, 4, 5)
+	k := Reshape(TransposeAllAxes(w, 2, 3, 1, 0), d[2]*d[3]*d[1], d[0])
+	return Reshape(DotProduct(Reshape(cols, s[0]*h*width, d[2]*d[3]*d[1]), k), s[0], h, width, d[0])
+}
+
+// odd extends kernels of even extents by zeros: GoMLX's gradient of a convolution by its input is right for odd ones only.
+func odd(w *Node, p convParams) (*Node, convParams) {
+	pads := make([]compute.PadAxis, 4)
+	p.pads = slices.Clone(p.pads)
+	even := false
+	for i := range 2 {
+		if w.Shape().Dimensions[2+i]%2 == 0 {
+			pads[2+i].End, even = 1, true
+			p.pads[i][1] += p.dilations[i]
+		}
+	}
+	if even {
+		w = Pad(w, Scalar(w.Graph(), w.DType(), 0), pads...)
+	}
+	return w, p
 }
 
 // shifted returns, for each kernel position, the inputs that it meets: kh*kw values [N, OH, OW, C].

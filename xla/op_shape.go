@@ -189,6 +189,10 @@ func split(o *op) []*value {
 	var out []*value
 	at := 0
 	for _, n := range sizes {
+		if d[axis] == 0 { // nothing to cut, which XLA calls out of bounds
+			out = append(out, v)
+			continue
+		}
 		out = append(out, o.e.cut(v, axis, AxisRange(at, at+n)))
 		at += n
 	}
