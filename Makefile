@@ -12,6 +12,7 @@ FUZZTIME ?= 1m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./metanet
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
+REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte.gz
 
 .PHONY: help build demo xla test test-wasm check bench fuzz lint venv testdata clean
 help: ## list the targets
@@ -20,11 +21,11 @@ help: ## list the targets
 build: ## build bin/metaprune
 	$(GO) build -trimpath -ldflags '-X github.com/metaprune/metaprune/native/cli.Version=$(VERSION)' -o bin/metaprune ./native/metaprune
 
-demo: build ## prune a trained ResNet-20 at several speed-ups and measure its accuracy
+demo: build ## prune a trained ResNet-20, repair it on 100 unlabelled images and measure its accuracy, in pure Go
 	bin/metaprune inspect testdata/fashion-resnet20.onnx
-	bin/metaprune prune testdata/fashion-resnet20.onnx --speed-up 1.5 -o bin/fashion-1.5x.onnx --plan bin/fashion-1.5x.json
-	bin/metaprune verify testdata/fashion-resnet20.onnx bin/fashion-1.5x.onnx --plan bin/fashion-1.5x.json
-	bin/metaprune curve testdata/fashion-resnet20.onnx --speed-up 1.1,1.2,1.5 $(DATA)
+	bin/metaprune prune testdata/fashion-resnet20.onnx --speed-up 2 $(REPAIR) -o bin/fashion-2x.onnx --plan bin/fashion-2x.json
+	bin/metaprune verify testdata/fashion-resnet20.onnx bin/fashion-2x.onnx --plan bin/fashion-2x.json
+	bin/metaprune curve testdata/fashion-resnet20.onnx --speed-up 1.5,2,3 $(REPAIR) $(DATA)
 
 venv: $(VENV)/.ready ## install the independent judge (ONNX Runtime)
 $(VENV)/.ready: Makefile
@@ -43,8 +44,9 @@ $(PJRT)/pjrt_c_api_cpu_plugin.so: | venv
 	  $(PYTHON) -c "import glob, os, sys, zipfile; z = zipfile.ZipFile(glob.glob('bin/wheels/*.whl')[0]); n = [x for x in z.namelist() if x.endswith('.so')][0]; open(sys.argv[1] + '.part', 'wb').write(z.read(n)); os.rename(sys.argv[1] + '.part', sys.argv[1])" $@ && echo "installed $@"; \
 	else echo "note: $(XLAPIP) could not be downloaded; backend go remains"; fi
 
-test: check venv testdata test-wasm ## run every check and test
-	CI=$(CI) $(GO) test -count=1 ./...
+test: check venv testdata xla test-wasm ## run every check and test
+	CI=$(CI) $(GO) test -count=1 -timeout 30m ./...
+	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu $(GO) test -count=1 ./xla; fi
 
 test-wasm: ## run the portable packages' tests as WebAssembly in node
 	@if command -v node >/dev/null; then GOOS=js GOARCH=wasm $(GO) test -count=1 -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" $(PORTABLE); \
@@ -67,10 +69,12 @@ fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./graphcodec
 	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./metanet
 
-bench: build ## time against onnxsim, Torch-Pruning and PyTorch Geometric
+bench: build xla ## time against onnxsim, Torch-Pruning, PyTorch Geometric and PyTorch
 	@test -x $(VENV)-bench/bin/python || ($(PYTHON) -m venv $(VENV)-bench && $(VENV)-bench/bin/pip install -q $(BENCH))
 	$(VENV)-bench/bin/python bench/prune.py
 	$(VENV)-bench/bin/python bench/metanet.py
+	@test -d /usr/share/datasets/fashion-mnist || apt-get install -y -qq dataset-fashion-mnist
+	$(VENV)-bench/bin/python bench/train.py
 
 clean:
 	rm -rf bin $(VENV) $(VENV)-bench

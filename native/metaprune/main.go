@@ -9,6 +9,7 @@ import (
 )
 
 func main() {
+	useHugePages()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // a short process whose weights are mapped, not on the heap
 	}
