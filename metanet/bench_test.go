@@ -20,7 +20,7 @@ func random(r *rand.Rand, v []float32, scale float64) []float32 {
 // newNetwork makes a metanetwork with random weights.
 func newNetwork(r *rand.Rand, hidden, layers, nodeIn int, edgeIn ...int) *Network {
 	lin := func(in, out int) linear {
-		return linear{in, out, random(r, make([]float32, in*out), 1/math.Sqrt(float64(in))), random(r, make([]float32, out), 0.1)}
+		return linear{in: in, out: out, w: random(r, make([]float32, in*out), 1/math.Sqrt(float64(in))), b: random(r, make([]float32, out), 0.1)}
 	}
 	n := &Network{Hidden: hidden, Layers: layers, NodeIn: nodeIn, EdgeIn: edgeIn}
 	n.nodeEnc = stack{layers: []linear{lin(nodeIn, hidden)}}

@@ -28,7 +28,7 @@ func (n *Network) code(b *Block, ratio float64) code {
 	}
 	c := code{kernel: k, enc: stack{e.enc.norm, append([]linear(nil), e.enc.layers...)}, dec: stack{e.dec.norm, append([]linear(nil), e.dec.layers...)}}
 	first := &c.enc.layers[0]
-	*first = linear{k, first.out, b.foldIn(first, scale), first.b}
+	*first = linear{in: k, out: first.out, w: b.foldIn(first, scale), b: first.b}
 	if len(c.dec.layers) > 0 {
 		last := &c.dec.layers[len(c.dec.layers)-1]
 		*last = b.foldOut(last, k, ratio*scale)
@@ -64,7 +64,7 @@ func (b *Block) foldIn(l *linear, scale float64) []float32 {
 
 // foldOut returns factor * transposed(Lens) * (w, b).
 func (b *Block) foldOut(l *linear, k int, factor float64) linear {
-	out := linear{l.in, k, make([]float32, k*l.in), make([]float32, k)}
+	out := linear{in: l.in, out: k, w: make([]float32, k*l.in), b: make([]float32, k)}
 	lens := func(f, j int) float64 {
 		if b.Lens != nil {
 			return float64(b.Lens[f*k+j])

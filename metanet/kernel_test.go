@@ -24,7 +24,7 @@ func TestKernelsAgree(t *testing.T) {
 			}
 		}
 		x := fill(max(in, h) * ld)
-		l := &linear{in, h, fill(in * h), fill(h)}
+		l := &linear{in: in, out: h, w: fill(in * h), b: fill(h)}
 		a, b := make([]float32, h*lg), make([]float32, h*lg)
 		linearPortable(a, x, l, n, lg, ld)
 		fast.linear(b, x, l, n, lg, ld)

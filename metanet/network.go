@@ -11,6 +11,7 @@ import (
 type linear struct {
 	in, out int
 	w, b    []float32
+	name    string // of the parameters, without .weight and .bias
 }
 
 // stack is linears with SiLU between them, behind a LayerNorm without affine where norm is set.
@@ -77,7 +78,7 @@ func (l *loader) linear(name string, in int) linear {
 		l.err = fmt.Errorf("parameter %s: weight %v and bias %v, want %d inputs", name, w.Shape, b.Shape, in)
 		return linear{}
 	}
-	out := linear{in: w.Shape[1], out: w.Shape[0]}
+	out := linear{in: w.Shape[1], out: w.Shape[0], name: name}
 	var errW, errB error
 	out.w, errW = w.Floats()
 	out.b, errB = b.Floats()

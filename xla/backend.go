@@ -65,22 +65,24 @@ func firstLine(err error) string {
 	return line
 }
 
-// caught turns a panic of GoMLX into an error. An error of this package keeps its type.
+// caught is Caught within this package.
 func caught(err *error) {
-	p := recover()
-	if p == nil {
-		return
+	if p := recover(); p != nil {
+		*err = recovered(p)
 	}
-	if e, ok := p.(error); ok {
-		var u *failure
-		if errors.As(e, &u) {
-			*err = u.err
-			return
-		}
-		*err = fmt.Errorf("gomlx: %s", firstLine(e))
-		return
+}
+
+// recovered is the error that a panic stands for. An error of this package keeps its type.
+func recovered(p any) error {
+	e, ok := p.(error)
+	if !ok {
+		return fmt.Errorf("gomlx: %v", p)
 	}
-	*err = fmt.Errorf("gomlx: %v", p)
+	var u *failure
+	if errors.As(e, &u) {
+		return u.err
+	}
+	return fmt.Errorf("gomlx: %s", firstLine(e))
 }
 
 // failure carries an error of this package through GoMLX's graph building.
@@ -107,3 +109,13 @@ func init() {
 		_ = os.Setenv("GOMLX_NO_AUTO_INSTALL", "1")
 	}
 }
+
+// Caught turns a panic of GoMLX into an error: defer it where a graph is built or run.
+func Caught(err *error) {
+	if p := recover(); p != nil {
+		*err = recovered(p)
+	}
+}
+
+// Wrap shortens an error of GoMLX to its first line and keeps one of this package as it is.
+func Wrap(err error) error { return unwrapped(err) }
