@@ -1,0 +1,176 @@
+package metatrain
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/models"
+	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/xla"
+	"github.com/stretchr/testify/require"
+)
+
+func images(t testing.TB) *data.Set {
+	t.Helper()
+	s, err := data.Open("../../testdata/fashion-test-1000-images-idx3-ubyte.gz,../../testdata/fashion-test-1000-labels-idx1-ubyte.gz", data.Geometry{})
+	require.NoError(t, err)
+	for _, set := range []*data.Set{s.Train, s.Test} {
+		if set != nil {
+			return set
+		}
+	}
+	require.Fail(t, "no images")
+	return nil
+}
+
+func dataModel(t testing.TB, b *xla.Backend, name string, o models.Options) *DataModel {
+	t.Helper()
+	o.Input, o.Classes = []int{1, 28, 28}, 10
+	m, err := models.New(name, o)
+	require.NoError(t, err)
+	d, err := NewDataModel(b, name, m, graphcodec.Universal)
+	require.NoError(t, err)
+	t.Cleanup(d.Close)
+	return d
+}
+
+// metanetwork draws one whose decoders are not zero.
+func metanetwork(r *rand.Rand) *metanet.File {
+	f := metanet.New(session.Sizes(graphcodec.Universal, 6, 2), 1)
+	for _, name := range sortedNames(f) {
+		t := f.Tensors[name]
+		v, _ := t.Floats()
+		for i := range v {
+			v[i] += float32(r.NormFloat64()) * .1
+		}
+		*t = *metanet.FloatTensor(v, t.Shape...)
+	}
+	return f
+}
+
+func sortedNames(f *metanet.File) []string {
+	var names []string
+	for name := range f.Tensors {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// The metanetwork's gradient, through decoding, the data model and its loss, is that of finite differences.
+func TestGradientOfTheWholeStep(t *testing.T) {
+	b, err := xla.Open(xla.Go)
+	require.NoError(t, err)
+	defer b.Finalize()
+	set, ctx := images(t), context.Background()
+	for _, name := range []string{"resnet8", "mlp", "mobilenetv2"} {
+		r := rand.New(rand.NewPCG(4, 4))
+		d := dataModel(t, b, name, map[string]models.Options{"resnet8": {Width: .25}, "mlp": {Widths: []int{12, 8}}, "mobilenetv2": {Width: .1}}[name])
+		f := metanetwork(r)
+		config := Config{Images: 16, Batch: 16, Sparsity: -1}
+		at := func(f *metanet.File) (*Trainer, *Report, map[*graphcodec.Constant][]float32) {
+			tr, err := New(b, f, config)
+			require.NoError(t, err)
+			theta, err := tr.theta(d)
+			require.NoError(t, err)
+			values, err := d.values(theta)
+			require.NoError(t, err)
+			rep := &Report{}
+			g, err := tr.crossEntropy(ctx, d, values, set, rep)
+			require.NoError(t, err)
+			return tr, rep, g
+		}
+		tr, _, g := at(f)
+		cotangent, err := tr.pull(d, g)
+		require.NoError(t, err)
+		grads, err := tr.Net.Gradient(d.graph, cotangent)
+		require.NoError(t, err)
+		tr.Close()
+		used := 0
+		for range 6 {
+			analytic, size := 0.0, 0.0
+			direction := map[string][]float32{}
+			for _, p := range sortedNames(f) {
+				for _, x := range grads[p] {
+					v := r.NormFloat64()
+					direction[p] = append(direction[p], float32(v))
+					analytic, size = analytic+v*float64(x), size+float64(x)*float64(x)
+				}
+			}
+			moved := func(step float64) float64 {
+				m := &metanet.File{Metadata: f.Metadata, Tensors: map[string]*metanet.Tensor{}}
+				for p, tensor := range f.Tensors {
+					v, err := tensor.Floats()
+					require.NoError(t, err)
+					v = slices.Clone(v)
+					for i := range v {
+						v[i] += float32(step) * direction[p][i]
+					}
+					m.Tensors[p] = metanet.FloatTensor(v, tensor.Shape...)
+				}
+				tr, rep, _ := at(m)
+				tr.Close()
+				return rep.Loss
+			}
+			slope := func(h float64) float64 { return (moved(h) - moved(-h)) / (2 * h) }
+			wide, narrow, room := slope(1e-3), slope(5e-4), .05*math.Sqrt(size)
+			t.Logf("%s: gradient %.5g, differences %.5g and %.5g, usual %.5g", name, analytic, wide, narrow, math.Sqrt(size))
+			if math.Abs(wide-narrow) > room { // a kink
+				continue
+			}
+			used++
+			require.InDelta(t, narrow, analytic, 2*room, name)
+		}
+		require.Greater(t, used, 2, name)
+	}
+}
+
+// A metanetwork learns to make networks of two families better than they are, and two runs are the same.
+func TestMetanetworkLearns(t *testing.T) {
+	b, err := xla.Open(xla.Go)
+	require.NoError(t, err)
+	defer b.Finalize()
+	set, ctx := images(t), context.Background()
+	ds := []*DataModel{dataModel(t, b, "resnet8", models.Options{Width: .25}), dataModel(t, b, "mlp", models.Options{Widths: []int{12, 8}})}
+	const steps = 60
+	run := func() []*Report {
+		c := Config{Images: 64, Batch: 64}
+		c.AdamW.Rate = 3e-2
+		tr, err := New(b, metanet.New(session.Sizes(graphcodec.Universal, 6, 2), 1), c)
+		require.NoError(t, err)
+		defer tr.Close()
+		var out []*Report
+		for k := range steps {
+			r, err := tr.Step(ctx, ds[k%2], set)
+			require.NoError(t, err)
+			out = append(out, r)
+		}
+		m, err := tr.Rewritten(ds[0])
+		require.NoError(t, err)
+		require.NotNil(t, m)
+		return out
+	}
+	reports := run()
+	for _, k := range []int{0, 1} {
+		first, last := (reports[k].Loss+reports[k+2].Loss)/2, (reports[steps-4+k].Loss+reports[steps-2+k].Loss)/2
+		t.Logf("%s: loss %.3f -> %.3f, gradient %.3g, sparsity %.3g", reports[k].Model, first, last, reports[k].Norm, reports[k].Sparsity)
+		require.Less(t, last, first-.05, reports[k].Model)
+	}
+	require.Equal(t, reports, run())
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	b, err := xla.Open(xla.Go)
+	require.NoError(t, err)
+	defer b.Finalize()
+	_, err = New(b, metanet.New(session.Sizes(graphcodec.Universal, 4, 1), 1), Config{Images: 3, Batch: 5})
+	require.ErrorContains(t, err, "at least one batch")
+	_, err = NewDataModel(b, "broken", nil, graphcodec.Universal)
+	require.ErrorContains(t, err, "broken")
+}

@@ -1,0 +1,231 @@
+package metatrain
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/xla"
+	"github.com/metaprune/metaprune/xla/meta"
+)
+
+// Config is what a meta-training depends on besides data models, images and version.
+type Config struct {
+	Images   int          `json:"images"`   // of one step
+	Batch    int          `json:"batch"`    // images run at a time
+	Sparsity float64      `json:"sparsity"` // norm of the sparsity gradient as a share of the cross-entropy gradient's; 0 for 0.1, negative for none
+	Alpha    float64      `json:"alpha"`    // of the group sparsity, 0 for 4
+	Seed     uint64       `json:"seed"`
+	AdamW    meta.Options `json:"adamw"`
+}
+
+func (c Config) filled() Config {
+	if c.Images == 0 {
+		c.Images = 3000
+	}
+	if c.Batch == 0 {
+		c.Batch = 500
+	}
+	if c.Sparsity == 0 {
+		c.Sparsity = .1
+	}
+	if c.Alpha == 0 {
+		c.Alpha = 4
+	}
+	return c
+}
+
+// Trainer changes a metanetwork step by step.
+type Trainer struct {
+	Config Config
+	Net    *meta.Net
+
+	nodeRatio, edgeRatio float64
+}
+
+// Report is what one step saw.
+type Report struct {
+	Model    string  `json:"model"`
+	Loss     float64 `json:"loss"`     // mean cross-entropy at theta'
+	Accuracy float64 `json:"accuracy"` // at theta'
+	Norm     float64 `json:"norm"`     // of the cross-entropy gradient by theta'
+	Sparsity float64 `json:"sparsity"` // of the sparsity gradient before it was scaled
+	Gradient float64 `json:"gradient"` // norm of the metanetwork's gradient
+}
+
+// New prepares the training of a metanetwork.
+func New(b *xla.Backend, f *metanet.File, c Config) (*Trainer, error) {
+	c = c.filled()
+	if c.Images < c.Batch || c.Batch < 1 {
+		return nil, fmt.Errorf("%d images in batches of %d: want at least one batch", c.Images, c.Batch)
+	}
+	node, edge, err := f.Ratios()
+	if err != nil {
+		return nil, err
+	}
+	n, err := meta.New(b, f, c.AdamW)
+	if err != nil {
+		return nil, err
+	}
+	return &Trainer{Config: c, Net: n, nodeRatio: node, edgeRatio: edge}, nil
+}
+
+// Step trains on one data model and on images that are drawn by seed and step.
+func (t *Trainer) Step(ctx context.Context, d *DataModel, images *data.Set) (*Report, error) {
+	r, err := t.step(ctx, d, images)
+	if err != nil {
+		return nil, fmt.Errorf("data model %s: %w", d.Name, err)
+	}
+	return r, nil
+}
+
+func (t *Trainer) step(ctx context.Context, d *DataModel, images *data.Set) (*Report, error) {
+	theta, err := t.theta(d)
+	if err != nil {
+		return nil, err
+	}
+	values, err := d.values(theta)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Model: d.Name}
+	gradient, err := t.crossEntropy(ctx, d, values, images, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.addSparsity(d, theta, gradient, r); err != nil {
+		return nil, err
+	}
+	cotangent, err := t.pull(d, gradient)
+	if err != nil {
+		return nil, err
+	}
+	r.Gradient, err = t.Net.Step(d.graph, cotangent)
+	return r, err
+}
+
+// theta is what the metanetwork makes of the data model now.
+func (t *Trainer) theta(d *DataModel) (map[*graphcodec.Constant]*onnxio.Tensor, error) {
+	residuals, err := t.Net.Forward(d.graph)
+	if err != nil {
+		return nil, err
+	}
+	decoder, err := d.decoder(residuals, t.nodeRatio, t.edgeRatio)
+	if err != nil {
+		return nil, err
+	}
+	return tensorsOf(decoder)
+}
+
+// crossEntropy is the gradient of the mean cross-entropy by each constant of the graph.
+func (t *Trainer) crossEntropy(ctx context.Context, d *DataModel, values [][]float32, images *data.Set, r *Report) (map[*graphcodec.Constant][]float32, error) {
+	d.loss.Reset()
+	d.loss.SetValues(values)
+	some := images.Shuffled(min(t.Config.Images, images.N), t.Config.Seed^(uint64(t.Net.Steps)*0x9e3779b97f4a7c15))
+	order := data.Order{Batch: t.Config.Batch, DropLast: true}
+	err := some.Each(ctx, order, func(_ int, b *data.Batch) error {
+		return d.loss.Add(xla.Array{Dims: b.Dims, Floats: b.X, Type: onnxio.Float}, b.Labels)
+	})
+	if err != nil {
+		return nil, err
+	}
+	loss, gradient, accuracy, err := d.loss.Means()
+	if err != nil {
+		return nil, err
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return nil, fmt.Errorf("the loss is not a number after %d steps; a lower learning rate helps", t.Net.Steps)
+	}
+	r.Loss, r.Accuracy = loss, accuracy
+	out := map[*graphcodec.Constant][]float32{}
+	for i, p := range d.loss.Program.Params {
+		if c := d.constant[p.Name]; c != nil && gradient[i] != nil {
+			out[c] = gradient[i]
+		}
+	}
+	r.Norm = norm(out)
+	return out, nil
+}
+
+// addSparsity adds the sparsity gradient at theta', brought to its share of the other's norm.
+func (t *Trainer) addSparsity(d *DataModel, theta map[*graphcodec.Constant]*onnxio.Tensor, to map[*graphcodec.Constant][]float32, r *Report) error {
+	if t.Config.Sparsity < 0 {
+		return nil
+	}
+	c := prune.Criterion{Weights: func(c *graphcodec.Constant) (*onnxio.Tensor, error) { return theta[c], nil }}
+	g, err := prune.GroupSparsity(d.analysis, c, t.Config.Alpha)
+	if err != nil {
+		return err
+	}
+	if r.Sparsity = norm(g); r.Sparsity == 0 {
+		return nil
+	}
+	scale := t.Config.Sparsity * r.Norm / r.Sparsity
+	for c, v := range g {
+		if d.constant[c.Name] != c {
+			continue // not in the graph
+		}
+		if to[c] == nil {
+			to[c] = make([]float32, len(v))
+		}
+		for i, x := range v {
+			to[c][i] += float32(scale * float64(x))
+		}
+	}
+	return nil
+}
+
+// norm is the root of the sum of squares, in one order.
+func norm(g map[*graphcodec.Constant][]float32) float64 {
+	sum := 0.0
+	for _, c := range slices.SortedFunc(maps.Keys(g), func(a, b *graphcodec.Constant) int { return strings.Compare(a.Name, b.Name) }) {
+		for _, x := range g[c] {
+			sum += float64(x) * float64(x)
+		}
+	}
+	return math.Sqrt(sum)
+}
+
+// pull brings a gradient by the constants back to the residuals.
+func (t *Trainer) pull(d *DataModel, gradient map[*graphcodec.Constant][]float32) (*meta.Residuals, error) {
+	nodes, edges, err := d.network.Pull(func(c *graphcodec.Constant) []float32 { return gradient[c] })
+	if err != nil {
+		return nil, err
+	}
+	for i := range nodes {
+		nodes[i] *= float32(t.nodeRatio)
+	}
+	for i := range edges {
+		if edges[i] == nil { // its features belong to another block, which changes them
+			edges[i] = make([]float32, len(d.graph.Blocks[i].Features))
+		}
+		for k := range edges[i] {
+			edges[i][k] *= float32(t.edgeRatio)
+		}
+	}
+	return &meta.Residuals{Nodes: nodes, Edges: edges}, nil
+}
+
+// Rewritten is the data model with the weights that the metanetwork gives it now.
+func (t *Trainer) Rewritten(d *DataModel) (*onnxio.Model, error) {
+	residuals, err := t.Net.Forward(d.graph)
+	if err != nil {
+		return nil, err
+	}
+	decoder, err := d.decoder(residuals, t.nodeRatio, t.edgeRatio)
+	if err != nil {
+		return nil, err
+	}
+	return decoder.Model()
+}
+
+// Close frees what is on the device.
+func (t *Trainer) Close() { t.Net.Close() }
