@@ -7,7 +7,7 @@ import (
 )
 
 // long are the commands that compute for minutes.
-var long = []string{"train", "finetune", "eval", "curve"}
+var long = []string{"train", "finetune", "eval", "curve", "metatrain"}
 
 // useHugePages starts the program again with glibc's huge pages where a long command asks XLA for large buffers over and over: without them a fifth of the time goes into page
 // faults. Where the C library knows no such setting, nothing changes.

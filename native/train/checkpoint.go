@@ -34,7 +34,7 @@ func (r *Run) resume() error {
 		if err := json.Unmarshal(raw, &old); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		if d := differences(&old, &r.Config); d != "" {
+		if d := Differences(&old, &r.Config); d != "" {
 			return fmt.Errorf("%s holds a run with another configuration: %s; choose another folder or remove this one", r.Folder, d)
 		}
 		if exists(filepath.Join(r.Folder, checkpointName)) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/metaprune/metaprune/native/data"
@@ -96,11 +97,11 @@ func (c *Config) oneCycle(k, total float64) float64 {
 	return between(c.Rate, to, (k-up)/(total-1-up))
 }
 
-// differences names the fields in which two configurations differ.
-func differences(a, b *Config) string {
+// Differences names the fields in which two configurations differ, as JSON has them; the field version does not count.
+func Differences(a, b any) string {
 	var x, y map[string]any
 	for _, p := range []struct {
-		c *Config
+		c any
 		m *map[string]any
 	}{{a, &x}, {b, &y}} {
 		raw, _ := json.Marshal(p.c)
@@ -117,5 +118,6 @@ func differences(a, b *Config) string {
 			out = append(out, fmt.Sprintf("%s is %v", k, y[k]))
 		}
 	}
+	slices.Sort(out)
 	return strings.Join(out, "; ")
 }

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/native/metatrain"
+	"github.com/metaprune/metaprune/native/models"
+	"github.com/metaprune/metaprune/native/train"
+	"github.com/metaprune/metaprune/xla"
+	"github.com/spf13/cobra"
+)
+
+// jobsFlags are the options of datamodels.
+type jobsFlags struct {
+	data             dataFlags
+	widths           []float64
+	seeds            []int
+	speedUp          float64
+	epochs, tuning   int
+	rate, tuningRate float64
+	classes          int
+	shape            string
+	backend, folder  string
+	shard            string
+}
+
+func (a *app) datamodelsCommand() *cobra.Command {
+	f := &jobsFlags{}
+	c := &cobra.Command{
+		Use:   "datamodels NETWORK...",
+		Short: "Make the networks that a metanetwork is trained on",
+		Long: `Trains each network at each width with each seed, prunes it a little and finetunes it. A data model is a job of its own in a folder of its own: what is done is left alone, and what was
+interrupted goes on. With --shard 2/8 only every eighth job is run, from the third on; in a Kubernetes Indexed Job and a Slurm array the number comes from the environment where it is left out (--shard /8).
+
+Networks: ` + strings.Join(models.Names(), ", ") + ".",
+		Example: `  metaprune datamodels resnet8 vgg16 mobilenetv2 mlp --widths 0.5,1 --seeds 0,1,2 --data fashion-mnist --input-shape 1x28x28 -o datamodels
+  metaprune datamodels resnet56 --seeds 0,1,2,3,4,5,6,7 --data cifar10 --epochs 200 --shard /8 -o /bucket/datamodels
+  metaprune metatrain datamodels/ --data fashion-mnist -o metanet.safetensors`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.datamodels(c.Context(), args, f) },
+	}
+	s := c.Flags()
+	f.data.add(s, 128)
+	backendFlag(s, &f.backend)
+	s.Float64SliceVar(&f.widths, "widths", []float64{1}, "factors on all of a network's widths")
+	s.IntSliceVar(&f.seeds, "seeds", []int{0}, "seeds of weights, order and augmentation")
+	s.Float64Var(&f.speedUp, "speed-up", 1.2, "by which a network is pruned after training; 1 prunes nothing")
+	s.IntVar(&f.epochs, "epochs", 5, "epochs of training")
+	s.IntVar(&f.tuning, "finetune-epochs", 1, "epochs after pruning")
+	s.Float64Var(&f.rate, "lr", .1, "highest learning rate of training")
+	s.Float64Var(&f.tuningRate, "finetune-lr", .02, "highest learning rate after pruning")
+	s.StringVar(&f.shape, "input-shape", "1x28x28", "channels, height and width of the networks' input")
+	s.IntVar(&f.classes, "classes", 10, "number of outputs")
+	s.StringVar(&f.shard, "shard", "", "K/N: only the jobs whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
+	s.StringVarP(&f.folder, "output", "o", "datamodels", "folder that gets a folder for each data model")
+	return c
+}
+
+// jobs lists what is to be made, in one order.
+func (f *jobsFlags) jobs(networks []string, backend string) ([]*metatrain.Job, error) {
+	input, err := threeInts(f.shape)
+	if err != nil {
+		return nil, fmt.Errorf("--input-shape %w", err)
+	}
+	if !(f.speedUp >= 1) || f.epochs < 1 || f.tuning < 0 {
+		return nil, errors.New("--speed-up, --epochs: want at least 1; --finetune-epochs: at least 0")
+	}
+	var out []*metatrain.Job
+	for _, network := range networks {
+		for _, width := range f.widths {
+			for _, seed := range f.seeds {
+				if seed < 0 || !(width > 0) {
+					return nil, fmt.Errorf("seed %d, width %g: want a seed from 0 on and a width above 0", seed, width)
+				}
+				j := &metatrain.Job{Network: network, Width: width, Seed: uint64(seed), Input: input, Classes: f.classes, SpeedUp: f.speedUp}
+				j.Train = f.config(backend, f.epochs, f.rate, uint64(seed))
+				j.Finetune = f.config(backend, f.tuning, f.tuningRate, uint64(seed))
+				out = append(out, j)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (f *jobsFlags) config(backend string, epochs int, rate float64, seed uint64) train.Config {
+	c := train.Config{Data: f.data.describe(), Backend: backend, Epochs: epochs, Batch: f.data.batch, Rate: rate, Schedule: train.OneCycle, Validation: 1.0 / 12, Limit: f.data.limit, Seed: seed, Version: Version}
+	c.Augment.Crop, c.Augment.Flip = 2, true
+	c.Options = xla.TrainOptions{Optimizer: xla.SGD, Momentum: .9, Nesterov: true, WeightDecay: 5e-4, DecayAll: true}
+	return c
+}
+
+// parseShard reads K/N; "" is everything.
+func parseShard(s string) (k, n int, err error) {
+	if s == "" {
+		return 0, 1, nil
+	}
+	own, of, ok := strings.Cut(s, "/")
+	if own == "" {
+		for _, name := range []string{"JOB_COMPLETION_INDEX", "SLURM_ARRAY_TASK_ID"} {
+			if v := os.Getenv(name); own == "" {
+				own = v
+			}
+		}
+		if own == "" {
+			return 0, 0, fmt.Errorf("--shard %q: neither JOB_COMPLETION_INDEX nor SLURM_ARRAY_TASK_ID is set; name the number: 0%s", s, s)
+		}
+	}
+	k, errK := strconv.Atoi(own)
+	n, errN := strconv.Atoi(of)
+	if !ok || errK != nil || errN != nil || n < 1 || k < 0 || k >= n {
+		return 0, 0, fmt.Errorf("--shard %q: want K/N with K from 0 to N-1", s)
+	}
+	return k, n, nil
+}
+
+func (a *app) datamodels(ctx context.Context, networks []string, f *jobsFlags) error {
+	k, n, err := parseShard(f.shard)
+	if err != nil {
+		return err
+	}
+	b, err := xla.Open(f.backend)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	jobs, err := f.jobs(networks, b.Kind)
+	if err != nil {
+		return err
+	}
+	m, err := models.New(networks[0], models.Options{Input: jobs[0].Input, Classes: f.classes, Width: jobs[0].Width})
+	if err != nil {
+		return err
+	}
+	splits, err := f.data.open(m)
+	if err != nil {
+		return err
+	}
+	if splits.Train == nil {
+		splits.Train, splits.Test = splits.Test, nil
+	}
+	var results []*metatrain.JobResult
+	progress := a.trainProgress()
+	for i, j := range jobs {
+		if i%n != k {
+			continue
+		}
+		var report func(string, train.Progress)
+		if progress != nil {
+			fmt.Fprintf(a.err, "%s (%d of %d)\n", j.Name(), i+1, len(jobs))
+			report = func(_ string, p train.Progress) { progress(p) }
+		}
+		r, err := j.Run(ctx, b, splits, f.folder, 5*time.Minute, report)
+		if err != nil {
+			return err
+		}
+		results = append(results, r)
+	}
+	return a.dataModelTable(results, f.folder)
+}
+
+func (a *app) dataModelTable(results []*metatrain.JobResult, folder string) error {
+	if a.json {
+		return a.printJSON(results)
+	}
+	if a.quiet {
+		return nil
+	}
+	t := a.table("data model", "trained", "pruned and finetuned", "test", "seconds")
+	percent := func(s *train.Score) string {
+		if s == nil {
+			return ""
+		}
+		return fmt.Sprintf("%.2f %%", 100*s.Accuracy)
+	}
+	for _, r := range results {
+		t.AppendRow(table.Row{filepath.Join(folder, r.Name()), percent(r.Trained), percent(r.Tuned), percent(r.Test), fmt.Sprintf("%.0f", r.Seconds)})
+	}
+	t.Render()
+	return nil
+}

@@ -1,0 +1,231 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/native/metatrain"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/xla"
+	"github.com/spf13/cobra"
+)
+
+// metatrainFlags are the options of metatrain.
+type metatrainFlags struct {
+	data                   dataFlags
+	config                 metatrain.Config
+	start, out, folder     string
+	backend                string
+	steps, every           int
+	hidden, layers         int
+	sparsity, rate, shrink float64
+}
+
+func (a *app) metatrainCommand() *cobra.Command {
+	f := &metatrainFlags{}
+	c := &cobra.Command{
+		Use:   "metatrain DATA-MODEL...",
+		Short: "Train a graph metanetwork on networks",
+		Long: `Trains a metanetwork (arXiv 2506.12041) on data models: classifiers for one data set that were trained and pruned a little, of any mix of architectures; a folder stands for the model.onnx
+files in it and in its folders. Each step rewrites one of them, takes the cross-entropy's gradient there, adds that of the group sparsity and goes back through the metanetwork.`,
+		Example: `  metaprune metatrain datamodels/ --data fashion-mnist --steps 200 -o metanet.safetensors
+  metaprune metatrain a.onnx b.onnx --data cifar10 --hidden 32 --layers 6 --run meta.run
+  metaprune curve held-out.onnx --criterion metanet --metanet metanet.safetensors --data fashion-mnist`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.metatrain(c.Context(), args, f) },
+	}
+	s := c.Flags()
+	f.data.add(s, 500)
+	backendFlag(s, &f.backend)
+	s.IntVar(&f.steps, "steps", 200, "steps of training")
+	s.IntVar(&f.config.Images, "images-per-step", 3000, "training images whose gradient makes a step")
+	s.Float64Var(&f.rate, "lr", 1e-3, "learning rate of AdamW")
+	s.Float64Var(&f.shrink, "weight-decay", 5e-4, "weight decay of AdamW")
+	s.Float64Var(&f.config.AdamW.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
+	s.Float64Var(&f.sparsity, "sparsity", .1, "norm of the sparsity gradient as a share of the cross-entropy gradient's")
+	s.Float64Var(&f.config.Alpha, "alpha", 4, "how much more the least important unit is pushed than the most important one")
+	s.StringVar(&f.start, "metanet", "", "metanetwork to go on from (default: a new one of --hidden and --layers)")
+	s.IntVar(&f.hidden, "hidden", 32, "hidden channels of a new metanetwork")
+	s.IntVar(&f.layers, "layers", 4, "message-passing layers of a new metanetwork")
+	s.Uint64Var(&f.config.Seed, "seed", 0, "of the images, the order of the data models and the new metanetwork")
+	s.IntVar(&f.every, "checkpoint-every", 25, "steps between checkpoints")
+	s.StringVarP(&f.out, "output", "o", "metanet.safetensors", "metanetwork to write")
+	s.StringVar(&f.folder, "run", "", "folder for checkpoints and metrics (default NAME.run beside the output)")
+	return c
+}
+
+// check turns flags into a configuration.
+func (f *metatrainFlags) check() error {
+	switch {
+	case f.steps < 1 || f.every < 1:
+		return fmt.Errorf("--steps %d, --checkpoint-every %d: want at least 1", f.steps, f.every)
+	case !(f.rate > 0) || f.shrink < 0 || f.sparsity < 0 || f.config.AdamW.Clip < 0:
+		return errors.New("--lr: want a number above 0; --weight-decay, --sparsity and --clip: from 0 on")
+	case f.hidden < 2 || f.layers < 1 || f.hidden > 4096 || f.layers > 1024:
+		return fmt.Errorf("--hidden %d, --layers %d: want 2 to 4096 and 1 to 1024", f.hidden, f.layers)
+	}
+	negative := func(v float64) float64 { // the configuration's zeros are defaults
+		if v == 0 {
+			return -1
+		}
+		return v
+	}
+	f.config.AdamW.Rate, f.config.AdamW.WeightDecay, f.config.Sparsity = f.rate, negative(f.shrink), negative(f.sparsity)
+	f.config.Batch = min(f.data.batch, f.config.Images)
+	if f.folder == "" {
+		f.folder = strings.TrimSuffix(f.out, filepath.Ext(f.out)) + ".run"
+	}
+	return nil
+}
+
+// modelFiles lists the models that arguments stand for.
+func modelFiles(args []string) ([]string, error) {
+	var out []string
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			out = append(out, arg)
+			continue
+		}
+		before := len(out)
+		for _, pattern := range []string{"model.onnx", "*/model.onnx"} {
+			found, err := filepath.Glob(filepath.Join(arg, pattern))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, found...)
+		}
+		if len(out) == before {
+			return nil, fmt.Errorf("%s: no model.onnx in it or in its folders", arg)
+		}
+	}
+	return out, nil
+}
+
+func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	files, err := modelFiles(args)
+	if err != nil {
+		return err
+	}
+	start, scheme, err := f.metanetwork()
+	if err != nil {
+		return err
+	}
+	b, err := xla.Open(f.backend)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	sum := sha256.Sum256(start.Bytes())
+	r := &metatrain.Run{Folder: f.folder, Every: f.every, Report: a.metaProgress(f.steps),
+		Plan: metatrain.Plan{Config: f.config, Steps: f.steps, Models: map[string]string{}, Start: hex.EncodeToString(sum[:]), Data: f.data.describe(), Backend: b.Kind, Version: Version}}
+	for _, path := range files {
+		closeModel, err := a.dataModel(r, b, path, scheme, &f.data)
+		if err != nil {
+			return err
+		}
+		defer closeModel()
+	}
+	if r.Trainer, err = metatrain.New(b, start, f.config); err != nil {
+		return err
+	}
+	defer r.Trainer.Close()
+	m, err := r.Train(ctx)
+	if err != nil {
+		return err
+	}
+	if err := writeSafetensors(f.out, m); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(map[string]any{"file": f.out, "folder": f.folder, "steps": f.steps, "models": len(files)})
+	}
+	if a.quiet {
+		return nil
+	}
+	_, err = fmt.Fprintf(a.out, "wrote %s; the run is in %s\n", f.out, f.folder)
+	return err
+}
+
+// metanetwork is the one to start from, with its feature scheme.
+func (f *metatrainFlags) metanetwork() (*metanet.File, graphcodec.Scheme, error) {
+	if f.start == "" {
+		return metanet.New(session.Sizes(graphcodec.Universal, f.hidden, f.layers), f.config.Seed), graphcodec.Universal, nil
+	}
+	raw, err := os.ReadFile(f.start)
+	if err != nil {
+		return nil, graphcodec.Scheme{}, err
+	}
+	m, err := session.LoadMetanet(raw)
+	if err != nil {
+		return nil, graphcodec.Scheme{}, fmt.Errorf("%s: %w", f.start, err)
+	}
+	s, err := m.Scheme()
+	if err != nil {
+		return nil, s, fmt.Errorf("%s: %w", f.start, err)
+	}
+	file, err := metanet.ParseSafetensors(raw)
+	return file, s, err
+}
+
+// dataModel adds a data model to a run; the first one opens the images.
+func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path string, s graphcodec.Scheme, d *dataFlags) (func(), error) {
+	file, err := onnxio.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	done := func() { _ = file.Close() }
+	if r.Images == nil {
+		splits, err := d.open(file.Model)
+		if err != nil {
+			done()
+			return nil, err
+		}
+		if r.Images = splits.Train; r.Images == nil {
+			r.Images = splits.Test // files that are named one by one are what they are named for
+		}
+		if d.limit > 0 {
+			r.Images = r.Images.Shuffled(min(d.limit, r.Images.N), r.Plan.Config.Seed)
+		}
+		if r.Images.Labels == nil {
+			done()
+			return nil, errors.New("the data set has no labels")
+		}
+	}
+	m, err := metatrain.NewDataModel(b, path, file.Model, s)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	if r.Plan.Models[path], err = hash(file.Model); err != nil {
+		done()
+		return nil, err
+	}
+	r.Models = append(r.Models, m)
+	return func() { m.Close(); done() }, nil
+}
+
+func (a *app) metaProgress(steps int) func(int, *metatrain.Report, time.Duration) {
+	if a.quiet {
+		return nil
+	}
+	return func(step int, r *metatrain.Report, left time.Duration) {
+		fmt.Fprintf(a.err, "step %d/%d  %s  loss %.4f  accuracy %.2f %%  gradients %.3g (loss) %.3g (metanetwork)  %s left\n", step, steps, r.Model, r.Loss, 100*r.Accuracy, r.Norm, r.Gradient, left.Round(time.Second))
+	}
+}

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/metaprune/metaprune/native/metatrain"
+	"github.com/stretchr/testify/require"
+)
+
+// interruptOnce starts a command in a process of its own and kills it as soon as a file is there.
+func interruptOnce(t *testing.T, file string, args ...string) {
+	t.Helper()
+	c := program(args...)
+	require.NoError(t, c.Start())
+	require.Eventually(t, func() bool { _, err := os.Stat(file); return err == nil }, time.Minute, time.Millisecond)
+	require.NoError(t, c.Process.Signal(syscall.SIGKILL))
+	require.Error(t, c.Wait(), "it ended before the signal")
+}
+
+func TestDatamodels(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		dir := t.TempDir()
+		at := func(n string) string { return filepath.Join(dir, n) }
+		args := func(out string, more ...string) []string {
+			a := []string{"datamodels", "resnet8", "mlp", "--widths", "0.25", "--seeds", "0,1", "--epochs", "1", "--finetune-epochs", "1", "--speed-up", "1.1", "--batch", "32", "--limit", "256", "--backend", backend, "-o", at(out), "--json", "-q"}
+			return append(append(a, fashionData...), more...)
+		}
+		whole := decode[[]metatrain.JobResult](t, ok(t, args("whole")...))
+		require.Len(t, whole, 4)
+		for _, r := range whole {
+			require.FileExists(t, filepath.Join(at("whole"), r.Name(), "model.onnx"))
+			require.GreaterOrEqual(t, float64(r.MACs[0])/float64(r.MACs[1]), 1.1, r.Name())
+		}
+		require.NotEqual(t, read(t, at("whole/mlp-w0.25-s0/model.onnx")), read(t, at("whole/mlp-w0.25-s1/model.onnx")))
+
+		interruptOnce(t, at("parts/resnet8-w0.25-s0/train/checkpoint.safetensors"), args("parts")...)
+		// Two shards, one of them twice: what is done is left alone.
+		t.Setenv("JOB_COMPLETION_INDEX", "1")
+		second := decode[[]metatrain.JobResult](t, ok(t, args("parts", "--shard", "/2")...))
+		first := decode[[]metatrain.JobResult](t, ok(t, args("parts", "--shard", "0/2")...))
+		require.Len(t, first, 2)
+		require.Len(t, second, 2)
+		before, err := os.Stat(at("parts/mlp-w0.25-s1/model.onnx"))
+		require.NoError(t, err)
+		require.Equal(t, second, decode[[]metatrain.JobResult](t, ok(t, args("parts", "--shard", "1/2")...)))
+		after, err := os.Stat(at("parts/mlp-w0.25-s1/model.onnx"))
+		require.NoError(t, err)
+		require.Equal(t, before.ModTime(), after.ModTime())
+		for _, r := range whole {
+			require.Equal(t, read(t, filepath.Join(at("whole"), r.Name(), "model.onnx")), read(t, filepath.Join(at("parts"), r.Name(), "model.onnx")), r.Name())
+		}
+		code, _, message := run(t, args("parts", "--speed-up", "1.3")...)
+		require.Equal(t, exitInput, code)
+		require.Contains(t, message, "speed_up was 1.1, is 1.3")
+	})
+}
+
+func TestMetatrain(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		dir := t.TempDir()
+		at := func(n string) string { return filepath.Join(dir, n) }
+		ok(t, "new", "resnet8", "--width", "0.25", "--input", "1x28x28", "-o", at("a.onnx"), "-q")
+		ok(t, "new", "mlp", "--widths", "12,8", "--input", "1x28x28", "-o", at("b.onnx"), "-q")
+		args := func(out string, more ...string) []string {
+			a := []string{"metatrain", at("a.onnx"), at("b.onnx"), "--steps", "16", "--images-per-step", "32", "--hidden", "6", "--layers", "2", "--lr", "0.02", "--checkpoint-every", "3", "--seed", "5", "--backend", backend, "-o", at(out), "-q"}
+			return append(append(a, fashionData...), more...)
+		}
+		ok(t, args("whole.safetensors")...)
+		interruptOnce(t, at("parts.run/checkpoint.safetensors"), args("parts.safetensors")...)
+		ok(t, args("parts.safetensors")...)
+		require.Equal(t, read(t, at("whole.safetensors")), read(t, at("parts.safetensors")))
+		require.Equal(t, read(t, at("whole.run/metrics.jsonl")), read(t, at("parts.run/metrics.jsonl")))
+		require.Equal(t, 16, strings.Count(string(read(t, at("whole.run/metrics.jsonl"))), "\n"))
+		require.Contains(t, ok(t, "metanet", "info", at("whole.safetensors")), "universal-1")
+
+		// What comes out is a metanetwork: it prunes, and training goes on from it.
+		ok(t, "prune", at("a.onnx"), "--speed-up", "1.5", "--criterion", "metanet", "--metanet", at("whole.safetensors"), "--weights", "metanet", "-o", at("small.onnx"), "-q")
+		ok(t, args("more.safetensors", "--metanet", at("whole.safetensors"), "--steps", "1")...)
+
+		code, _, message := run(t, args("parts.safetensors", "--lr", "0.5")...)
+		require.Equal(t, exitInput, code)
+		require.Contains(t, message, "another configuration")
+	})
+}
+
+func TestMetatrainFlags(t *testing.T) {
+	dir := t.TempDir()
+	ok(t, "new", "mlp", "--widths", "4", "--input", "1x28x28", "-o", filepath.Join(dir, "m.onnx"), "-q")
+	for want, args := range map[string][]string{
+		"no model.onnx in it":    {"metatrain", dir},
+		"--steps 0":              {"metatrain", filepath.Join(dir, "m.onnx"), "--steps", "0"},
+		"--lr: want":             {"metatrain", filepath.Join(dir, "m.onnx"), "--lr", "-1"},
+		"--hidden 1":             {"metatrain", filepath.Join(dir, "m.onnx"), "--hidden", "1"},
+		"no such file":           {"metatrain", filepath.Join(dir, "none.onnx")},
+		"--data is missing":      {"metatrain", filepath.Join(dir, "m.onnx"), "--backend", "go", "-o", filepath.Join(dir, "x.safetensors")},
+		`--shard "4/4"`:          {"datamodels", "mlp", "--shard", "4/4"},
+		"SLURM_ARRAY_TASK_ID is": {"datamodels", "mlp", "--shard", "/4"},
+		"unknown network":        {"datamodels", "lenet", "--backend", "go"},
+		"--speed-up, --epochs":   {"datamodels", "mlp", "--speed-up", "0.5", "--backend", "go"},
+	} {
+		code, _, message := run(t, args...)
+		require.Equal(t, exitInput, code, args)
+		require.Contains(t, message, want)
+	}
+}

@@ -1,0 +1,190 @@
+package metatrain
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/train"
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// Plan is everything that a run's numbers depend on.
+type Plan struct {
+	Config  Config            `json:"config"`
+	Steps   int               `json:"steps"`
+	Models  map[string]string `json:"models_sha256"` // of the data models by name
+	Start   string            `json:"start_sha256"`  // of the metanetwork that it starts from
+	Data    string            `json:"data"`
+	Backend string            `json:"backend"`
+	Version string            `json:"version"`
+}
+
+// Run trains a metanetwork on data models in a folder: config.json, metrics.jsonl (a line a step), checkpoint.safetensors and, at the end and at each checkpoint, metanet.safetensors. Started again with the
+// same plan it goes on from its checkpoint and ends with the same numbers as an undisturbed run.
+type Run struct {
+	Plan    Plan
+	Trainer *Trainer
+	Models  []*DataModel
+	Images  *data.Set
+	Folder  string
+	Every   int // steps between checkpoints, 0 for 25
+	Report  func(step int, r *Report, left time.Duration)
+
+	history []*Report
+}
+
+const checkpointName = "checkpoint.safetensors"
+
+// Train runs to the end, or until ctx is done, which saves a checkpoint. It returns the metanetwork's file with its record in the metadata.
+func (r *Run) Train(ctx context.Context) (*metanet.File, error) {
+	if len(r.Models) == 0 {
+		return nil, errors.New("no data models")
+	}
+	if r.Every == 0 {
+		r.Every = 25
+	}
+	if err := r.resume(); err != nil {
+		return nil, err
+	}
+	start, first := time.Now(), r.Trainer.Net.Steps
+	for r.Trainer.Net.Steps < r.Plan.Steps {
+		if err := ctx.Err(); err != nil {
+			return nil, errors.Join(fmt.Errorf("interrupted after step %d; start again with the same options to go on (%w)", r.Trainer.Net.Steps, err), r.save())
+		}
+		report, err := r.Trainer.Step(context.WithoutCancel(ctx), r.next(), r.Images)
+		if err != nil {
+			return nil, err
+		}
+		r.history = append(r.history, report)
+		done := r.Trainer.Net.Steps
+		if r.Report != nil {
+			each := time.Since(start) / time.Duration(done-first)
+			r.Report(done, report, each*time.Duration(r.Plan.Steps-done))
+		}
+		if done%r.Every == 0 || done == r.Plan.Steps {
+			if err := r.save(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return r.weights()
+}
+
+// next is the data model of the step to come: rounds over all of them, each in an order of its own.
+func (r *Run) next() *DataModel {
+	step := r.Trainer.Net.Steps
+	round := rand.New(rand.NewPCG(r.Plan.Config.Seed, uint64(step/len(r.Models))))
+	return r.Models[round.Perm(len(r.Models))[step%len(r.Models)]]
+}
+
+// weights are the metanetwork as it is now, with its record.
+func (r *Run) weights() (*metanet.File, error) {
+	f, err := r.Trainer.Net.Weights()
+	if err != nil {
+		return nil, err
+	}
+	record, err := json.Marshal(r.Plan)
+	if err != nil {
+		return nil, err
+	}
+	f.Metadata["training"] = string(record)
+	f.Metadata["steps"] = fmt.Sprint(r.Trainer.Net.Steps)
+	if f.Metadata["name"] == "untrained" {
+		f.Metadata["name"] = "trained"
+	}
+	return f, nil
+}
+
+func (r *Run) path(name string) string { return filepath.Join(r.Folder, name) }
+
+func write(path string, b []byte) error {
+	return onnxio.WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+}
+
+// save writes metrics and the metanetwork, and the checkpoint last.
+func (r *Run) save() error {
+	if r.Folder == "" {
+		return nil
+	}
+	var lines bytes.Buffer
+	e := json.NewEncoder(&lines)
+	for i, h := range r.history {
+		if err := e.Encode(struct {
+			Step int `json:"step"`
+			*Report
+		}{i + 1, h}); err != nil {
+			return err
+		}
+	}
+	f, err := r.weights()
+	if err != nil {
+		return err
+	}
+	c, err := r.Trainer.Net.Checkpoint()
+	if err != nil {
+		return err
+	}
+	history, err := json.Marshal(r.history)
+	if err != nil {
+		return err
+	}
+	c.Metadata["history"] = string(history)
+	return errors.Join(write(r.path("metrics.jsonl"), lines.Bytes()), write(r.path("metanet.safetensors"), f.Bytes()), write(r.path(checkpointName), c.Bytes()))
+}
+
+// resume takes up the folder's checkpoint, or starts the folder.
+func (r *Run) resume() error {
+	if r.Folder == "" {
+		return nil
+	}
+	if err := os.MkdirAll(r.Folder, 0o755); err != nil {
+		return err
+	}
+	raw, err := os.ReadFile(r.path("config.json"))
+	if os.IsNotExist(err) {
+		if raw, err = json.MarshalIndent(r.Plan, "", "  "); err != nil {
+			return err
+		}
+		return write(r.path("config.json"), append(raw, '\n'))
+	}
+	if err != nil {
+		return err
+	}
+	var old Plan
+	if err := json.Unmarshal(raw, &old); err != nil {
+		return fmt.Errorf("%s: %w", r.path("config.json"), err)
+	}
+	if d := train.Differences(&old, &r.Plan); d != "" {
+		return fmt.Errorf("%s holds a run with another configuration: %s; choose another folder or remove this one", r.Folder, d)
+	}
+	if raw, err = os.ReadFile(r.path(checkpointName)); os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f, err := metanet.ParseSafetensors(raw)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.path(checkpointName), err)
+	}
+	if err := json.Unmarshal([]byte(f.Metadata["history"]), &r.history); err != nil {
+		return fmt.Errorf("%s: history: %w", r.path(checkpointName), err)
+	}
+	if err := r.Trainer.Net.Restore(f); err != nil {
+		return fmt.Errorf("%s: %w", r.path(checkpointName), err)
+	}
+	return nil
+}
