@@ -1,7 +1,9 @@
 package prune
 
 import (
+	"encoding/json"
 	"math"
+	"os"
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec"
@@ -72,4 +74,28 @@ func TestGroupSparsityOfEqualUnits(t *testing.T) {
 	g, err = GroupSparsity(a, Criterion{Weights: twice}, 4)
 	require.NoError(t, err)
 	require.Equal(t, []float32{4, 4, -4}, byName(g)["w2"])
+}
+
+// The gradient is what Torch-Pruning's GroupNormPruner.regularize adds.
+func TestGroupSparsityIsTorchPrunings(t *testing.T) {
+	raw, err := os.ReadFile("../testdata/torch-pruning/sparsity.json")
+	require.NoError(t, err)
+	var want struct {
+		Alpha     float64              `json:"alpha"`
+		Gradients map[string][]float32 `json:"gradients"`
+	}
+	require.NoError(t, json.Unmarshal(raw, &want))
+	data, err := os.ReadFile("../testdata/torch-pruning/sparsity.onnx")
+	require.NoError(t, err)
+	m, err := onnxio.Decode(data, nil)
+	require.NoError(t, err)
+	a, err := graphcodec.Analyze(m)
+	require.NoError(t, err)
+	g, err := GroupSparsity(a, Criterion{}, want.Alpha)
+	require.NoError(t, err)
+	got := byName(g)
+	require.Len(t, got, len(want.Gradients))
+	for name, v := range want.Gradients {
+		require.InDeltaSlice(t, v, got[name], 1e-4, name)
+	}
 }
