@@ -81,7 +81,7 @@ func (d *DataModel) delta(block int, residuals []float32, ratio float64) []float
 	return out
 }
 
-// tensors decodes every constant that the metanetwork changes.
+// tensorsOf decodes every constant that the metanetwork changes.
 func tensorsOf(decoder *graphcodec.Decoder) (map[*graphcodec.Constant]*onnxio.Tensor, error) {
 	out := map[*graphcodec.Constant]*onnxio.Tensor{}
 	for _, c := range decoder.Represented() {

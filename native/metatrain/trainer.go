@@ -112,17 +112,31 @@ func (t *Trainer) step(ctx context.Context, d *DataModel, images *data.Set) (*Re
 	return r, err
 }
 
-// theta is what the metanetwork makes of the data model now.
-func (t *Trainer) theta(d *DataModel) (map[*graphcodec.Constant]*onnxio.Tensor, error) {
+// decoder reads what the metanetwork makes of the data model now.
+func (t *Trainer) decoder(d *DataModel) (*graphcodec.Decoder, error) {
 	residuals, err := t.Net.Forward(d.graph)
 	if err != nil {
 		return nil, err
 	}
-	decoder, err := d.decoder(residuals, t.nodeRatio, t.edgeRatio)
+	return d.decoder(residuals, t.nodeRatio, t.edgeRatio)
+}
+
+// theta are the weights that the metanetwork gives the data model now.
+func (t *Trainer) theta(d *DataModel) (map[*graphcodec.Constant]*onnxio.Tensor, error) {
+	decoder, err := t.decoder(d)
 	if err != nil {
 		return nil, err
 	}
 	return tensorsOf(decoder)
+}
+
+// Rewritten is the data model with the weights that the metanetwork gives it now.
+func (t *Trainer) Rewritten(d *DataModel) (*onnxio.Model, error) {
+	decoder, err := t.decoder(d)
+	if err != nil {
+		return nil, err
+	}
+	return decoder.Model()
 }
 
 // crossEntropy is the gradient of the mean cross-entropy by each constant of the graph.
@@ -212,19 +226,6 @@ func (t *Trainer) pull(d *DataModel, gradient map[*graphcodec.Constant][]float32
 		}
 	}
 	return &meta.Residuals{Nodes: nodes, Edges: edges}, nil
-}
-
-// Rewritten is the data model with the weights that the metanetwork gives it now.
-func (t *Trainer) Rewritten(d *DataModel) (*onnxio.Model, error) {
-	residuals, err := t.Net.Forward(d.graph)
-	if err != nil {
-		return nil, err
-	}
-	decoder, err := d.decoder(residuals, t.nodeRatio, t.edgeRatio)
-	if err != nil {
-		return nil, err
-	}
-	return decoder.Model()
 }
 
 // Close frees what is on the device.

@@ -142,40 +142,47 @@ func (n *Net) call(e *Exec, params []int, states ...[]*tensors.Tensor) ([]*tenso
 	return out, xla.Wrap(err)
 }
 
-// run passes a graph through encoders and layers and returns the states before each layer and after the last.
-func (n *Net) run(c *programs, in []*tensors.Tensor) ([][]*tensors.Tensor, error) {
-	s, err := n.call(c.encode, n.encoders, in)
+// passed is a graph that went through encoders and layers.
+type passed struct {
+	*programs
+	in     []*tensors.Tensor
+	states [][]*tensors.Tensor // before each layer and after the last
+}
+
+// run passes a graph through encoders and layers.
+func (n *Net) run(g *metanet.Graph) (*passed, error) {
+	c, err := n.compile(g)
 	if err != nil {
 		return nil, err
 	}
-	states := [][]*tensors.Tensor{s}
+	p := &passed{programs: c, in: n.inputs(c, g)}
+	s, err := n.call(c.encode, n.encoders, p.in)
+	if err != nil {
+		return nil, err
+	}
+	p.states = [][]*tensors.Tensor{s}
 	for _, l := range n.layers {
 		if s, err = n.call(c.layer, l, s); err != nil {
 			return nil, err
 		}
-		states = append(states, s)
+		p.states = append(p.states, s)
 	}
-	return states, nil
+	return p, nil
 }
 
 // Forward returns the residuals of a graph with explicit features.
 func (n *Net) Forward(g *metanet.Graph) (r *Residuals, err error) {
 	defer xla.Caught(&err)
-	c, err := n.compile(g)
+	p, err := n.run(g)
 	if err != nil {
 		return nil, err
 	}
-	in := n.inputs(c, g)
-	states, err := n.run(c, in)
+	outs, err := n.call(p.decode, n.decoders, p.states[len(n.layers)])
 	if err != nil {
 		return nil, err
 	}
-	outs, err := n.call(c.decode, n.decoders, states[len(states)-1])
-	if err != nil {
-		return nil, err
-	}
-	r, err = n.unstack(c, g, outs)
-	free(append(append(states, outs), in)...)
+	r, err = n.unstack(p.programs, g, outs)
+	free(append(p.states, outs, p.in)...)
 	return r, err
 }
 
@@ -215,12 +222,7 @@ func free(all ...[]*tensors.Tensor) {
 
 // gradients returns the vector-Jacobian product, by the place of each parameter. Layer by layer from the last, it needs the states between layers and nothing else.
 func (n *Net) gradients(g *metanet.Graph, cotangent *Residuals) ([]*tensors.Tensor, error) {
-	c, err := n.compile(g)
-	if err != nil {
-		return nil, err
-	}
-	in := n.inputs(c, g)
-	states, err := n.run(c, in)
+	p, err := n.run(g)
 	if err != nil {
 		return nil, err
 	}
@@ -231,27 +233,27 @@ func (n *Net) gradients(g *metanet.Graph, cotangent *Residuals) ([]*tensors.Tens
 		}
 		return outs[len(params):]
 	}
-	top := n.stacked(c, cotangent.Nodes, g.F, func(i int) []float32 { return cotangent.Edges[i] }, true)
-	outs, err := n.call(c.decodeEnd, n.decoders, states[len(states)-1], top)
+	top := n.stacked(p.programs, cotangent.Nodes, g.F, func(i int) []float32 { return cotangent.Edges[i] }, true)
+	outs, err := n.call(p.decodeEnd, n.decoders, p.states[len(n.layers)], top)
 	if err != nil {
 		return nil, err
 	}
 	down := keep(n.decoders, outs)
-	free(top, states[len(states)-1])
+	free(top, p.states[len(n.layers)])
 	for l := len(n.layers) - 1; l >= 0; l-- {
-		if outs, err = n.call(c.back, n.layers[l], states[l], down); err != nil {
+		if outs, err = n.call(p.back, n.layers[l], p.states[l], down); err != nil {
 			return nil, err
 		}
 		if free(down); l > 0 {
-			free(states[l])
+			free(p.states[l])
 		}
 		down = keep(n.layers[l], outs)
 	}
-	if outs, err = n.call(c.encodeBack, n.encoders, in, down); err != nil {
+	if outs, err = n.call(p.encodeBack, n.encoders, p.in, down); err != nil {
 		return nil, err
 	}
 	keep(n.encoders, outs)
-	free(down, states[0], in)
+	free(down, p.states[0], p.in)
 	return grads, nil
 }
 

@@ -45,12 +45,12 @@ func (n *Net) compile(g *metanet.Graph) (*programs, error) {
 		f                 func(params, states []*Node) []*Node
 		inputs            bool // its states are inputs, which need no gradient
 	}{
-		{&c.encode, &c.encodeBack, len(n.encoders), 1 + len(c.layout.groups), n.encoding(c.layout), true},
+		{&c.encode, &c.encodeBack, len(n.encoders), 1 + len(c.layout.groups), coding(c.layout, n.s.NodeEnc, n.s.EdgeEnc), true},
 		{&c.layer, &c.back, 10, 1 + len(c.layout.groups), func(params, states []*Node) []*Node {
 			h, e := f.layer(affines(params), states[0], states[1:])
 			return append([]*Node{h}, e...)
 		}, false},
-		{&c.decode, &c.decodeEnd, len(n.decoders), 1 + len(c.layout.groups), n.decoding(c.layout), false},
+		{&c.decode, &c.decodeEnd, len(n.decoders), 1 + len(c.layout.groups), coding(c.layout, n.s.NodeDec, n.s.EdgeDec), false},
 	}
 	for _, p := range parts {
 		var err error
@@ -77,39 +77,20 @@ func (n *Net) compile(g *metanet.Graph) (*programs, error) {
 	return c, nil
 }
 
-// encoding maps node features and features by group to states.
-func (n *Net) encoding(l *layout) func(params, states []*Node) []*Node {
+// coding applies a stack to the nodes' states and the stack of its type to each group's; groups whose stack has no layers are left out. Parameters come in the order of the stacks.
+func coding(l *layout, nodes metanet.Stack, edges []metanet.Stack) func(params, states []*Node) []*Node {
 	return func(params, states []*Node) []*Node {
 		all := affines(params)
-		at := len(n.s.NodeEnc.Layers)
-		out := []*Node{stack(n.s.NodeEnc.Norm, all[:at], states[0])}
-		kinds := make([][]affine, len(n.s.EdgeEnc))
-		for k, s := range n.s.EdgeEnc {
-			kinds[k] = all[at : at+len(s.Layers)]
-			at += len(s.Layers)
-		}
-		for i := range l.groups {
-			kind := l.groups[i].kind
-			out = append(out, stack(n.s.EdgeEnc[kind].Norm, kinds[kind], states[1+i]))
-		}
-		return out
-	}
-}
-
-// decoding maps states to residuals; groups whose type has no decoder give none.
-func (n *Net) decoding(l *layout) func(params, states []*Node) []*Node {
-	return func(params, states []*Node) []*Node {
-		all := affines(params)
-		at := len(n.s.NodeDec.Layers)
-		out := []*Node{stack(n.s.NodeDec.Norm, all[:at], states[0])}
-		kinds := make([][]affine, len(n.s.EdgeDec))
-		for k, s := range n.s.EdgeDec {
+		at := len(nodes.Layers)
+		out := []*Node{stack(nodes.Norm, all[:at], states[0])}
+		kinds := make([][]affine, len(edges))
+		for k, s := range edges {
 			kinds[k] = all[at : at+len(s.Layers)]
 			at += len(s.Layers)
 		}
 		for i := range l.groups {
 			if kind := l.groups[i].kind; len(kinds[kind]) > 0 {
-				out = append(out, stack(n.s.EdgeDec[kind].Norm, kinds[kind], states[1+i]))
+				out = append(out, stack(edges[kind].Norm, kinds[kind], states[1+i]))
 			}
 		}
 		return out
