@@ -49,7 +49,7 @@ func Open(kind string) (*Backend, error) {
 }
 
 func start(kind, config string) (b *Backend, err error) {
-	defer caught(&err)
+	defer Caught(&err)
 	c, err := compute.NewWithConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("backend %s: %s", kind, firstLine(err))
@@ -63,13 +63,6 @@ func (b *Backend) patches() bool { return b.Kind == Go }
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
-}
-
-// caught is Caught within this package.
-func caught(err *error) {
-	if p := recover(); p != nil {
-		*err = recovered(p)
-	}
 }
 
 // recovered is the error that a panic stands for. An error of this package keeps its type.
@@ -91,8 +84,8 @@ type failure struct{ err error }
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// unwrapped finds an error of this package in what GoMLX made of it.
-func unwrapped(err error) error {
+// Wrap finds an error of this package in what GoMLX made of it; other errors are cut to their first line.
+func Wrap(err error) error {
 	var f *failure
 	if errors.As(err, &f) {
 		return f.err
@@ -116,6 +109,3 @@ func Caught(err *error) {
 		*err = recovered(p)
 	}
 }
-
-// Wrap shortens an error of GoMLX to its first line and keeps one of this package as it is.
-func Wrap(err error) error { return unwrapped(err) }

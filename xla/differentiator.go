@@ -39,7 +39,7 @@ func NewDifferentiator(b *Backend, p *Program) (*Differentiator, error) {
 	}
 	d.Reset()
 	if d.exec, err = NewExec(b.Backend, d.build); err != nil {
-		return nil, unwrapped(err)
+		return nil, Wrap(err)
 	}
 	return d, nil
 }
@@ -87,7 +87,7 @@ func (d *Differentiator) Reset() {
 
 // Add adds a batch with one label per row of the output.
 func (d *Differentiator) Add(x Array, labels []int32) (err error) {
-	defer caught(&err)
+	defer Caught(&err)
 	var args []any
 	for _, ts := range [][]*tensors.Tensor{d.params, d.sums} {
 		for _, t := range ts {
@@ -96,7 +96,7 @@ func (d *Differentiator) Add(x Array, labels []int32) (err error) {
 	}
 	outs, err := d.exec.Call(append(args, x.tensor(), tensors.FromFlatDataAndDimensions(labels, len(labels)))...)
 	if err != nil {
-		return unwrapped(err)
+		return Wrap(err)
 	}
 	for _, t := range d.sums {
 		_ = t.FinalizeAll()

@@ -45,7 +45,7 @@ func Doctor() []Diagnosis {
 }
 
 func (d *Diagnosis) try() (err error) {
-	defer caught(&err)
+	defer Caught(&err)
 	b, err := Open(d.Backend)
 	if err != nil {
 		return err
@@ -71,14 +71,14 @@ func matmulSpeed(b *Backend) (float64, error) {
 	x := tensors.FromFlatDataAndDimensions(ones, n, n)
 	exec, err := NewExec(b.Backend, func(x *Node) *Node { return DotProduct(x, x) })
 	if err != nil {
-		return 0, unwrapped(err)
+		return 0, Wrap(err)
 	}
 	best := math.Inf(1)
 	for range runs {
 		start := time.Now()
 		out, err := exec.Call(x)
 		if err != nil {
-			return 0, unwrapped(err)
+			return 0, Wrap(err)
 		}
 		v, err := tensors.CopyFlatData[float32](out[0])
 		if err != nil {
@@ -100,11 +100,11 @@ func tryConvolution(b *Backend) error {
 		return []*Node{y, Gradient(ReduceAllSum(y), w)[0]}
 	})
 	if err != nil {
-		return unwrapped(err)
+		return Wrap(err)
 	}
 	out, err := exec.Call(tensors.FromScalarAndDimensions(float32(1), 1, 4, 4, 2), tensors.FromScalarAndDimensions(float32(1), 3, 2, 3, 3))
 	if err != nil {
-		return unwrapped(err)
+		return Wrap(err)
 	}
 	y, errY := tensors.CopyFlatData[float32](out[0])
 	g, errG := tensors.CopyFlatData[float32](out[1])

@@ -60,12 +60,12 @@ func newProbe(b *Backend, p *Program, in []Array, wrtInputs, train bool) (*probe
 		}
 		return append(real, Gradient(loss, by...)...)
 	})
-	return q, unwrapped(err)
+	return q, Wrap(err)
 }
 
 // at returns the loss, summed up in float64, and the gradients at a point: the arguments plus step times direction.
 func (q *probe) at(direction [][]float32, step float64) (loss float64, grads [][]float32, err error) {
-	defer caught(&err)
+	defer Caught(&err)
 	var args []any
 	for i, a := range q.args {
 		if k := slices.Index(q.wrt, i); k >= 0 && direction != nil {
@@ -79,7 +79,7 @@ func (q *probe) at(direction [][]float32, step float64) (loss float64, grads [][
 	}
 	outs, err := q.exec.Call(args...)
 	if err != nil {
-		return 0, nil, unwrapped(err)
+		return 0, nil, Wrap(err)
 	}
 	for i, o := range outs {
 		a, err := arrayOf(o)

@@ -11,7 +11,7 @@ import (
 
 // pluginProblem says why an XLA backend cannot be opened; nil where its plugin is installed.
 func pluginProblem(kind string) (err error) {
-	defer caught(&err)
+	defer Caught(&err)
 	goxla.EnableAutoInstall(false)
 	name := strings.TrimPrefix(kind, "xla:")
 	for _, p := range goxla.GetAvailablePlugins() {

@@ -45,7 +45,7 @@ func NewRunner(b *Backend, p *Program, taps ...string) (*Runner, error) {
 		return out
 	})
 	if err != nil {
-		return nil, unwrapped(err)
+		return nil, Wrap(err)
 	}
 	r.exec.SetMaxCache(64)
 	return r, nil
@@ -85,7 +85,7 @@ func (r *Runner) SetValues(values [][]float32) {
 
 // Run returns the outputs, then the taps, for inputs in the order of Program.Inputs.
 func (r *Runner) Run(inputs ...Array) (out []Array, err error) {
-	defer caught(&err)
+	defer Caught(&err)
 	if len(inputs) != len(r.Program.Inputs) {
 		return nil, fmt.Errorf("the model has %d inputs, got %d", len(r.Program.Inputs), len(inputs))
 	}
@@ -98,7 +98,7 @@ func (r *Runner) Run(inputs ...Array) (out []Array, err error) {
 	}
 	outs, err := r.exec.Call(args...)
 	if err != nil {
-		return nil, unwrapped(err)
+		return nil, Wrap(err)
 	}
 	for _, t := range outs {
 		a, err := arrayOf(t)

@@ -92,7 +92,7 @@ func NewTrainer(b *Backend, p *Program, o TrainOptions) (*Trainer, error) {
 		}
 	}
 	if t.exec, err = NewExec(b.Backend, t.step); err != nil {
-		return nil, unwrapped(err)
+		return nil, Wrap(err)
 	}
 	return t, nil
 }
@@ -242,7 +242,7 @@ func (o TrainOptions) update(c *Param, w, g *Node, slots []*Node, rate, number *
 
 // Step trains on one batch x with one label per row of the output; teacher holds the teacher's logits where Options.Distil asks for them.
 func (t *Trainer) Step(x Array, labels []int32, rate float64, teacher *Array) (err error) {
-	defer caught(&err)
+	defer Caught(&err)
 	var args []any
 	give := func(ts []*tensors.Tensor) error {
 		for _, v := range ts {
@@ -272,7 +272,7 @@ func (t *Trainer) Step(x Array, labels []int32, rate float64, teacher *Array) (e
 	}
 	outs, err := t.exec.Call(args...)
 	if err != nil {
-		return unwrapped(err)
+		return Wrap(err)
 	}
 	k, m := len(t.state), len(t.slots)
 	t.state, t.slots, t.sums = outs[:k:k], outs[k:k+m:k+m], outs[k+m]

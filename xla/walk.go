@@ -182,7 +182,7 @@ func (e *env) fold(o *op) []*value {
 		if errors.As(err, &f) {
 			panic(f)
 		}
-		panic(&failure{fmt.Errorf("%s: %w", o.at, unwrapped(err))})
+		panic(&failure{fmt.Errorf("%s: %w", o.at, Wrap(err))})
 	}
 	for i, k := range at {
 		result[k] = known(outs[i])

@@ -9,8 +9,8 @@ import (
 // long are the commands that compute for minutes.
 var long = []string{"train", "finetune", "eval", "curve", "metatrain"}
 
-// useHugePages starts the program again with glibc's huge pages where a long command asks XLA for large buffers over and over: without them a fifth of the time goes into page
-// faults. Where the C library knows no such setting, nothing changes.
+// useHugePages starts the program again with glibc's huge pages where a long command asks XLA for large buffers over and over and would
+// pay for their page faults each time. Where the C library knows no such setting, nothing changes.
 func useHugePages() {
 	const setting = "GLIBC_TUNABLES"
 	if len(os.Args) < 2 || !slices.Contains(long, os.Args[1]) || os.Getenv(setting) != "" {
