@@ -97,7 +97,7 @@ func (q *probe) at(direction [][]float32, step float64) (loss float64, grads [][
 	return loss, grads, nil
 }
 
-// check compares the gradient with central differences along random directions. A direction counts where two neighbouring step sizes agree, which they do not at kinks.
+// check compares the gradient with central differences along random directions. A direction counts where two step sizes agree, which they do not at kinks.
 func (q *probe) check(directions int) error {
 	_, grads, err := q.at(nil, 0)
 	if err != nil {
@@ -122,15 +122,15 @@ func (q *probe) check(directions int) error {
 			}
 		}
 		room := 2e-2*math.Sqrt(size) + 1e-3 // of the slope's usual size along a random direction
-		steady, right, err := q.compare(direction, analytic, room)
+		narrow, wide, err := q.slopes(direction, room)
 		if err != nil {
 			return err
 		}
-		if len(steady) == 0 {
+		if math.Abs(wide-narrow) > room {
 			continue
 		}
-		if !right {
-			return fmt.Errorf("gradient along a direction is %.6g, differences give %.6g; usual is %.6g", analytic, steady, math.Sqrt(size))
+		if !(math.Abs(narrow-analytic) <= room) {
+			return fmt.Errorf("gradient along a direction is %.6g, differences give %.6g and %.6g; usual is %.6g", analytic, wide, narrow, math.Sqrt(size))
 		}
 		if used++; used == directions {
 			return nil
@@ -139,22 +139,26 @@ func (q *probe) check(directions int) error {
 	return fmt.Errorf("no direction without a kink")
 }
 
-// compare returns the central differences that hardly change with their step, and whether one of them is the gradient's: kinks spoil wide steps, rounding spoils narrow ones.
-func (q *probe) compare(direction [][]float32, analytic, room float64) (steady []float64, right bool, err error) {
-	last := math.Inf(1)
-	for _, step := range []float64{1e-3, 5e-4, 2e-4, 1e-4} {
-		s, err := q.slope(direction, step)
+// slopes are the central differences of the narrowest step whose rounding is small against room, and of the next wider one. Rounding is what steps that are too small to matter change.
+func (q *probe) slopes(direction [][]float32, room float64) (narrow, wide float64, err error) {
+	rounding := 0.0
+	for _, tiny := range []float64{1e-8, 2e-8, 3e-8} {
+		s, err := q.slope(direction, tiny)
 		if err != nil {
-			return nil, false, err
+			return 0, 0, err
 		}
-		if math.Abs(s-last) <= room {
-			if steady = append(steady, s); math.Abs(s-analytic) <= room {
-				return steady, true, nil
-			}
-		}
-		last = s
+		rounding = max(rounding, math.Abs(s)*tiny)
 	}
-	return steady, false, nil
+	steps := []float64{1e-4, 2e-4, 5e-4, 1e-3, 2e-3}
+	at := 0
+	for at < len(steps)-2 && rounding/steps[at] > room/2 {
+		at++
+	}
+	if narrow, err = q.slope(direction, steps[at]); err != nil {
+		return 0, 0, err
+	}
+	wide, err = q.slope(direction, steps[at+1])
+	return narrow, wide, err
 }
 
 func (q *probe) slope(direction [][]float32, step float64) (float64, error) {
