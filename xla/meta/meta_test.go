@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -207,8 +208,44 @@ func squares(r *Residuals) *Residuals {
 	return out
 }
 
-// TestGradientIsTheDifferences compares the gradient with central differences along random directions of the parameters.
+// moved is f shifted by step times direction.
+func moved(t *testing.T, f *metanet.File, direction map[string][]float32, step float64) *metanet.File {
+	out := &metanet.File{Metadata: f.Metadata, Tensors: map[string]*metanet.Tensor{}}
+	for name, tensor := range f.Tensors {
+		v, err := tensor.Floats()
+		require.NoError(t, err)
+		v = append([]float32(nil), v...)
+		for i := range v {
+			v[i] += float32(step) * direction[name][i]
+		}
+		out.Tensors[name] = metanet.FloatTensor(v, tensor.Shape...)
+	}
+	return out
+}
+
+// against is the sum of the metanetwork's residuals on g times a cotangent.
+func against(t *testing.T, b *xla.Backend, f *metanet.File, g *metanet.Graph, cot *Residuals) float64 {
+	m, err := New(b, f, Options{})
+	require.NoError(t, err)
+	defer m.Close()
+	out, err := m.Forward(g)
+	require.NoError(t, err)
+	sum := 0.0
+	for i, x := range out.Nodes {
+		sum += float64(x) * float64(cot.Nodes[i])
+	}
+	for i, e := range out.Edges {
+		for k, x := range e {
+			sum += float64(x) * float64(cot.Edges[i][k])
+		}
+	}
+	return sum
+}
+
+// TestGradientIsTheDifferences compares the gradient with central differences along random directions of the parameters. A ReLU that turns within a long step, or float32's
+// rounding in a short one, may spoil a difference: the better of two steps counts, and the middle one of the directions' errors. A wrong component of the gradient shows in all of them.
 func TestGradientIsTheDifferences(t *testing.T) {
+	const directions = 3
 	r := rand.New(rand.NewPCG(3, 4))
 	backends(t, func(b *xla.Backend) {
 		for range 4 {
@@ -220,45 +257,28 @@ func TestGradientIsTheDifferences(t *testing.T) {
 			cot := squares(out)
 			grads, err := n.Gradient(g, cot)
 			require.NoError(t, err)
-			direction := map[string][]float32{}
-			analytic, size := 0.0, 0.0
-			for _, name := range n.names { // in one order: a map's would draw anew each time
-				for _, x := range grads[name] {
-					d := r.NormFloat64()
-					direction[name] = append(direction[name], float32(d))
-					analytic += d * float64(x)
-					size += float64(x) * float64(x)
-				}
-			}
-			at := func(step float64) float64 {
-				moved := &metanet.File{Metadata: f.Metadata, Tensors: map[string]*metanet.Tensor{}}
-				for name, tensor := range f.Tensors {
-					v, err := tensor.Floats()
-					require.NoError(t, err)
-					v = append([]float32(nil), v...)
-					for i := range v {
-						v[i] += float32(step) * direction[name][i]
-					}
-					moved.Tensors[name] = metanet.FloatTensor(v, tensor.Shape...)
-				}
-				m, err := New(b, moved, Options{})
-				require.NoError(t, err)
-				defer m.Close()
-				out, err := m.Forward(g)
-				require.NoError(t, err)
-				sum := 0.0
-				for i, x := range out.Nodes {
-					sum += float64(x) * float64(cot.Nodes[i])
-				}
-				for i, e := range out.Edges {
-					for k, x := range e {
-						sum += float64(x) * float64(cot.Edges[i][k])
+			var errors []float64
+			for range directions {
+				direction := map[string][]float32{}
+				analytic, size := 0.0, 0.0
+				for _, name := range n.names { // in one order: a map's would draw anew each time
+					for _, x := range grads[name] {
+						d := r.NormFloat64()
+						direction[name] = append(direction[name], float32(d))
+						analytic += d * float64(x)
+						size += float64(x) * float64(x)
 					}
 				}
-				return sum
+				best := math.Inf(1)
+				for _, h := range []float64{2.5e-4, 1e-3} {
+					numeric := (against(t, b, moved(t, f, direction, h), g, cot) - against(t, b, moved(t, f, direction, -h), g, cot)) / (2 * h)
+					best = min(best, math.Abs(numeric-analytic)/math.Sqrt(size))
+				}
+				errors = append(errors, best)
 			}
-			const h = 5e-4
-			require.InDelta(t, analytic, (at(h)-at(-h))/(2*h), .02*math.Sqrt(size), b.Kind)
+			slices.Sort(errors)
+			t.Logf("%s: errors along %d directions, as shares of the gradient's length: %.4f", b.Kind, directions, errors)
+			require.Less(t, errors[directions/2], .02, b.Kind)
 			n.Close()
 		}
 	})
