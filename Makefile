@@ -3,7 +3,7 @@ GO      ?= go
 PYTHON  ?= python3
 VENV    := .venv
 PIP     := onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
-BENCH   := $(PIP) onnxsim==0.8.1 torch torchvision torch-pruning==1.6.1 onnxscript torch-geometric==2.8.1 safetensors
+BENCH   := $(PIP) onnxsim==0.8.1 torch torchvision torch-pruning==1.6.1 timm onnxscript torch-geometric==2.8.1 safetensors
 XLAPIP  := fastatomstruct-xla-cpu==2026.6.23
 PJRT    := $(HOME)/.local/lib/go-xla
 APT     := libonnx-testdata

@@ -270,6 +270,37 @@ func (s *State) Remove(u UnitID) {
 	}
 }
 
+// Saves returns the multiply-accumulates that would leave with a unit now, 0 for one that is removed.
+func (s *State) Saves(u UnitID) int64 {
+	if s.removed[u] {
+		return 0
+	}
+	gone := map[int32]int64{}
+	for _, r := range s.a.classes.at[u] {
+		for _, p := range r.positions {
+			if !s.dead[r.class][p] {
+				gone[r.class]++
+			}
+		}
+	}
+	seen, saved := map[int32]bool{}, int64(0)
+	for k := range gone {
+		for _, i := range s.a.classes.use[k] {
+			if seen[i] {
+				continue
+			}
+			seen[i] = true
+			n := s.a.classes.nodes[i]
+			after := n.fixed
+			for _, c := range n.classes {
+				after *= s.left[c] - gone[c]
+			}
+			saved += s.macs[i] - after
+		}
+	}
+	return saved
+}
+
 // Removed reports whether a unit is removed.
 func (s *State) Removed(u UnitID) bool { return s.removed[u] }
 

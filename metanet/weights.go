@@ -94,6 +94,9 @@ func (f *File) Bytes() []byte {
 // Scheme returns the feature scheme that the metanetwork was trained for, empty where its file does not say.
 func (n *Network) Scheme() string { return n.Metadata["scheme"] }
 
+// Normalizer returns the normaliser of scores that the metanetwork was trained for, as its metadata name it; empty where they do not.
+func (n *Network) Normalizer() string { return n.Metadata["normalizer"] }
+
 // Ratios returns the residual ratios in the metadata, DefaultRatio where there are none.
 func (n *Network) Ratios() (node, edge float64, err error) {
 	return ratios(n.Metadata)

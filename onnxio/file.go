@@ -105,6 +105,9 @@ func mapFile(path string) ([]byte, func() error, error) {
 	return mapOpen(f)
 }
 
+// Map maps an open file into memory, read-only, until free is called; the file may be closed and removed before. Where files cannot be mapped it is read.
+func Map(f *os.File) (data []byte, free func() error, err error) { return mapOpen(f) }
+
 // readAll is mapOpen where files cannot be mapped.
 func readAll(f *os.File) ([]byte, func() error, error) {
 	data, err := io.ReadAll(f)

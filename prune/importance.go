@@ -15,7 +15,7 @@ import (
 type Criterion struct {
 	Kind       string `json:"kind"`       // "l2" (also ""), "l1", "bn", "random", "metanet": l2 of Weights
 	Reduction  string `json:"reduction"`  // over a group's members: "mean" (also ""), "sum", "max", "first"
-	Normalizer string `json:"normalizer"` // within a group: "mean" (also ""), "max", "none"
+	Normalizer string `json:"normalizer"` // within a group: "mean" (also ""), "max", "none"; "original": the mean that the model's own weights give where Weights stands in for them, so that whole groups can gain and lose
 	Seed       int64  `json:"seed"`       // of random
 	// Weights gives what a constant is scored by in its place: a metanetwork's output, with the same dims; nil for the constant itself. Kind "metanet" needs it.
 	Weights func(c *graphcodec.Constant) (*onnxio.Tensor, error) `json:"-"`
@@ -42,7 +42,7 @@ func (c Criterion) validate() error {
 	if err := check("reduction", c.Reduction, "", "mean", "sum", "max", "first"); err != nil {
 		return err
 	}
-	return check("normalizer", c.Normalizer, "", "mean", "max", "none")
+	return check("normalizer", c.Normalizer, "", "mean", "max", "none", "original")
 }
 
 // Scores holds the importance of every prunable unit by its id; the others have NaN.
@@ -79,6 +79,7 @@ type scorer struct {
 	state *graphcodec.State
 	c     Criterion
 	sums  map[*graphcodec.Constant]axisSums
+	plain *scorer
 }
 
 // group returns the importance of a group's units.
@@ -146,20 +147,37 @@ func (s *scorer) Reduce(g *graphcodec.Group, members []graphcodec.Member) ([]flo
 			out[i] /= float64(max(len(members), 1))
 		}
 	}
-	s.normalize(g, out)
+	by := out
+	if s.c.Normalizer == "original" && s.c.Weights != nil {
+		var err error
+		if by, err = s.own().Reduce(g, members); err != nil {
+			return nil, err
+		}
+	}
+	s.normalize(g, out, by)
 	return out, nil
 }
 
-// normalize divides by the mean or the maximum over the units that are left.
-func (s *scorer) normalize(g *graphcodec.Group, v []float64) {
+// own scores by the model's own weights, without normalising.
+func (s *scorer) own() *scorer {
+	if s.plain == nil {
+		c := s.c
+		c.Weights, c.Normalizer = nil, "none"
+		s.plain = &scorer{a: s.a, state: s.state, c: c, sums: map[*graphcodec.Constant]axisSums{}}
+	}
+	return s.plain
+}
+
+// normalize divides by the mean or the maximum of scores over the units that are left.
+func (s *scorer) normalize(g *graphcodec.Group, v, of []float64) {
 	if s.c.Normalizer == "none" {
 		return
 	}
 	sum, top, n := 0.0, 0.0, 0
 	for i, u := range g.Units {
 		if s.state == nil || !s.state.Removed(u) {
-			sum += v[i]
-			top = max(top, v[i])
+			sum += of[i]
+			top = max(top, of[i])
 			n++
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Differentiator sums up a classifier's cross-entropy and its gradient by the trained parameters over any number of batches, at weights that the caller gives. BatchNormalization works by its running
-// statistics. The sums stay on the device until they are read.
+// statistics, or by each batch's own. The sums stay on the device until they are read.
 type Differentiator struct {
 	Program *Program
 
@@ -19,10 +19,11 @@ type Differentiator struct {
 	trained []int
 	sums    []*tensors.Tensor // gradients of trained, then loss and right answers
 	seen    int
+	batch   bool
 }
 
-// NewDifferentiator prepares a program with the model's own values.
-func NewDifferentiator(b *Backend, p *Program) (*Differentiator, error) {
+// NewDifferentiator prepares a program with the model's own values. With batch, BatchNormalization works by the statistics of each batch.
+func NewDifferentiator(b *Backend, p *Program, batch bool) (*Differentiator, error) {
 	if len(p.Inputs) != 1 {
 		return nil, &onnxio.UnsupportedError{What: fmt.Sprintf("training a model with %d inputs", len(p.Inputs))}
 	}
@@ -30,7 +31,7 @@ func NewDifferentiator(b *Backend, p *Program) (*Differentiator, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Differentiator{Program: p, backend: b}
+	d := &Differentiator{Program: p, backend: b, batch: batch}
 	for i, a := range values {
 		d.params = append(d.params, a.tensor())
 		if p.Params[i].Trained() {
@@ -49,6 +50,7 @@ func (d *Differentiator) build(in []*Node) []*Node {
 	k, m := len(d.params), len(d.sums)
 	params, sums, x, labels := in[:k], in[k:k+m], in[k+m], in[k+m+1]
 	e := d.Program.env(x.Graph(), d.backend, params, []*Node{x})
+	e.train, e.stats = d.batch, map[string]*Node{}
 	mean, right := TrainOptions{}.loss(e.logits(x), labels, nil)
 	loss := MulScalar(mean, float64(labels.Shape().Size()))
 	by := make([]*Node, len(d.trained))

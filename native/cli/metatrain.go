@@ -54,6 +54,10 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 	s.Float64Var(&f.config.AdamW.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
 	s.Float64Var(&f.sparsity, "sparsity", .1, "norm of the sparsity gradient as a share of the cross-entropy gradient's")
 	s.Float64Var(&f.config.Alpha, "alpha", 4, "how much more the least important unit is pushed than the most important one")
+	s.StringVar(&f.config.Objective, "objective", metatrain.Masks, "masks: scores that leave a network with a low loss; weights: the paper's new weights with a low loss and sparse groups")
+	s.Float64Var(&f.config.SpeedUps[0], "least-speed-up", 1.5, "of --objective masks: each step prunes to a speed-up between this and --most-speed-up")
+	s.Float64Var(&f.config.SpeedUps[1], "most-speed-up", 8, "see --least-speed-up")
+	s.Float64Var(&f.config.Temperature, "temperature", .5, "of --objective masks: how far from the edge units still count, in the logarithm of their scores")
 	s.StringVar(&f.start, "metanet", "", "metanetwork to go on from (default: a new one of --hidden and --layers)")
 	s.IntVar(&f.hidden, "hidden", 32, "hidden channels of a new metanetwork")
 	s.IntVar(&f.layers, "layers", 4, "message-passing layers of a new metanetwork")
@@ -208,7 +212,7 @@ func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path string, s graphco
 			return nil, errors.New("the data set has no labels")
 		}
 	}
-	m, err := metatrain.NewDataModel(b, path, file.Model, s)
+	m, err := metatrain.NewDataModel(b, path, file.Model, s, r.Plan.Config.Objective)
 	if err != nil {
 		done()
 		return nil, err
@@ -226,6 +230,10 @@ func (a *app) metaProgress(steps int) func(int, *metatrain.Report, time.Duration
 		return nil
 	}
 	return func(step int, r *metatrain.Report, left time.Duration) {
-		fmt.Fprintf(a.err, "step %d/%d  %s  loss %.4f  accuracy %.2f %%  gradients %.3g (loss) %.3g (metanetwork)  %s left\n", step, steps, r.Model, r.Loss, 100*r.Accuracy, r.Norm, r.Gradient, left.Round(time.Second))
+		at := ""
+		if r.SpeedUp > 0 {
+			at = fmt.Sprintf(" at %.2fx", r.SpeedUp)
+		}
+		fmt.Fprintf(a.err, "step %d/%d  %s%s  loss %.4f  accuracy %.2f %%  gradients %.3g (loss) %.3g (metanetwork)  %s left\n", step, steps, r.Model, at, r.Loss, 100*r.Accuracy, r.Norm, r.Gradient, left.Round(time.Second))
 	}
 }

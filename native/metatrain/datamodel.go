@@ -21,8 +21,8 @@ type DataModel struct {
 	constant map[string]*graphcodec.Constant
 }
 
-// NewDataModel encodes a model for a feature scheme and prepares its loss.
-func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Scheme) (*DataModel, error) {
+// NewDataModel encodes a model for a feature scheme and prepares its loss for an objective.
+func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Scheme, objective string) (*DataModel, error) {
 	fail := func(err error) (*DataModel, error) { return nil, fmt.Errorf("data model %s: %w", name, err) }
 	a, err := graphcodec.Analyze(m)
 	if err != nil {
@@ -41,7 +41,7 @@ func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Sch
 		e := &n.Blocks[i]
 		d.graph.Blocks = append(d.graph.Blocks, metanet.Block{Out: e.Out, In: e.In, Rows: e.Rows, Cols: e.Cols, Diagonal: e.Diagonal, Type: e.Type, Features: e.Features(0, e.Rows)})
 	}
-	if d.loss, err = xla.NewDifferentiator(b, p); err != nil {
+	if d.loss, err = xla.NewDifferentiator(b, p, objective == Masks); err != nil {
 		return fail(err)
 	}
 	decoder, err := n.Decoder(n.Nodes, nil)

@@ -98,6 +98,9 @@ func (r *Run) weights() (*metanet.File, error) {
 		return nil, err
 	}
 	f.Metadata["training"] = string(record)
+	if r.Plan.Config.Objective == Masks {
+		f.Metadata["normalizer"] = "original"
+	}
 	f.Metadata["steps"] = fmt.Sprint(r.Trainer.Net.Steps)
 	if f.Metadata["name"] == "untrained" {
 		f.Metadata["name"] = "trained"

@@ -19,13 +19,25 @@ import (
 
 // Config is what a meta-training depends on besides data models, images and version.
 type Config struct {
-	Images   int          `json:"images"`   // of one step
-	Batch    int          `json:"batch"`    // images run at a time
-	Sparsity float64      `json:"sparsity"` // norm of the sparsity gradient as a share of the cross-entropy gradient's; 0 for 0.1, negative for none
-	Alpha    float64      `json:"alpha"`    // of the group sparsity, 0 for 4
-	Seed     uint64       `json:"seed"`
-	AdamW    meta.Options `json:"adamw"`
+	Objective   string       `json:"objective"`   // "weights" (also "") or "masks"
+	Images      int          `json:"images"`      // of one step
+	Batch       int          `json:"batch"`       // images run at a time
+	Sparsity    float64      `json:"sparsity"`    // of weights: norm of the sparsity gradient as a share of the cross-entropy gradient's; 0 for 0.1, negative for none
+	Alpha       float64      `json:"alpha"`       // of weights: of the group sparsity, 0 for 4
+	SpeedUps    [2]float64   `json:"speed_ups"`   // of masks: the range that a step's speed-up is drawn from, evenly in its logarithm; 0 for 1.5 to 8
+	Temperature float64      `json:"temperature"` // of masks: width of the gates in the logarithm of the scores, 0 for 0.5
+	Seed        uint64       `json:"seed"`
+	AdamW       meta.Options `json:"adamw"`
 }
+
+// The objectives.
+const (
+	Weights = "weights" // the paper's: new weights with a low loss and sparse groups
+	Masks   = "masks"   // scores: what they leave of a network has a low loss
+)
+
+// Objectives lists them.
+var Objectives = []string{Weights, Masks}
 
 func (c Config) filled() Config {
 	if c.Images == 0 {
@@ -39,6 +51,15 @@ func (c Config) filled() Config {
 	}
 	if c.Alpha == 0 {
 		c.Alpha = 4
+	}
+	if c.Objective == "" {
+		c.Objective = Weights
+	}
+	if c.SpeedUps == [2]float64{} {
+		c.SpeedUps = [2]float64{1.5, 8}
+	}
+	if c.Temperature == 0 {
+		c.Temperature = .5
 	}
 	return c
 }
@@ -54,11 +75,12 @@ type Trainer struct {
 // Report is what one step saw.
 type Report struct {
 	Model    string  `json:"model"`
-	Loss     float64 `json:"loss"`     // mean cross-entropy at theta'
-	Accuracy float64 `json:"accuracy"` // at theta'
-	Norm     float64 `json:"norm"`     // of the cross-entropy gradient by theta'
-	Sparsity float64 `json:"sparsity"` // of the sparsity gradient before it was scaled
-	Gradient float64 `json:"gradient"` // norm of the metanetwork's gradient
+	Loss     float64 `json:"loss"`               // mean cross-entropy at theta'
+	Accuracy float64 `json:"accuracy"`           // at theta'
+	Norm     float64 `json:"norm"`               // of the cross-entropy gradient by theta'
+	Sparsity float64 `json:"sparsity,omitempty"` // of the sparsity gradient before it was scaled
+	SpeedUp  float64 `json:"speed_up,omitempty"` // at which the loss was taken
+	Gradient float64 `json:"gradient"`           // norm of the metanetwork's gradient
 }
 
 // New prepares the training of a metanetwork.
@@ -66,6 +88,12 @@ func New(b *xla.Backend, f *metanet.File, c Config) (*Trainer, error) {
 	c = c.filled()
 	if c.Images < c.Batch || c.Batch < 1 {
 		return nil, fmt.Errorf("%d images in batches of %d: want at least one batch", c.Images, c.Batch)
+	}
+	if !slices.Contains(Objectives, c.Objective) {
+		return nil, fmt.Errorf("objective %q: want one of %q", c.Objective, Objectives)
+	}
+	if !(c.SpeedUps[0] > 1) || !(c.SpeedUps[1] >= c.SpeedUps[0]) || !(c.Temperature > 0) {
+		return nil, fmt.Errorf("speed-ups %g to %g at temperature %g: want numbers above 1 in order, and a temperature above 0", c.SpeedUps[0], c.SpeedUps[1], c.Temperature)
 	}
 	node, edge, err := f.Ratios()
 	if err != nil {
@@ -92,16 +120,13 @@ func (t *Trainer) step(ctx context.Context, d *DataModel, images *data.Set) (*Re
 	if err != nil {
 		return nil, err
 	}
-	values, err := d.values(theta)
-	if err != nil {
-		return nil, err
-	}
 	r := &Report{Model: d.Name}
-	gradient, err := t.crossEntropy(ctx, d, values, images, r)
-	if err != nil {
-		return nil, err
+	objective := t.rewritten
+	if t.Config.Objective == Masks {
+		objective = t.masks
 	}
-	if err := t.addSparsity(d, theta, gradient, r); err != nil {
+	gradient, err := objective(ctx, d, theta, images, r)
+	if err != nil {
 		return nil, err
 	}
 	cotangent, err := t.pull(d, gradient)
@@ -110,6 +135,19 @@ func (t *Trainer) step(ctx context.Context, d *DataModel, images *data.Set) (*Re
 	}
 	r.Gradient, err = t.Net.Step(d.graph, cotangent)
 	return r, err
+}
+
+// rewritten is the step's gradient by theta as the paper has it: of the cross-entropy there and of the group sparsity.
+func (t *Trainer) rewritten(ctx context.Context, d *DataModel, theta map[*graphcodec.Constant]*onnxio.Tensor, images *data.Set, r *Report) (map[*graphcodec.Constant][]float32, error) {
+	values, err := d.values(theta)
+	if err != nil {
+		return nil, err
+	}
+	gradient, err := t.crossEntropy(ctx, d, values, images, r)
+	if err != nil {
+		return nil, err
+	}
+	return gradient, t.addSparsity(d, theta, gradient, r)
 }
 
 // decoder reads what the metanetwork makes of the data model now.

@@ -167,6 +167,8 @@ type Prepared struct {
 	Rewrite *Rewrite
 	weights string
 	metanet string
+
+	normalizer string // that the metanetwork was trained for
 }
 
 // Prepare readies the session for a criterion. The metanetwork m is used for criterion "metanet"; with weights "metanet" the model is pruned as the metanetwork rewrote it, otherwise ("original" or "")
@@ -186,7 +188,7 @@ func (s *Session) Prepare(ctx context.Context, criterion, weights string, m *Met
 	if p.Rewrite, err = s.Rewrite(ctx, m, o); err != nil {
 		return nil, err
 	}
-	p.metanet = m.SHA256
+	p.metanet, p.normalizer = m.SHA256, m.Network.Normalizer()
 	if weights == "metanet" {
 		p.weights = weights
 		p.Session, err = p.Rewrite.Session(s)
@@ -194,8 +196,11 @@ func (s *Session) Prepare(ctx context.Context, criterion, weights string, m *Met
 	return p, err
 }
 
-// Plan chooses what leaves.
+// Plan chooses what leaves. Where the criterion names no normaliser, a metanetwork's own counts.
 func (p *Prepared) Plan(ctx context.Context, r Request) (*prune.Plan, error) {
+	if r.Criterion.Normalizer == "" {
+		r.Criterion.Normalizer = p.normalizer
+	}
 	if p.Rewrite != nil && p.weights == "original" {
 		if r.Pattern != "" && r.Pattern != "channels" {
 			return nil, fmt.Errorf("pattern %s chooses by the weights that are there: use it with --weights metanet", r.Pattern)

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/metaprune/metaprune/native/client"
+	"github.com/stretchr/testify/require"
+)
+
+// serving starts the service in a process of its own and returns its URL.
+func serving(t *testing.T, args ...string) (*exec.Cmd, string) {
+	t.Helper()
+	c := program(append([]string{"serve", "--addr", "127.0.0.1:0", "--json", "--log", "json"}, args...)...)
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	t.Cleanup(func() { _ = c.Process.Kill() })
+	var at struct{ URL string }
+	require.NoError(t, json.NewDecoder(out).Decode(&at))
+	return c, at.URL
+}
+
+func TestServe(t *testing.T) {
+	const model = "../../testdata/fashion-resnet20.onnx"
+	spool, ctx := t.TempDir(), context.Background()
+	data := read(t, model)
+	c, url := serving(t, "--spool", spool, "--spool-above", "10kB")
+	out := filepath.Join(t.TempDir(), "cli.onnx")
+	ok(t, "prune", model, "--speed-up", "2", "-o", out)
+	prune := func(url string) []byte {
+		var b bytes.Buffer
+		require.NoError(t, (&client.Client{URL: url}).Prune(ctx, bytes.NewReader(data), client.Options{SpeedUp: 2}, &b))
+		return b.Bytes()
+	}
+	require.True(t, bytes.Equal(read(t, out), prune(url)))
+
+	// Killed in the middle of an upload: nothing is left, and it starts again.
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "POST /v1/prune?speed-up=2 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(data), data[:len(data)/2])
+	require.NoError(t, err)
+	time.Sleep(100 * time.Millisecond)
+	require.NoError(t, c.Process.Signal(syscall.SIGKILL))
+	require.Error(t, c.Wait())
+	list, err := os.ReadDir(spool)
+	require.NoError(t, err)
+	require.Empty(t, list)
+	c, url = serving(t, "--spool", spool)
+	require.True(t, bytes.Equal(read(t, out), prune(url)))
+	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, c.Wait())
+}
+
+func TestServeRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"size":    {[]string{"--max-size", "big"}, `--max-size "big": want a size`},
+		"count":   {[]string{"--max-requests", "0"}, "--max-requests 0"},
+		"timeout": {[]string{"--timeout", "0s"}, "want times above 0"},
+		"log":     {[]string{"--log", "xml"}, "want text, json or none"},
+		"tls":     {[]string{"--tls-cert", "x"}, "a certificate and its key"},
+		"metanet": {[]string{"--metanet", "none.safetensors"}, "none.safetensors"},
+		"address": {[]string{"--addr", "nowhere:99999"}, "99999"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, message := run(t, append([]string{"serve"}, c.args...)...)
+			require.Equal(t, exitInput, code)
+			require.Contains(t, message, c.want)
+		})
+	}
+}

@@ -1,0 +1,147 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/wasm/api"
+)
+
+// Client of one service.
+type Client struct {
+	URL   string       // such as http://localhost:8080
+	Token string       // bearer token, empty for none
+	HTTP  *http.Client // nil for http.DefaultClient
+}
+
+// Options of a request; zero values are left to the service.
+type Options struct {
+	SpeedUp, Params, Ratio, MaxRatio, Sparsity                  float64
+	Size                                                        string // such as 10MB
+	Criterion, Weights, Reduction, Normalizer, Ranking, Pattern string
+	Steps, RoundTo                                              int
+	Ignore                                                      []string
+	Seed                                                        int64
+}
+
+// query are the options as query parameters.
+func (o Options) query() string {
+	q := url.Values{}
+	for name, v := range map[string]float64{"speed-up": o.SpeedUp, "params": o.Params, "ratio": o.Ratio, "max-ratio": o.MaxRatio, "sparsity": o.Sparsity} {
+		if v != 0 {
+			q.Set(name, strconv.FormatFloat(v, 'g', -1, 64))
+		}
+	}
+	for name, v := range map[string]string{"size": o.Size, "criterion": o.Criterion, "weights": o.Weights, "reduction": o.Reduction, "normalizer": o.Normalizer, "ranking": o.Ranking, "pattern": o.Pattern} {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	for name, v := range map[string]int64{"steps": int64(o.Steps), "round-to": int64(o.RoundTo), "seed": o.Seed} {
+		if v != 0 {
+			q.Set(name, strconv.FormatInt(v, 10))
+		}
+	}
+	q["ignore"] = o.Ignore
+	return q.Encode()
+}
+
+// Inspect reports what a model consists of.
+func (c *Client) Inspect(ctx context.Context, model io.Reader) (*session.Report, error) {
+	var out session.Report
+	return &out, c.call(ctx, "/v1/inspect", "application/octet-stream", model, func(r io.Reader) error { return json.NewDecoder(r).Decode(&out) })
+}
+
+// Masks plans what would leave a model.
+func (c *Client) Masks(ctx context.Context, model io.Reader, o Options) (p *prune.Plan, err error) {
+	err = c.call(ctx, "/v1/masks?"+o.query(), "application/octet-stream", model, func(r io.Reader) error {
+		b, err := io.ReadAll(r)
+		if err == nil {
+			p, err = prune.ParsePlan(b)
+		}
+		return err
+	})
+	return p, err
+}
+
+// Prune writes the smaller model to w. After an error what was written is not a model.
+func (c *Client) Prune(ctx context.Context, model io.Reader, o Options, w io.Writer) error {
+	return c.call(ctx, "/v1/prune?"+o.query(), "application/octet-stream", model, func(r io.Reader) error { return copied(w, r) })
+}
+
+// Apply writes the model that a plan describes to w; repaired is the file beside the plan, nil where it has none. After an error what was written is not a model.
+func (c *Client) Apply(ctx context.Context, model io.Reader, p *prune.Plan, repaired io.Reader, w io.Writer) error {
+	plan, err := prune.MarshalPlan(p)
+	if err != nil {
+		return err
+	}
+	body, pipe := io.Pipe()
+	form := multipart.NewWriter(pipe)
+	go func() { pipe.CloseWithError(errors.Join(parts(form, string(plan), model, repaired), form.Close())) }()
+	err = c.call(ctx, "/v1/apply", form.FormDataContentType(), body, func(r io.Reader) error { return copied(w, r) })
+	return errors.Join(err, body.Close())
+}
+
+func parts(form *multipart.Writer, plan string, model, repaired io.Reader) error {
+	for _, p := range []struct {
+		name string
+		r    io.Reader
+	}{{"plan", strings.NewReader(plan)}, {"repaired", repaired}, {"model", model}} {
+		if p.r == nil {
+			continue
+		}
+		w, err := form.CreateFormFile(p.name, p.name)
+		if err == nil {
+			err = copied(w, p.r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copied(w io.Writer, r io.Reader) error {
+	_, err := io.Copy(w, r)
+	return err
+}
+
+func (c *Client) call(ctx context.Context, path, kind string, body io.Reader, read func(io.Reader) error) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.URL, "/")+path, body)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", kind)
+	if c.Token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	h := c.HTTP
+	if h == nil {
+		h = http.DefaultClient
+	}
+	answer, err := h.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusOK {
+		return read(answer.Body)
+	}
+	p := &api.Problem{Status: answer.StatusCode, Detail: answer.Status}
+	if answer.Header.Get("Content-Type") == "application/problem+json" {
+		if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(p); err != nil {
+			return fmt.Errorf("%s: %w", answer.Status, err)
+		}
+	}
+	return p
+}

@@ -1,0 +1,149 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+)
+
+type object = map[string]any
+
+// describe makes the OpenAPI 3.1 document from the tables that requests are read by.
+func (h *handler) describe() object {
+	paths := object{
+		"/v1/inspect": object{"post": h.modelOperation("inspect", "What a model consists of: layers, groups, cost", nil, "application/json", object{"type": "object", "required": []string{"macs", "params", "groups"}})},
+		"/v1/masks":   object{"post": h.modelOperation("masks", "What would leave: a plan that the command line, /v1/apply and the page replay", optionParameters(), "application/json", ref("Plan"))},
+		"/v1/prune":   object{"post": h.modelOperation("prune", "The smaller model", optionParameters(), "application/octet-stream", object{"type": "string", "format": "binary"})},
+		"/v1/apply":   object{"post": h.applyOperation()},
+		"/v1/ops": object{"get": secured(object{"operationId": "ops", "summary": "Operators that have a rule", "responses": object{
+			"200": object{"description": "the list", "content": object{"application/json": object{"schema": object{"type": "array", "items": ref("Operator")}}}}, "401": ref2("Problem")}})},
+		"/healthz": object{"get": object{"operationId": "health", "summary": "Whether requests are wanted", "responses": object{
+			"200": object{"description": "yes", "content": object{"application/json": object{"schema": ref("Health")}}}, "503": ref2("Problem")}}},
+		"/openapi.json": object{"get": object{"operationId": "openapi", "summary": "This document", "responses": object{
+			"200": object{"description": "OpenAPI 3.1", "content": object{"application/json": object{"schema": object{"type": "object"}}}}}}},
+	}
+	components := object{"schemas": schemas(), "responses": object{"Problem": object{"description": "problem details (RFC 9457)", "content": object{"application/problem+json": object{"schema": ref("Problem")}}}}}
+	if h.config.Token != "" {
+		components["securitySchemes"] = object{"token": object{"type": "http", "scheme": "bearer"}}
+	} else {
+		for _, item := range paths {
+			for _, op := range item.(object) {
+				delete(op.(object), "security")
+			}
+		}
+	}
+	return object{"openapi": "3.1.0", "info": object{"title": "metaprune", "version": orDev(h.config.Version), "description": "Makes ONNX models smaller.", "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+		"paths": paths, "components": components}
+}
+
+func orDev(version string) string {
+	if version == "" {
+		return "dev"
+	}
+	return version
+}
+
+func ref(name string) object  { return object{"$ref": "#/components/schemas/" + name} }
+func ref2(name string) object { return object{"$ref": "#/components/responses/" + name} }
+
+func secured(op object) object {
+	op["security"] = []object{{"token": []string{}}}
+	return op
+}
+
+// optionParameters are the options as query parameters.
+func optionParameters() []object {
+	var out []object
+	for _, o := range options {
+		s := optionSchema(o)
+		p := object{"name": o.name, "in": "query", "description": o.doc, "schema": s}
+		if o.kind == "strings" {
+			p["style"], p["explode"] = "form", true
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func optionSchema(o option) object {
+	s := object{}
+	switch o.kind {
+	case "number":
+		s["type"], s["exclusiveMinimum"] = "number", 0
+	case "integer":
+		s["type"] = "integer"
+		if o.name != "seed" {
+			s["minimum"], s["maximum"] = 1, 1<<20
+		} else {
+			s["format"] = "int64"
+		}
+	case "strings":
+		s["type"], s["items"] = "array", object{"type": "string"}
+	default:
+		s["type"] = "string"
+	}
+	if len(o.enum) > 0 {
+		s["enum"] = o.enum
+	}
+	if o.def != nil {
+		s["default"] = o.def
+	}
+	return s
+}
+
+// formSchema is a form with files and the options as fields.
+func formSchema(files []string, optional []string, withOptions bool) object {
+	properties := object{}
+	for _, name := range append(append([]string{}, files...), optional...) {
+		properties[name] = object{"type": "string", "format": "binary"}
+	}
+	if withOptions {
+		for _, o := range options {
+			properties[o.name] = optionSchema(o)
+		}
+	}
+	return object{"type": "object", "required": files, "properties": properties}
+}
+
+func (h *handler) modelOperation(id, summary string, parameters []object, kind string, schema object) object {
+	op := object{"operationId": id, "summary": summary,
+		"requestBody": object{"required": true, "content": object{
+			"application/octet-stream": object{"schema": object{"type": "string", "format": "binary"}},
+			"multipart/form-data":      object{"schema": formSchema([]string{partModel}, nil, parameters != nil)}}},
+		"responses": h.modelResponses(kind, schema)}
+	if parameters != nil {
+		op["parameters"] = parameters
+	}
+	return secured(op)
+}
+
+func (h *handler) applyOperation() object {
+	return secured(object{"operationId": "apply", "summary": "The model that a plan describes",
+		"requestBody": object{"required": true, "content": object{"multipart/form-data": object{"schema": formSchema([]string{partModel, partPlan}, []string{partRepaired}, false)}}},
+		"responses":   h.modelResponses("application/octet-stream", object{"type": "string", "format": "binary"})})
+}
+
+func (h *handler) modelResponses(kind string, schema object) object {
+	out := object{"200": object{"description": "the answer", "content": object{kind: object{"schema": schema}},
+		"headers": object{"ETag": object{"schema": object{"type": "string"}}, "Metaprune-Model-Sha256": object{"schema": object{"type": "string"}}}}}
+	for _, status := range []string{"400", "401", "408", "409", "412", "413", "415", "422", "429", "500"} {
+		out[status] = ref2("Problem")
+	}
+	return out
+}
+
+// schemas are those of what is sent.
+func schemas() object {
+	str, integer := object{"type": "string"}, object{"type": "integer"}
+	pair := object{"type": "array", "items": integer, "minItems": 2, "maxItems": 2}
+	return object{
+		"Problem": object{"type": "object", "required": []string{"type", "title", "status", "detail"}, "properties": object{
+			"type": str, "title": str, "status": object{"type": "integer", "minimum": http.StatusBadRequest, "maximum": 599}, "detail": str, "place": str, "limit": integer, "request_id": str}},
+		"Health":   object{"type": "object", "required": []string{"status"}, "properties": object{"status": object{"type": "string", "enum": []string{"ok"}}, "version": str}},
+		"Operator": object{"type": "object", "required": strings.Split("op since rule", " "), "properties": object{"domain": str, "op": str, "since": integer, "rule": str}},
+		"Plan": object{"type": "object", "required": strings.Split("format version model_sha256 criterion weights target achieved removed groups", " "), "properties": object{
+			"format": object{"type": "string", "const": "metaprune-plan"}, "version": integer, "model_sha256": object{"type": "string", "pattern": "^[0-9a-f]{64}$"},
+			"criterion": str, "weights": str, "achieved": object{"type": "object", "properties": object{"macs": pair, "params": pair}},
+			"removed": object{"type": []string{"array", "null"}, "items": object{"type": "object", "required": strings.Split("tensor axis indices", " "), "properties": object{
+				"tensor": str, "axis": integer, "indices": object{"type": "array", "items": integer}}}}}},
+	}
+}

@@ -1,0 +1,88 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
+)
+
+// Problem is an error as it is sent: problem details of RFC 9457 with the extensions place, limit and request_id.
+type Problem struct {
+	Type      string `json:"type"` // "about:blank": the status says it all
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Place     string `json:"place,omitempty"` // in the request or in the model, such as "query speed-up" or `graph.node[12] "conv1" (Conv)`
+	Limit     int64  `json:"limit,omitempty"` // bytes, milliseconds or requests that may be, with 413, 408 and 429
+	RequestID string `json:"request_id,omitempty"`
+}
+
+func (p *Problem) Error() string {
+	if p.Place != "" {
+		return p.Place + ": " + p.Detail
+	}
+	return p.Detail
+}
+
+func problem(status int, place, format string, args ...any) *Problem {
+	return &Problem{Status: status, Place: place, Detail: fmt.Sprintf(format, args...)}
+}
+
+func limited(status int, limit int64, format string, args ...any) *Problem {
+	p := problem(status, "", format, args...)
+	p.Limit = limit
+	return p
+}
+
+// asProblem finds the status that an error stands for. ctx tells whether time ran out.
+func (h *handler) asProblem(ctx context.Context, err error) *Problem {
+	var p *Problem
+	var large *http.MaxBytesError
+	var format *onnxio.FormatError
+	var unsupported *onnxio.UnsupportedError
+	var target *prune.TargetError
+	var plan *prune.PlanError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &large):
+		return limited(http.StatusRequestEntityTooLarge, large.Limit, "the request has more than %d bytes", large.Limit)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return limited(http.StatusRequestTimeout, h.config.Timeout.Milliseconds(), "the request took longer than %s; ask for less, or run metaprune where it may take longer", h.config.Timeout)
+	case ctx.Err() != nil:
+		return problem(499, "", "the client went away")
+	case errors.As(err, &format):
+		return problem(http.StatusUnprocessableEntity, format.Path, "the model cannot be read: %v", err)
+	case errors.As(err, &unsupported):
+		return problem(http.StatusUnprocessableEntity, unsupported.Path, "%v", err)
+	case errors.As(err, &target):
+		return problem(http.StatusUnprocessableEntity, "", "%v", err)
+	case errors.As(err, &plan):
+		return problem(http.StatusUnprocessableEntity, "plan", "%v", err)
+	}
+	return problem(http.StatusUnprocessableEntity, "", "%v", err)
+}
+
+// send writes a problem.
+func (p *Problem) send(w http.ResponseWriter, requestID string) {
+	out := *p
+	out.Type, out.Title, out.RequestID = "about:blank", http.StatusText(p.Status), requestID
+	head := w.Header()
+	for _, k := range []string{"Content-Length", "Content-Disposition", "Etag", "Content-Encoding"} {
+		head.Del(k)
+	}
+	head.Set("Content-Type", "application/problem+json")
+	switch p.Status {
+	case http.StatusTooManyRequests:
+		head.Set("Retry-After", "1")
+	case http.StatusUnauthorized:
+		head.Set("WWW-Authenticate", `Bearer realm="metaprune"`)
+	}
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(&out)
+}

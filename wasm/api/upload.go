@@ -1,0 +1,235 @@
+package api
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Upload is a body that was received. Data stays as it is until Free is called.
+type Upload struct {
+	Data []byte
+	Free func()
+}
+
+// Store keeps bodies while they are worked on.
+type Store interface {
+	// Keep reads r to its end. size is what the client says that it sends, -1 where it does not.
+	Keep(r io.Reader, size int64) (*Upload, error)
+}
+
+// Memory is the Store that keeps bodies on the heap.
+type Memory struct{}
+
+// trusted is how much room a length that a client names gets before that much has come.
+const trusted = 1 << 20
+
+// Keep reads r into memory.
+func (Memory) Keep(r io.Reader, size int64) (*Upload, error) {
+	b := make([]byte, 0, min(max(size, 0)+1, trusted))
+	for {
+		if len(b) == cap(b) {
+			room := int64(2 * cap(b))
+			if size > int64(len(b)) {
+				room = size + 1 // one more, to see the end
+			}
+			b = append(make([]byte, 0, room), b...)
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return &Upload{Data: b, Free: func() {}}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// form is what a request brings.
+type form struct {
+	job                   *job
+	model, plan, repaired *Upload
+}
+
+func (f *form) free() {
+	for _, u := range []*Upload{f.model, f.plan, f.repaired} {
+		if u != nil {
+			u.Free()
+		}
+	}
+}
+
+// Parts of a form.
+const (
+	partModel    = "model"
+	partPlan     = "plan"
+	partRepaired = "repaired"
+)
+
+// maxOption bounds an option's text, maxPlan the plan's.
+const (
+	maxOption = 4 << 10
+	maxPlan   = 64 << 20
+)
+
+// modelTypes are the types of a body that is nothing but a model; the last one is what curl says when it is told nothing.
+var modelTypes = []string{"application/octet-stream", "application/onnx", "application/x-onnx", "application/vnd.onnx", "application/protobuf", "application/x-protobuf", "application/x-www-form-urlencoded"}
+
+// receive reads options and files of a request.
+func (h *handler) receive(r *http.Request) (f *form, err error) {
+	f = &form{job: newJob()}
+	defer func() {
+		if err != nil {
+			f.free()
+		}
+	}()
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return f, problem(http.StatusBadRequest, "query", "it cannot be read: %v", err)
+	}
+	if err := f.job.parse(query, "query"); err != nil {
+		return f, err
+	}
+	body, err := h.body(r)
+	if err != nil {
+		return f, err
+	}
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case r.Header.Get("Content-Type") == "":
+	case err != nil:
+		return f, problem(http.StatusUnsupportedMediaType, "header Content-Type", "it cannot be read: %v", err)
+	case kind == "multipart/form-data":
+		if err := h.parts(f, multipart.NewReader(body, params["boundary"])); err != nil {
+			return f, early(err)
+		}
+		return f, digest(r, f)
+	case !slices.Contains(modelTypes, kind):
+		return f, problem(http.StatusUnsupportedMediaType, "header Content-Type", "%s; want multipart/form-data or the model itself as %s", kind, modelTypes[0])
+	}
+	size := r.ContentLength
+	if r.Header.Get("Content-Encoding") != "" {
+		size = -1
+	}
+	if f.model, err = h.config.Store.Keep(body, size); err != nil {
+		return f, early(err)
+	}
+	return f, digest(r, f)
+}
+
+// early says so where a body ended before its end.
+func early(err error) error {
+	var large *http.MaxBytesError
+	var p *Problem
+	if errors.As(err, &large) || errors.As(err, &p) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return context.DeadlineExceeded
+	}
+	return problem(http.StatusBadRequest, "body", "it broke off: %v", err)
+}
+
+// body is the request's body without its encoding, bounded.
+func (h *handler) body(r *http.Request) (io.Reader, error) {
+	if r.ContentLength > h.config.MaxBytes+maxPlan {
+		return nil, &http.MaxBytesError{Limit: h.config.MaxBytes}
+	}
+	switch e := r.Header.Get("Content-Encoding"); e {
+	case "", "identity":
+		return &bounded{r.Body, h.config.MaxBytes + maxPlan, h.config.MaxBytes}, nil
+	case "gzip":
+		z, err := gzip.NewReader(r.Body)
+		if err != nil {
+			return nil, problem(http.StatusBadRequest, "body", "it is not gzip: %v", err)
+		}
+		return &bounded{z, h.config.MaxBytes + maxPlan, h.config.MaxBytes}, nil
+	default:
+		return nil, problem(http.StatusUnsupportedMediaType, "header Content-Encoding", "%q; want gzip or nothing", e)
+	}
+}
+
+// bounded fails with a MaxBytesError, which names limit, when more than left bytes come.
+type bounded struct {
+	r           io.Reader
+	left, limit int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return n, &http.MaxBytesError{Limit: b.limit}
+	}
+	return n, err
+}
+
+// parts reads a form: the files model, plan and repaired, and options.
+func (h *handler) parts(f *form, r *multipart.Reader) error {
+	fields := url.Values{}
+	for {
+		part, err := r.NextRawPart()
+		if err == io.EOF {
+			return f.job.parse(fields, "field")
+		}
+		if err != nil {
+			return err
+		}
+		name := part.FormName()
+		to := map[string]**Upload{partModel: &f.model, partPlan: &f.plan, partRepaired: &f.repaired}[name]
+		switch {
+		case to != nil && *to != nil:
+			return problem(http.StatusBadRequest, "part "+name, "it is there twice")
+		case name == partPlan:
+			f.plan, err = Memory{}.Keep(&bounded{part, maxPlan, maxPlan}, -1)
+		case to != nil:
+			*to, err = h.config.Store.Keep(&bounded{part, h.config.MaxBytes, h.config.MaxBytes}, -1)
+		default:
+			var b []byte
+			if b, err = io.ReadAll(&bounded{part, maxOption, maxOption}); err == nil {
+				fields.Add(name, string(bytes.TrimSpace(b)))
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("part %q: %w", name, err)
+		}
+	}
+}
+
+// digest compares the model with the header Content-Digest (RFC 9530), where there is one.
+func digest(r *http.Request, f *form) error {
+	head := r.Header.Get("Content-Digest")
+	if head == "" || f.model == nil || r.Header.Get("Content-Encoding") != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		return nil
+	}
+	for entry := range strings.SplitSeq(head, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(entry), "=")
+		if name != "sha-256" {
+			continue
+		}
+		want, err := base64.StdEncoding.DecodeString(strings.Trim(value, ":"))
+		if err != nil {
+			return problem(http.StatusBadRequest, "header Content-Digest", "it cannot be read: %v", err)
+		}
+		if got := sha256.Sum256(f.model.Data); !bytes.Equal(got[:], want) {
+			return problem(http.StatusBadRequest, "body", "its SHA-256 is %s, the header Content-Digest says %s", hex.EncodeToString(got[:]), hex.EncodeToString(want))
+		}
+	}
+	return nil
+}
