@@ -40,7 +40,10 @@ class Theirs:
         from onnx import numpy_helper
         torch.set_num_threads(os.cpu_count())
         self.a, self.torch = a, torch
-        self.weights = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in onnx.load(a.model).graph.initializer}
+        graph = onnx.load(a.model).graph
+        self.weights = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
+        for n in graph.node: # the exporter keeps equal tensors once
+            if n.op_type == "Identity" and n.input[0] in self.weights: self.weights[n.output[0]] = self.weights[n.input[0]].clone()
         def images(name): return (torch.from_numpy(np.frombuffer(gzip.open(f"{FASHION}/{name}-images-idx3-ubyte.gz").read(), np.uint8)[16:].reshape(-1, 1, 28, 28).astype(np.float32)) / 255 - .2860) / .3530
         def labels(name): return torch.from_numpy(np.frombuffer(gzip.open(f"{FASHION}/{name}-labels-idx1-ubyte.gz").read(), np.uint8)[8:].astype(np.int64))
         self.train, self.test = (images("train"), labels("train")), (images("t10k"), labels("t10k"))

@@ -16,7 +16,7 @@ import (
 
 type serveFlags struct {
 	config                  server.Config
-	maxSize, memory, above  string
+	maxSize, memory         string
 	metanetFile, metaMemory string
 	logFormat               string
 }
@@ -27,7 +27,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Answer over HTTP: POST a model, get masks or a smaller model",
 		Long: `Serves the HTTP API: POST /v1/inspect, /v1/masks, /v1/prune and /v1/apply, GET /v1/ops, /healthz, /metrics and /openapi.json. Options are query parameters with the names of prune's flags.
-Large uploads wait on disk, in files without a name. SIGTERM and SIGINT end it after the requests that are under way.
+Models that find no room in memory wait on disk, in files without a name. SIGTERM and SIGINT end it after the requests that are under way.
 METAPRUNE_TOKEN, where it is set, is the bearer token that requests have to bring.`,
 		Example: `  metaprune serve
   metaprune serve --addr :8443 --tls-cert cert.pem --tls-key key.pem --memory 8GB
@@ -42,13 +42,12 @@ METAPRUNE_TOKEN, where it is set, is the bearer token that requests have to brin
 	s.StringVar(&f.config.Cert, "tls-cert", "", "certificate (PEM); with --tls-key for HTTPS")
 	s.StringVar(&f.config.Key, "tls-key", "", "private key (PEM)")
 	s.StringVar(&f.maxSize, "max-size", "1GB", "largest model")
-	s.StringVar(&f.memory, "memory", "4GB", "memory of all requests under way together; a quarter of it is kept for small ones")
+	s.StringVar(&f.memory, "memory", "4GB", "memory of all requests under way together with their models; models that find no room wait on disk")
 	s.IntVar(&f.config.API.Requests, "max-requests", 64, "requests under way at a time; more get 429")
 	s.DurationVar(&f.config.API.Timeout, "timeout", 5*time.Minute, "of a request")
 	s.DurationVar(&f.config.Grace, "grace", 30*time.Second, "that requests get to finish when the server is told to end")
 	s.StringSliceVar(&f.config.API.Origins, "cors", nil, "origins whose pages may use the API, such as https://example.com, or * for all")
-	s.StringVar(&f.config.Spool, "spool", "", "folder for large uploads (default: the system's folder for temporary files)")
-	s.StringVar(&f.above, "spool-above", "64MB", "size from which an upload waits on disk")
+	s.StringVar(&f.config.Spool, "spool", "", "folder for models that find no room in memory (default: the system's folder for temporary files)")
 	s.StringVar(&f.config.Site, "site", "", "folder with the page (make site), served at /")
 	s.StringVar(&f.metanetFile, "metanet", "", "metanetwork of criterion metanet (default: the program's)")
 	s.StringVar(&f.metaMemory, "metanet-memory", "", "memory for a metanetwork's cached edge states, such as 256MB")
@@ -60,7 +59,7 @@ func (f *serveFlags) check() error {
 	for flag, to := range map[string]struct {
 		text string
 		at   *int64
-	}{"--max-size": {f.maxSize, &f.config.API.MaxBytes}, "--memory": {f.memory, &f.config.API.Memory}, "--spool-above": {f.above, &f.config.Threshold}, "--metanet-memory": {f.metaMemory, &f.config.API.MetanetOptions.Memory}} {
+	}{"--max-size": {f.maxSize, &f.config.API.MaxBytes}, "--memory": {f.memory, &f.config.Memory}, "--metanet-memory": {f.metaMemory, &f.config.API.MetanetOptions.Memory}} {
 		if to.text == "" {
 			continue
 		}
@@ -110,7 +109,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 		debug.SetGCPercent(100) // a long process, unlike the other commands
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(f.config.API.Memory + 256<<20)
+		debug.SetMemoryLimit(f.config.Memory)
 	}
 	s, err := server.New(f.config)
 	if err != nil {
@@ -120,7 +119,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	if f.config.Cert != "" {
 		scheme = "https"
 	}
-	log.Info("listening", "url", scheme+"://"+s.Addr(), "max_size", f.config.API.MaxBytes, "memory", f.config.API.Memory, "token", f.config.API.Token != "")
+	log.Info("listening", "url", scheme+"://"+s.Addr(), "max_size", f.config.API.MaxBytes, "memory", f.config.Memory, "token", f.config.API.Token != "")
 	if a.json {
 		if err := a.printJSON(map[string]string{"url": scheme + "://" + s.Addr()}); err != nil {
 			return err

@@ -35,7 +35,7 @@ func TestServe(t *testing.T) {
 	const model = "../../testdata/fashion-resnet20.onnx"
 	spool, ctx := t.TempDir(), context.Background()
 	data := read(t, model)
-	c, url := serving(t, "--spool", spool, "--spool-above", "10kB")
+	c, url := serving(t, "--spool", spool, "--memory", "100MB")
 	out := filepath.Join(t.TempDir(), "cli.onnx")
 	ok(t, "prune", model, "--speed-up", "2", "-o", out)
 	prune := func(url string) []byte {
@@ -46,6 +46,7 @@ func TestServe(t *testing.T) {
 	require.True(t, bytes.Equal(read(t, out), prune(url)))
 
 	// Killed in the middle of an upload: nothing is left, and it starts again.
+	defer fill(t, url)()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	require.NoError(t, err)
 	defer conn.Close()
@@ -82,4 +83,14 @@ func TestServeRefuses(t *testing.T) {
 			require.Contains(t, message, c.want)
 		})
 	}
+}
+
+// fill takes the room for models in memory by an upload that does not end, until it is told to.
+func fill(t *testing.T, url string) func() {
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	_, err = fmt.Fprintf(conn, "POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nx", 25_000_000)
+	require.NoError(t, err)
+	time.Sleep(50 * time.Millisecond)
+	return func() { _ = conn.Close() }
 }

@@ -17,11 +17,14 @@ type Config struct {
 	API       api.Config
 	Addr      string        // to listen on
 	Cert, Key string        // PEM files for TLS, both or none
-	Spool     string        // folder for large uploads, empty for the system's
-	Threshold int64         // bytes from which an upload goes to disk, 0 for 64 MiB
+	Memory    int64         // bytes for requests and their models together, 0 for 4 GiB
+	Spool     string        // folder for models that have no room in memory, empty for the system's
 	Site      string        // folder with the page, empty for none
 	Grace     time.Duration // that requests get to finish, 0 for 30 s
 }
+
+// bodyShare is the part of the memory that models may have while they wait and are worked on; those that find no room lie on disk.
+const bodyShare = 4
 
 // Server is a service that has been set up.
 type Server struct {
@@ -36,9 +39,10 @@ func New(c Config) (*Server, error) {
 	if c.Addr == "" {
 		c.Addr = "localhost:8080"
 	}
-	if c.Threshold == 0 {
-		c.Threshold = 64 << 20
+	if c.Memory == 0 {
+		c.Memory = 4 << 30
 	}
+	c.API.Memory = c.Memory - c.Memory/bodyShare
 	if c.Grace == 0 {
 		c.Grace = 30 * time.Second
 	}
@@ -46,7 +50,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("TLS wants a certificate and its key")
 	}
 	if c.API.Store == nil {
-		c.API.Store = spool{c.Spool, c.Threshold}
+		c.API.Store = newSpool(c.Spool, c.Memory/bodyShare)
 	}
 	if err := writable(c.Spool); err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/metaprune/metaprune/native/client"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/wasm/api"
 	"github.com/stretchr/testify/require"
@@ -62,7 +63,7 @@ func leftovers(t *testing.T, folder string) int {
 
 func TestClient(t *testing.T) {
 	spoolDir, ctx, data := t.TempDir(), context.Background(), model(t)
-	s, stop := start(t, Config{Spool: spoolDir, Threshold: 1 << 16, API: api.Config{Token: "word"}})
+	s, stop := start(t, Config{Spool: spoolDir, API: api.Config{Store: newSpool(spoolDir, 1000), Token: "word"}})
 	c := &client.Client{URL: "http://" + s.Addr(), Token: "word"}
 	own, err := session.Open(data, nil)
 	require.NoError(t, err)
@@ -103,7 +104,7 @@ func TestClient(t *testing.T) {
 // What clients do wrong leaves nothing behind, and the next one is answered.
 func TestRudeClients(t *testing.T) {
 	spoolDir, data := t.TempDir(), model(t)
-	s, stop := start(t, Config{Spool: spoolDir, Threshold: 1 << 10, API: api.Config{Timeout: 500 * time.Millisecond, Requests: 2}})
+	s, stop := start(t, Config{Spool: spoolDir, API: api.Config{Store: newSpool(spoolDir, 1000), Timeout: 500 * time.Millisecond, Requests: 2}})
 	dial := func() net.Conn {
 		conn, err := net.Dial("tcp", s.Addr())
 		require.NoError(t, err)
@@ -249,7 +250,7 @@ func TestSite(t *testing.T) {
 
 func TestSpool(t *testing.T) {
 	folder := t.TempDir()
-	s := spool{folder, 1000}
+	s := newSpool(folder, 1000)
 	for _, n := range []int{0, 1, 999, 1000, 1001, 50_000} {
 		for _, size := range []int64{-1, int64(n), 10, 100_000} {
 			data := bytes.Repeat([]byte{3}, n)
@@ -260,9 +261,17 @@ func TestSpool(t *testing.T) {
 			u.Free()
 		}
 	}
-	_, err := s.Keep(io.MultiReader(bytes.NewReader(make([]byte, 2000)), &failing{}), -1)
+	first, err := s.Keep(bytes.NewReader(make([]byte, 600)), 600)
+	require.NoError(t, err)
+	second, err := s.Keep(bytes.NewReader(make([]byte, 600)), 600) // has no room
+	require.NoError(t, err)
+	require.Len(t, second.Data, 600)
+	first.Free()
+	second.Free()
+	_, err = s.Keep(io.MultiReader(bytes.NewReader(make([]byte, 2000)), &failing{}), -1)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Zero(t, leftovers(t, folder))
+	require.True(t, s.room.TryAcquire(1000), "all room was given back")
 	_, err = New(Config{Spool: filepath.Join(folder, "none"), Addr: "127.0.0.1:0"})
 	require.ErrorContains(t, err, "uploads cannot be spooled")
 }
@@ -270,3 +279,40 @@ func TestSpool(t *testing.T) {
 type failing struct{}
 
 func (*failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// BenchmarkMasks compares a plan over HTTP with the same work in the process: hash, analysis, scores, plan. METAPRUNE_MODEL names another model than the small one.
+func BenchmarkMasks(b *testing.B) {
+	path := os.Getenv("METAPRUNE_MODEL")
+	if path == "" {
+		path = "../../testdata/fashion-resnet20.onnx"
+	}
+	data, err := os.ReadFile(path)
+	require.NoError(b, err)
+	b.Run("own", func(b *testing.B) {
+		for b.Loop() {
+			s, err := session.Open(data, nil)
+			require.NoError(b, err)
+			s.StartHash()
+			p, err := s.Plan(context.Background(), session.Request{Options: prune.Options{Target: prune.Target{SpeedUp: 2}}})
+			require.NoError(b, err)
+			s.Sign(p)
+			_, err = prune.MarshalPlan(p)
+			require.NoError(b, err)
+			s.Close()
+		}
+	})
+	b.Run("http", func(b *testing.B) {
+		s, err := New(Config{Addr: "127.0.0.1:0"})
+		require.NoError(b, err)
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		c := &client.Client{URL: "http://" + s.Addr()}
+		for b.Loop() {
+			_, err := c.Masks(ctx, bytes.NewReader(data), client.Options{SpeedUp: 2})
+			require.NoError(b, err)
+		}
+		cancel()
+		require.NoError(b, <-ended)
+	})
+}

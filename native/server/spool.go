@@ -5,30 +5,48 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/wasm/api"
+	"golang.org/x/sync/semaphore"
 )
 
-// spool keeps small bodies in memory and large ones in a file without a name, which is gone with the process whatever ends it.
+// spool keeps bodies in memory as far as there is room, and the others in files without names, which are gone with the process whatever ends it.
 type spool struct {
-	folder    string
-	threshold int64
+	folder string
+	room   *semaphore.Weighted // bytes of bodies in memory
+	small  int64               // bodies whose length is not known start with so much room
+}
+
+func newSpool(folder string, room int64) *spool {
+	return &spool{folder, semaphore.NewWeighted(room), min(1<<20, room)}
 }
 
 // Keep reads a body.
-func (s spool) Keep(r io.Reader, size int64) (*api.Upload, error) {
-	if size >= 0 && size <= s.threshold {
-		return api.Memory{}.Keep(r, size)
+func (s *spool) Keep(r io.Reader, size int64) (*api.Upload, error) {
+	known := size >= 0
+	if !known {
+		size = s.small
 	}
-	head, err := api.Memory{}.Keep(io.LimitReader(r, s.threshold), -1)
-	if err != nil || int64(len(head.Data)) < s.threshold {
-		return head, err
+	if !s.room.TryAcquire(size) {
+		return s.file(r)
 	}
-	return s.file(io.MultiReader(bytes.NewReader(head.Data), r))
+	release := sync.OnceFunc(func() { s.room.Release(size) })
+	u, err := api.Memory{}.Keep(io.LimitReader(r, size+1), size)
+	if err == nil && int64(len(u.Data)) > size { // there is more
+		defer release()
+		return s.file(io.MultiReader(bytes.NewReader(u.Data), r))
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	u.Free = release
+	return u, nil
 }
 
-func (s spool) file(r io.Reader) (u *api.Upload, err error) {
+func (s *spool) file(r io.Reader) (u *api.Upload, err error) {
 	f, err := os.CreateTemp(s.folder, "metaprune-upload-*")
 	if err != nil {
 		return nil, err

@@ -46,6 +46,12 @@ func (s *Session) Close() {
 	}
 }
 
+// Hashed tells the session the hash of its file in hexadecimal, which the caller has or is about to have.
+func (s *Session) Hashed(sum func() string) {
+	s.sha = make(chan string, 1)
+	go func() { s.sha <- sum() }()
+}
+
 // StartHash begins hashing the file beside other work; SHA256 waits for it.
 func (s *Session) StartHash() {
 	if s.sha != nil {

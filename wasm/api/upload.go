@@ -16,12 +16,22 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Upload is a body that was received. Data stays as it is until Free is called.
 type Upload struct {
-	Data []byte
-	Free func()
+	Data   []byte
+	SHA256 func() string // in hexadecimal, where it was computed on the way; else nil
+	Free   func()
+}
+
+func (u *Upload) sha256() string {
+	if u.SHA256 == nil {
+		sum := sha256.Sum256(u.Data)
+		u.SHA256 = func() string { return hex.EncodeToString(sum[:]) }
+	}
+	return u.SHA256()
 }
 
 // Store keeps bodies while they are worked on.
@@ -30,7 +40,7 @@ type Store interface {
 	Keep(r io.Reader, size int64) (*Upload, error)
 }
 
-// Memory is the Store that keeps bodies on the heap.
+// Memory is the Store that keeps bodies on the heap. Those that are not small are hashed while they come.
 type Memory struct{}
 
 // trusted is how much room a length that a client names gets before that much has come.
@@ -39,23 +49,71 @@ const trusted = 1 << 20
 // Keep reads r into memory.
 func (Memory) Keep(r io.Reader, size int64) (*Upload, error) {
 	b := make([]byte, 0, min(max(size, 0)+1, trusted))
+	var h *hasher
+	defer func() { h.end() }()
 	for {
 		if len(b) == cap(b) {
 			room := int64(2 * cap(b))
 			if size > int64(len(b)) {
 				room = size + 1 // one more, to see the end
 			}
+			if h == nil && len(b) >= trusted {
+				h = newHasher(b)
+			}
 			b = append(make([]byte, 0, room), b...)
 		}
-		n, err := r.Read(b[len(b):cap(b)])
+		n, err := r.Read(b[len(b):min(cap(b), len(b)+trusted)])
+		h.write(b[len(b) : len(b)+n])
 		b = b[:len(b)+n]
 		if err == io.EOF {
-			return &Upload{Data: b, Free: func() {}}, nil
+			return &Upload{Data: b, SHA256: h.sum(), Free: func() {}}, nil
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
+}
+
+// hasher hashes bytes beside their arrival; nil does nothing. What is written to it must stay as it is.
+type hasher struct {
+	in    chan []byte
+	out   chan string
+	ended bool
+}
+
+func newHasher(first []byte) *hasher {
+	h := &hasher{in: make(chan []byte, 1024), out: make(chan string, 1)}
+	go func() {
+		sum := sha256.New()
+		for b := range h.in {
+			sum.Write(b)
+		}
+		h.out <- hex.EncodeToString(sum.Sum(nil))
+	}()
+	h.in <- first
+	return h
+}
+
+func (h *hasher) write(b []byte) {
+	if h != nil {
+		h.in <- b
+	}
+}
+
+func (h *hasher) end() {
+	if h != nil && !h.ended {
+		close(h.in)
+		h.ended = true
+	}
+}
+
+// sum ends the input and returns what waits for the hash.
+func (h *hasher) sum() func() string {
+	if h == nil {
+		return nil
+	}
+	h.end()
+	return sync.OnceValue(func() string { return <-h.out })
 }
 
 // form is what a request brings.
@@ -227,8 +285,8 @@ func digest(r *http.Request, f *form) error {
 		if err != nil {
 			return problem(http.StatusBadRequest, "header Content-Digest", "it cannot be read: %v", err)
 		}
-		if got := sha256.Sum256(f.model.Data); !bytes.Equal(got[:], want) {
-			return problem(http.StatusBadRequest, "body", "its SHA-256 is %s, the header Content-Digest says %s", hex.EncodeToString(got[:]), hex.EncodeToString(want))
+		if got := f.model.sha256(); got != hex.EncodeToString(want) {
+			return problem(http.StatusBadRequest, "body", "its SHA-256 is %s, the header Content-Digest says %s", got, hex.EncodeToString(want))
 		}
 	}
 	return nil

@@ -32,9 +32,9 @@ func (h *handler) ops(w http.ResponseWriter, r *http.Request, _ *Event) error {
 	return writeJSON(w, r, graphcodec.Operators())
 }
 
-// weight is about the memory that work on a model takes: the model, what is made of it, and its analysis.
+// weight is about the memory that work on a model takes besides the model: what is made of it, and its analysis.
 func weight(model, repaired int64, metanetwork bool) int64 {
-	n := 2*model + repaired + 16<<20
+	n := model + repaired + 16<<20
 	if metanetwork {
 		n += model + 64<<20
 	}
@@ -77,6 +77,9 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 		return err
 	}
 	defer s.Close()
+	if f.model.SHA256 != nil {
+		s.Hashed(f.model.SHA256)
+	}
 	s.StartHash()
 	return do(r.Context(), s, f)
 }
