@@ -14,7 +14,7 @@ PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./metan
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte.gz
 
-.PHONY: help build demo xla test test-wasm check bench fuzz lint venv testdata clean
+.PHONY: help build demo xla test test-wasm test-edge edge check bench fuzz lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -51,6 +51,15 @@ test: check venv testdata xla test-wasm ## run every check and test
 test-wasm: ## run the portable packages' tests as WebAssembly in node
 	@if command -v node >/dev/null; then GOOS=js GOARCH=wasm $(GO) test -count=1 -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" $(PORTABLE); \
 	else echo "note: node is not installed; the WebAssembly tests are left out"; fi
+
+edge: ## build the worker for the edge in wasm/edge/build
+	@rm -rf wasm/edge/build && mkdir -p wasm/edge/build
+	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w -X main.Version=$(VERSION)' -o wasm/edge/build/metaprune.wasm ./wasm/edge
+	@cp wasm/edge/worker.mjs wasm/edge/build/ && cp "$$($(GO) list -m -f '{{.Dir}}' github.com/syumai/workers)/cmd/workers-assets-gen/assets/wasm_exec_go.js" wasm/edge/build/wasm_exec.js && chmod u+w wasm/edge/build/wasm_exec.js
+
+test-edge: edge build ## run the worker in workerd, against the command line
+	@if command -v npm >/dev/null; then cd wasm/edge && npm ci --ignore-scripts --no-audit --no-fund --silent && node --test --test-reporter=spec worker.test.mjs; \
+	else echo "note: npm is not installed; the worker is not tested"; fi
 
 check: lint ## formatting, vet, staticcheck, import directions, WebAssembly build
 	@test -z "$$(gofmt -l .)" || (gofmt -l .; echo "run gofmt -w on these"; exit 1)

@@ -15,12 +15,13 @@ import (
 // spool keeps bodies in memory as far as there is room, and the others in files without names, which are gone with the process whatever ends it.
 type spool struct {
 	folder string
+	memory api.Memory
 	room   *semaphore.Weighted // bytes of bodies in memory
 	small  int64               // bodies whose length is not known start with so much room
 }
 
 func newSpool(folder string, room int64) *spool {
-	return &spool{folder, semaphore.NewWeighted(room), min(1<<20, room)}
+	return &spool{folder, api.Memory{Pool: &sync.Pool{}}, semaphore.NewWeighted(room), min(1<<20, room)}
 }
 
 // Keep reads a body.
@@ -33,7 +34,7 @@ func (s *spool) Keep(r io.Reader, size int64) (*api.Upload, error) {
 		return s.file(r)
 	}
 	release := sync.OnceFunc(func() { s.room.Release(size) })
-	u, err := api.Memory{}.Keep(io.LimitReader(r, size+1), size)
+	u, err := s.memory.Keep(io.LimitReader(r, size+1), size)
 	if err == nil && int64(len(u.Data)) > size { // there is more
 		defer release()
 		return s.file(io.MultiReader(bytes.NewReader(u.Data), r))
@@ -42,7 +43,8 @@ func (s *spool) Keep(r io.Reader, size int64) (*api.Upload, error) {
 		release()
 		return nil, err
 	}
-	u.Free = release
+	free := u.Free
+	u.Free = sync.OnceFunc(func() { free(); release() })
 	return u, nil
 }
 

@@ -122,6 +122,16 @@ func (c *Config) fill() {
 // Drain makes /healthz say that no more requests are wanted; those that come are still answered.
 func (h *Handler) Drain() { h.draining.Store(true) }
 
+// Authorized reports whether a request brings the token, where there is one.
+func (h *Handler) Authorized(r *http.Request) bool { return h.authorized(r) }
+
+// Refuse answers with a problem, for what stands in front of the handler.
+func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
+	id := requestID(r)
+	w.Header().Set("X-Request-Id", id)
+	p.send(w, id)
+}
+
 // recorder notes what was sent.
 type recorder struct {
 	http.ResponseWriter

@@ -36,18 +36,37 @@ func (u *Upload) sha256() string {
 
 // Store keeps bodies while they are worked on.
 type Store interface {
-	// Keep reads r to its end. size is what the client says that it sends, -1 where it does not.
+	// Keep reads r to its end. size is what the client says that it sends at most, -1 where it does not.
 	Keep(r io.Reader, size int64) (*Upload, error)
 }
 
-// Memory is the Store that keeps bodies on the heap. Those that are not small are hashed while they come.
-type Memory struct{}
+// Memory is the Store that keeps bodies on the heap. Those that are not small are hashed while they come. A pool, where there is one, lends the room for them.
+type Memory struct{ Pool *sync.Pool }
+
+// room returns an empty slice for n bytes.
+func (m Memory) room(n int64) []byte {
+	if m.Pool != nil && n > trusted {
+		if b, ok := m.Pool.Get().(*[]byte); ok && int64(cap(*b)) >= n && int64(cap(*b)) <= 2*n {
+			return (*b)[:0]
+		}
+	}
+	return make([]byte, 0, n)
+}
+
+func (m Memory) free(b []byte) {
+	if m.Pool != nil && cap(b) > trusted {
+		m.Pool.Put(&b)
+	}
+}
 
 // trusted is how much room a length that a client names gets before that much has come.
 const trusted = 1 << 20
 
+// piece is what is read and hashed at a time.
+const piece = 1 << 20
+
 // Keep reads r into memory.
-func (Memory) Keep(r io.Reader, size int64) (*Upload, error) {
+func (m Memory) Keep(r io.Reader, size int64) (*Upload, error) {
 	b := make([]byte, 0, min(max(size, 0)+1, trusted))
 	var h *hasher
 	defer func() { h.end() }()
@@ -60,18 +79,27 @@ func (Memory) Keep(r io.Reader, size int64) (*Upload, error) {
 			if h == nil && len(b) >= trusted {
 				h = newHasher(b)
 			}
-			b = append(make([]byte, 0, room), b...)
+			b = append(m.room(room), b...)
 		}
-		n, err := r.Read(b[len(b):min(cap(b), len(b)+trusted)])
+		n, err := r.Read(b[len(b):min(cap(b), len(b)+piece)])
 		h.write(b[len(b) : len(b)+n])
 		b = b[:len(b)+n]
 		if err == io.EOF {
-			return &Upload{Data: b, SHA256: h.sum(), Free: func() {}}, nil
+			return m.upload(b, h.sum()), nil
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
+}
+
+func (m Memory) upload(b []byte, sum func() string) *Upload {
+	return &Upload{Data: b, SHA256: sum, Free: func() {
+		if sum != nil {
+			sum() // it reads b
+		}
+		m.free(b)
+	}}
 }
 
 // hasher hashes bytes beside their arrival; nil does nothing. What is written to it must stay as it is.
@@ -171,21 +199,25 @@ func (h *handler) receive(r *http.Request) (f *form, err error) {
 	case err != nil:
 		return f, problem(http.StatusUnsupportedMediaType, "header Content-Type", "it cannot be read: %v", err)
 	case kind == "multipart/form-data":
-		if err := h.parts(f, multipart.NewReader(body, params["boundary"])); err != nil {
+		if err := h.parts(f, multipart.NewReader(body, params["boundary"]), length(r)); err != nil {
 			return f, early(err)
 		}
 		return f, digest(r, f)
 	case !slices.Contains(modelTypes, kind):
 		return f, problem(http.StatusUnsupportedMediaType, "header Content-Type", "%s; want multipart/form-data or the model itself as %s", kind, modelTypes[0])
 	}
-	size := r.ContentLength
-	if r.Header.Get("Content-Encoding") != "" {
-		size = -1
-	}
-	if f.model, err = h.config.Store.Keep(body, size); err != nil {
+	if f.model, err = h.config.Store.Keep(body, length(r)); err != nil {
 		return f, early(err)
 	}
 	return f, digest(r, f)
+}
+
+// length is how long a body is or, in a form, can be at most; -1 where the client does not say.
+func length(r *http.Request) int64 {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return -1
+	}
+	return r.ContentLength
 }
 
 // early says so where a body ended before its end.
@@ -238,8 +270,8 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// parts reads a form: the files model, plan and repaired, and options.
-func (h *handler) parts(f *form, r *multipart.Reader) error {
+// parts reads a form of so many bytes: the files model, plan and repaired, and options.
+func (h *handler) parts(f *form, r *multipart.Reader, size int64) error {
 	fields := url.Values{}
 	for {
 		part, err := r.NextRawPart()
@@ -257,7 +289,7 @@ func (h *handler) parts(f *form, r *multipart.Reader) error {
 		case name == partPlan:
 			f.plan, err = Memory{}.Keep(&bounded{part, maxPlan, maxPlan}, -1)
 		case to != nil:
-			*to, err = h.config.Store.Keep(&bounded{part, h.config.MaxBytes, h.config.MaxBytes}, -1)
+			*to, err = h.config.Store.Keep(&bounded{part, h.config.MaxBytes, h.config.MaxBytes}, min(size, h.config.MaxBytes))
 		default:
 			var b []byte
 			if b, err = io.ReadAll(&bounded{part, maxOption, maxOption}); err == nil {

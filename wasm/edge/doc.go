@@ -1,0 +1,15 @@
+// Command edge is metaprune's HTTP API as a worker at the edge (Cloudflare Workers and what is like them), by way of github.com/syumai/workers. One instance answers one request after the other; models come in the request or, with
+// the options key and to, from a bucket, where the result goes back.
+//
+// # Limits
+//
+// A worker has 128 MB of memory, so a model is bounded by what fits beside its analysis (MAX_BYTES); what is larger is refused with 413 and the number.
+//
+// # Errors
+//
+// Those of package api, 404 for a key that the bucket lacks, 502 for a bucket that fails.
+//
+// # Concurrency
+//
+// worker.mjs lets one request in at a time.
+package main
