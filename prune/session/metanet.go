@@ -101,7 +101,7 @@ type Rewrite struct {
 	room    int64
 }
 
-// keptBytes bounds the decoded tensors that are kept for the next scoring.
+// keptBytes bounds the decoded tensors that are kept for the next scoring; where the caller gives the metanetwork less memory, so much.
 const keptBytes = 32 << 20
 
 // Rewrite runs a metanetwork over the model. New weights are decoded when they are asked for.
@@ -124,7 +124,11 @@ func (s *Session) Rewrite(ctx context.Context, m *Metanet, o metanet.Options) (*
 	d, err := n.Decoder(result.Nodes, func(block int, sink func(row, rows int, delta []float32)) error {
 		return result.Edges(ctx, block, sink)
 	})
-	return &Rewrite{Network: n, decoder: d, kept: map[*graphcodec.Constant]*onnxio.Tensor{}, room: keptBytes}, err
+	room := int64(keptBytes)
+	if o.Memory != 0 {
+		room = max(0, min(o.Memory, room))
+	}
+	return &Rewrite{Network: n, decoder: d, kept: map[*graphcodec.Constant]*onnxio.Tensor{}, room: room}, err
 }
 
 // Weight returns what the metanetwork makes of a constant, nil where it is unchanged.

@@ -16,14 +16,14 @@ var Version = "dev"
 
 // Limits of a worker with 128 MB: Go's heap, a model that is cut, and one that a metanetwork scores.
 const (
-	heap         = 100 << 20
+	heap         = 96 << 20
 	largest      = 64 << 20
 	largestScore = 48 << 20
 	metaMemory   = 8 << 20
 )
 
 func main() {
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(20)
 	debug.SetMemoryLimit(heap)
 	c := api.Config{MaxBytes: setting("MAX_BYTES", largest), MaxMetanetBytes: setting("MAX_METANET_BYTES", largestScore), Memory: 1 << 30, Requests: 1, Timeout: 5 * time.Minute, Token: getenv("TOKEN"), Version: Version,
 		Log: slog.New(slog.NewJSONHandler(os.Stderr, nil)), Store: &room{}, MetanetOptions: metanet.Options{Memory: metaMemory}}

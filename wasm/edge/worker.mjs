@@ -13,11 +13,14 @@ globalThis.tryCatch = (fn) => {
   }
 };
 
+const small = 8 << 20; // bytes of models that find room in any instance
+
 let current; // the running instance
 let last = Promise.resolve(); // ends with the last request that was let in
 
 class Instance {
   constructor(env, ctx) {
+    this.room = 0; // the largest model so far
     this.context = { env, ctx, binding: {} };
     const go = new globalThis.Go();
     let ready;
@@ -44,8 +47,18 @@ function problem(status, title, detail, headers = {}) {
   return new Response(JSON.stringify({ type: "about:blank", title, status, detail }), { status, headers: { "content-type": "application/problem+json", ...headers } });
 }
 
+// sizeOf is how large the model of a request is, in the request or in the bucket; 0 where that is not known.
+async function sizeOf(request, env) {
+  const key = new URL(request.url).searchParams.get("key");
+  if (key && env.MODELS) return (await env.MODELS.head(key))?.size ?? 0;
+  return Number(request.headers.get("content-length") ?? 0);
+}
+
 async function answer(request, env, ctx, done) {
+  const size = await sizeOf(request, env).catch(() => 0);
+  if (current && size > Math.max(current.room, small)) current = undefined; // a hole that is too small would stay
   current ??= new Instance(env, ctx);
+  current.room = Math.max(current.room, size);
   const instance = current;
   try {
     const response = await instance.handle(request, env, ctx, done);
