@@ -3,6 +3,7 @@ GO      ?= go
 PYTHON  ?= python3
 VENV    := .venv
 PIP     := onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
+APIPIP  := schemathesis==4.32.5 openapi-spec-validator==0.9.0
 BENCH   := $(PIP) onnxsim==0.8.1 torch torchvision torch-pruning==1.6.1 timm onnxscript torch-geometric==2.8.1 safetensors
 XLAPIP  := fastatomstruct-xla-cpu==2026.6.23
 PJRT    := $(HOME)/.local/lib/go-xla
@@ -10,11 +11,11 @@ APT     := libonnx-testdata
 STATIC  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 1m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./metanet
+PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./metanet ./wasm/api
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte.gz
 
-.PHONY: help build demo xla test test-wasm test-edge edge check bench fuzz lint venv testdata clean
+.PHONY: help build demo xla test test-wasm test-edge test-api edge check bench fuzz lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -30,7 +31,7 @@ demo: build ## prune a trained ResNet-20, repair it on 100 unlabelled images and
 venv: $(VENV)/.ready ## install the independent judge (ONNX Runtime)
 $(VENV)/.ready: Makefile
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q --disable-pip-version-check $(PIP)
+	$(VENV)/bin/pip install -q --disable-pip-version-check $(PIP) $(APIPIP)
 	touch $@
 
 testdata: ## install ONNX's own node tests, where apt is at hand
@@ -44,7 +45,7 @@ $(PJRT)/pjrt_c_api_cpu_plugin.so: | venv
 	  $(PYTHON) -c "import glob, os, sys, zipfile; z = zipfile.ZipFile(glob.glob('bin/wheels/*.whl')[0]); n = [x for x in z.namelist() if x.endswith('.so')][0]; open(sys.argv[1] + '.part', 'wb').write(z.read(n)); os.rename(sys.argv[1] + '.part', sys.argv[1])" $@ && echo "installed $@"; \
 	else echo "note: $(XLAPIP) could not be downloaded; backend go remains"; fi
 
-test: check venv testdata xla test-wasm ## run every check and test
+test: check venv testdata xla test-wasm test-api test-edge ## run every check and test
 	CI=$(CI) $(GO) test -count=1 -timeout 30m ./...
 	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu $(GO) test -count=1 ./xla; fi
 
@@ -56,6 +57,9 @@ edge: ## build the worker for the edge in wasm/edge/build
 	@rm -rf wasm/edge/build && mkdir -p wasm/edge/build
 	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w -X main.Version=$(VERSION)' -o wasm/edge/build/metaprune.wasm ./wasm/edge
 	@cp wasm/edge/worker.mjs wasm/edge/build/ && cp "$$($(GO) list -m -f '{{.Dir}}' github.com/syumai/workers)/cmd/workers-assets-gen/assets/wasm_exec_go.js" wasm/edge/build/wasm_exec.js && chmod u+w wasm/edge/build/wasm_exec.js
+
+test-api: build venv ## hold the HTTP API against its OpenAPI document
+	.ci/api bin/metaprune $(VENV)/bin/python
 
 test-edge: edge build ## run the worker in workerd, against the command line
 	@if command -v npm >/dev/null; then cd wasm/edge && npm ci --ignore-scripts --no-audit --no-fund --silent && node --test --test-reporter=spec worker.test.mjs; \
@@ -77,6 +81,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./onnxio
 	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./graphcodec
 	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./metanet
+	$(GO) test -run '^$$' -fuzz FuzzHandler -fuzztime $(FUZZTIME) ./wasm/api
 
 bench: build xla ## time against onnxsim, Torch-Pruning, PyTorch Geometric and PyTorch
 	@test -x $(VENV)-bench/bin/python || ($(PYTHON) -m venv $(VENV)-bench && $(VENV)-bench/bin/pip install -q $(BENCH))

@@ -54,7 +54,7 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 	s.Float64Var(&f.config.AdamW.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
 	s.Float64Var(&f.sparsity, "sparsity", .1, "norm of the sparsity gradient as a share of the cross-entropy gradient's")
 	s.Float64Var(&f.config.Alpha, "alpha", 4, "how much more the least important unit is pushed than the most important one")
-	s.StringVar(&f.config.Objective, "objective", metatrain.Masks, "masks: scores that leave a network with a low loss; weights: the paper's new weights with a low loss and sparse groups")
+	s.StringVar(&f.config.Objective, "objective", metatrain.Weights, "weights: the paper's new weights with a low loss and sparse groups; masks: scores that leave a network with a low loss")
 	s.Float64Var(&f.config.SpeedUps[0], "least-speed-up", 1.5, "of --objective masks: each step prunes to a speed-up between this and --most-speed-up")
 	s.Float64Var(&f.config.SpeedUps[1], "most-speed-up", 8, "see --least-speed-up")
 	s.Float64Var(&f.config.Temperature, "temperature", .5, "of --objective masks: how far from the edge units still count, in the logarithm of their scores")

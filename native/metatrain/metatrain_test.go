@@ -174,3 +174,48 @@ func TestConfigIsChecked(t *testing.T) {
 	_, err = NewDataModel(b, "broken", nil, graphcodec.Universal, Weights)
 	require.ErrorContains(t, err, "broken")
 }
+
+// A step for masks prunes to a speed-up of its range and moves scores at a cost that stays: making all of them larger together would change nothing.
+func TestMasks(t *testing.T) {
+	b, err := xla.Open(xla.Go)
+	require.NoError(t, err)
+	defer b.Finalize()
+	set, ctx := images(t), context.Background()
+	r := rand.New(rand.NewPCG(6, 6))
+	d := dataModel(t, b, "resnet8", models.Options{Width: .5})
+	tr, err := New(b, metanetwork(r), Config{Objective: Masks, Images: 32, Batch: 32, SpeedUps: [2]float64{2, 3}})
+	require.NoError(t, err)
+	defer tr.Close()
+	theta, err := tr.theta(d)
+	require.NoError(t, err)
+	k, err := tr.cut(ctx, d, theta)
+	require.NoError(t, err)
+	require.True(t, k.speedUp >= 2 && k.speedUp <= 3)
+	whole := d.analysis.NewState().MACs()
+	require.InDelta(t, k.speedUp, float64(whole)/float64(k.state.MACs()), .25)
+	byGate := make([]float64, d.analysis.NumUnits())
+	for i := range byGate {
+		byGate[i] = r.NormFloat64()
+	}
+	sum, size := 0.0, 0.0
+	for u, x := range k.straightThrough(d.analysis, byGate, .5) {
+		sum, size = sum+x, size+math.Abs(x)
+		require.True(t, x == 0 || k.scores[u] > 0)
+	}
+	require.Positive(t, size)
+	require.InDelta(t, 0, sum/size, 1e-9)
+
+	before, err := tr.Net.Weights()
+	require.NoError(t, err)
+	report, err := tr.Step(ctx, d, set)
+	require.NoError(t, err)
+	require.Equal(t, k.speedUp, report.SpeedUp)
+	require.Positive(t, report.Gradient)
+	after, err := tr.Net.Weights()
+	require.NoError(t, err)
+	require.NotEqual(t, before.Bytes(), after.Bytes())
+	for _, bad := range []Config{{Objective: "best"}, {SpeedUps: [2]float64{.5, 2}}, {SpeedUps: [2]float64{3, 2}}, {Temperature: -1}} {
+		_, err := New(b, metanetwork(r), bad)
+		require.Error(t, err)
+	}
+}
