@@ -15,7 +15,7 @@ PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./metan
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte.gz
 
-.PHONY: help build demo xla test test-wasm test-edge test-api edge check bench fuzz lint venv testdata clean
+.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge module site site-serve check bench fuzz lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -45,7 +45,7 @@ $(PJRT)/pjrt_c_api_cpu_plugin.so: | venv
 	  $(PYTHON) -c "import glob, os, sys, zipfile; z = zipfile.ZipFile(glob.glob('bin/wheels/*.whl')[0]); n = [x for x in z.namelist() if x.endswith('.so')][0]; open(sys.argv[1] + '.part', 'wb').write(z.read(n)); os.rename(sys.argv[1] + '.part', sys.argv[1])" $@ && echo "installed $@"; \
 	else echo "note: $(XLAPIP) could not be downloaded; backend go remains"; fi
 
-test: check venv testdata xla test-wasm test-api test-edge ## run every check and test
+test: check venv testdata xla test-wasm test-api test-edge test-site ## run every check and test
 	CI=$(CI) $(GO) test -count=1 -timeout 30m ./...
 	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu $(GO) test -count=1 ./xla; fi
 
@@ -57,6 +57,22 @@ edge: ## build the worker for the edge in wasm/edge/build
 	@rm -rf wasm/edge/build && mkdir -p wasm/edge/build
 	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w -X main.Version=$(VERSION)' -o wasm/edge/build/metaprune.wasm ./wasm/edge
 	@cp wasm/edge/worker.mjs wasm/edge/build/ && cp "$$($(GO) list -m -f '{{.Dir}}' github.com/syumai/workers)/cmd/workers-assets-gen/assets/wasm_exec_go.js" wasm/edge/build/wasm_exec.js && chmod u+w wasm/edge/build/wasm_exec.js
+
+module: ## build the browser's module in wasm/browser/npm
+	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o wasm/browser/npm/metaprune.wasm ./wasm/browser
+	@cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" wasm/browser/npm/
+
+site: module ## build the page in site/dist, for any web server
+	cd site && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@mkdir -p site/public/metaprune site/public/examples && cp wasm/browser/npm/*.js wasm/browser/npm/*.wasm site/public/metaprune/ && cp testdata/fashion-resnet20.onnx site/public/examples/
+	cd site && npm run --silent build
+
+site-serve: site build ## serve the page and the API on localhost:8080
+	bin/metaprune serve --site site/dist
+
+test-site: site build ## drive the page in a headless Chromium
+	@command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null 2>&1 || echo "note: chromium could not be installed"
+	@if command -v chromium >/dev/null; then cd site && npm test --silent; fi
 
 test-api: build venv ## hold the HTTP API against its OpenAPI document
 	.ci/api bin/metaprune $(VENV)/bin/python

@@ -28,6 +28,7 @@ type Options struct {
 	RoundTo   int      // groups keep a multiple of this many units; 0 is 1
 	MaxRatio  float64  // at most this share of a group leaves; 0 is 1
 	Ignore    []string // globs of tensor or group names whose groups stay
+	Scores    Scores   // of the units, from Score with the same criterion while everything is left; nil to compute them
 	Progress  func(done, total float64)
 }
 
@@ -129,6 +130,9 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	if !slices.Contains([]string{"", "global", "group", "isomorphic"}, o.Ranking) {
 		return nil, fmt.Errorf("ranking %q: want global, group or isomorphic", o.Ranking)
 	}
+	if o.Scores != nil && len(o.Scores) != a.NumUnits() {
+		return nil, fmt.Errorf("%d scores for %d units", len(o.Scores), a.NumUnits())
+	}
 	p := &planner{a: a, o: o, start: a.NewState(), state: a.NewState(), limit: make([]int, len(a.Groups)), gone: make([]int, len(a.Groups))}
 	if err := p.limits(); err != nil {
 		return nil, err
@@ -138,9 +142,12 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		scores, err := Score(a, p.state, o.Criterion)
-		if err != nil {
-			return nil, err
+		scores := o.Scores
+		if scores == nil || i > 1 {
+			var err error
+			if scores, err = Score(a, p.state, o.Criterion); err != nil {
+				return nil, err
+			}
 		}
 		p.fill(p.rank(scores), float64(i)/float64(steps))
 		if o.Progress != nil {

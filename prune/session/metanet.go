@@ -200,19 +200,30 @@ func (s *Session) Prepare(ctx context.Context, criterion, weights string, m *Met
 	return p, err
 }
 
-// Plan chooses what leaves. Where the criterion names no normaliser, a metanetwork's own counts.
-func (p *Prepared) Plan(ctx context.Context, r Request) (*prune.Plan, error) {
-	if r.Criterion.Normalizer == "" {
-		r.Criterion.Normalizer = p.normalizer
+// criterion completes a criterion by what the metanetwork gives.
+func (p *Prepared) criterion(c prune.Criterion) prune.Criterion {
+	if c.Normalizer == "" {
+		c.Normalizer = p.normalizer
 	}
 	if p.Rewrite != nil && p.weights == "original" {
-		if r.Pattern != "" && r.Pattern != "channels" {
-			return nil, fmt.Errorf("pattern %s chooses by the weights that are there: use it with --weights metanet", r.Pattern)
-		}
-		r.Criterion.Weights = p.Rewrite.Weight
+		c.Weights = p.Rewrite.Weight
 	} else if p.Rewrite != nil {
-		r.Criterion.Weights = func(*graphcodec.Constant) (*onnxio.Tensor, error) { return nil, nil }
+		c.Weights = func(*graphcodec.Constant) (*onnxio.Tensor, error) { return nil, nil }
 	}
+	return c
+}
+
+// Score computes the importance of every unit, to plan with as often as one likes (prune.Options.Scores).
+func (p *Prepared) Score(c prune.Criterion) (prune.Scores, error) {
+	return prune.Score(p.Analysis, p.Analysis.NewState(), p.criterion(c))
+}
+
+// Plan chooses what leaves. Where the criterion names no normaliser, a metanetwork's own counts.
+func (p *Prepared) Plan(ctx context.Context, r Request) (*prune.Plan, error) {
+	if p.Rewrite != nil && p.weights == "original" && r.Pattern != "" && r.Pattern != "channels" {
+		return nil, fmt.Errorf("pattern %s chooses by the weights that are there: use it with --weights metanet", r.Pattern)
+	}
+	r.Criterion = p.criterion(r.Criterion)
 	plan, err := p.Session.Plan(ctx, r)
 	if err == nil {
 		plan.Weights, plan.Metanet = p.weights, p.metanet

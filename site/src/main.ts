@@ -1,0 +1,271 @@
+import { Pruner, PruneError, type Options, type Plan, type Report, type Target } from "metaprune";
+
+const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
+const pruner = new Pruner({ workerURL: new URL("./metaprune/worker.js", document.baseURI) });
+const kept = new Set<string>(); // groups that the user keeps whole
+let report: Report | undefined;
+let plan: Plan | undefined;
+let control: AbortController | undefined; // of what is under way
+let name = "model";
+let wanted = 0; // number of the newest plan that was asked for
+
+const number = (n: number) => (n >= 1e9 ? (n / 1e9).toFixed(2) + " G" : n >= 1e6 ? (n / 1e6).toFixed(2) + " M" : n >= 1e3 ? (n / 1e3).toFixed(1) + " k" : String(n));
+const element = (tag: string, text = "") => Object.assign(document.createElement(tag), { textContent: text });
+
+function say(text: string) {
+  $("status").textContent = text;
+}
+
+function fail(error: unknown) {
+  if (error instanceof DOMException && error.name === "AbortError") {
+    say("Cancelled.");
+    return;
+  }
+  const place = error instanceof PruneError && error.place && !error.message.includes(error.place) ? ` (${error.place})` : "";
+  $("error").textContent = (error instanceof Error ? error.message : String(error)) + place;
+  say("");
+}
+
+// during shows progress and the button that cancels, unless it is over in a moment.
+async function during<T>(what: string, work: (c: { signal: AbortSignal; onProgress: (p: { what: string; done: number; total: number }) => void }) => Promise<T>): Promise<T> {
+  const own = new AbortController();
+  control = own;
+  $("error").textContent = "";
+  const bar = $<HTMLProgressElement>("progress");
+  bar.removeAttribute("value");
+  const late = setTimeout(() => {
+    say(what);
+    $("busy").hidden = false;
+  }, 120);
+  try {
+    return await work({
+      signal: own.signal,
+      onProgress: (p) => {
+        bar.max = p.total;
+        bar.value = p.done;
+      },
+    });
+  } finally {
+    clearTimeout(late);
+    $("busy").hidden = true;
+  }
+}
+
+async function open(file: Blob, title: string) {
+  for (const id of ["model", "controls", "result", "groups"]) $(id).hidden = true;
+  plan = undefined;
+  kept.clear();
+  name = title.replace(/\.onnx$/i, "");
+  try {
+    if (file.size === 0) throw new PruneError(`${title} is empty.`);
+    report = await during(`Opening ${title} …`, (c) => pruner.open(file, c));
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  say(`${title} is open.`);
+  showModel(report);
+  await replan();
+}
+
+function showModel(r: Report) {
+  $("name").textContent = name;
+  const rows: [string, string][] = [
+    ["parameters", number(r.params)],
+    ["multiply-accumulates", number(r.macs)],
+    ["file", number(r.file_bytes) + "B"],
+    ["opset", Object.entries(r.opset).map(([d, v]) => (d === "ai.onnx" ? String(v) : `${d} ${v}`)).join(", ")],
+    ["operators", String(r.nodes)],
+    ["channels that can leave", number(r.prunable_units)],
+    ["inputs", r.inputs.join("; ")],
+    ["outputs", r.outputs.join("; ")],
+  ];
+  if (r.producer) rows.push(["made by", r.producer]);
+  if (r.operators_without_rule) rows.push(["operators without a rule", Object.keys(r.operators_without_rule).join(", ")]);
+  $("card").replaceChildren(
+    ...rows.map(([k, v]) => {
+      const row = element("div");
+      row.append(element("dt", k), element("dd", v));
+      return row;
+    }),
+  );
+  for (const id of ["model", "controls", "groups"]) $(id).hidden = false;
+  showFrozen(r);
+}
+
+function showFrozen(r: Report) {
+  const frozen = (r.groups ?? []).filter((g) => g.frozen);
+  const box = $<HTMLDetailsElement>("frozen");
+  box.hidden = frozen.length === 0;
+  box.querySelector("summary")!.textContent = `${frozen.length === 1 ? "A group that stays" : `${frozen.length} groups that stay`}, and why`;
+  box.querySelector("ul")!.replaceChildren(...frozen.map((g) => element("li", `${g.name}: ${g.frozen}`)));
+}
+
+// target reads the slider: evenly in the logarithm for speed-ups, evenly in the share for the others.
+function target(): [Target, string] {
+  const at = Number($<HTMLInputElement>("target").value) / 100;
+  switch ($<HTMLSelectElement>("kind").value) {
+    case "speed_up": {
+      const times = Math.round(Math.pow(10, at) * 100) / 100;
+      return [{ speed_up: Math.max(1.01, times) }, `${Math.max(1.01, times).toFixed(2)}x`];
+    }
+    case "params": {
+      const left = Math.round((1 - at * 0.95) * 1000) / 1000;
+      return [{ params: left }, `${(100 * left).toFixed(1)} %`];
+    }
+    default: {
+      const gone = Math.max(0.001, Math.round(at * 950) / 1000);
+      return [{ ratio: gone }, `${(100 * gone).toFixed(1)} %`];
+    }
+  }
+}
+
+function options(): Options {
+  const pattern = $<HTMLSelectElement>("pattern").value;
+  const [goal, shown] = target();
+  $("shown").textContent = pattern === "channels" ? shown : "half of the weights";
+  $<HTMLInputElement>("target").disabled = $<HTMLSelectElement>("kind").disabled = pattern !== "channels";
+  $("target").setAttribute("aria-valuetext", shown);
+  const o: Options = { criterion: $<HTMLSelectElement>("criterion").value as Options["criterion"] };
+  if (pattern === "channels") Object.assign(o, { target: goal, round_to: Number($<HTMLSelectElement>("round").value), ignore: ignored() });
+  else Object.assign(o, { pattern, criterion: "l2" });
+  return o;
+}
+
+// ignored names one tensor of each group that is kept; names with signs that globs read are matched by a question mark there.
+function ignored(): string[] {
+  return (report?.groups ?? []).filter((g) => kept.has(g.name) && g.members.length > 0).map((g) => g.members[0]!.tensor.replace(/[*?[\\]/g, "?"));
+}
+
+async function replan() {
+  if (!report) return;
+  const mine = ++wanted;
+  const asked = options();
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  if (mine !== wanted) return; // the slider has moved on
+  try {
+    const p = await during("Scoring channels …", (c) => pruner.plan(asked, c));
+    if (mine !== wanted) return;
+    plan = p;
+    void pruner.memory().then((n) => (document.body.dataset.memory = String(n)));
+    $("error").textContent = "";
+    showPlan(p);
+  } catch (error) {
+    if (mine === wanted) {
+      plan = undefined;
+      $("result").hidden = true;
+      fail(error);
+    }
+  }
+}
+
+function showPlan(p: Plan) {
+  const rows: [string, [number, number], string][] = [
+    ["multiply-accumulates", p.macs, ""],
+    ["parameters", p.params, ""],
+    ["weights", p.bytes, "B"],
+  ];
+  $("numbers").replaceChildren(
+    ...rows.map(([title, [before, after], unit]) => {
+      const row = element("tr");
+      const head = element("th", title);
+      head.setAttribute("scope", "row");
+      row.append(head, element("td", number(before) + unit), element("td", number(after) + unit), element("td", `${(before / Math.max(after, 1)).toFixed(2)}x`));
+      return row;
+    }),
+  );
+  $("result").hidden = false;
+  showBars(p);
+}
+
+function showBars(p: Plan) {
+  const gone = new Map((p.groups ?? []).map((g) => [g.name, g.removed?.length ?? 0]));
+  const list = $("bars");
+  const groups = (report?.groups ?? []).filter((g) => !g.frozen);
+  while (list.children.length > groups.length) list.lastChild!.remove();
+  groups.forEach((g, i) => {
+    const left = g.units - (gone.get(g.name) ?? 0);
+    const button = (list.children[i]?.firstChild as HTMLButtonElement | null) ?? newBar(list);
+    button.dataset.group = g.name;
+    button.title = g.members.map((m) => m.tensor).join("\n");
+    button.setAttribute("aria-pressed", String(kept.has(g.name)));
+    const [label, bar, count] = button.children as unknown as [HTMLElement, HTMLElement, HTMLElement];
+    label.textContent = g.name;
+    (bar.firstChild as HTMLElement).style.setProperty("--kept", `${(100 * left) / g.units}%`);
+    count.textContent = `${left} of ${g.units}`;
+  });
+}
+
+function newBar(list: HTMLElement): HTMLButtonElement {
+  const button = element("button") as HTMLButtonElement;
+  button.type = "button";
+  const bar = element("span");
+  bar.className = "bar";
+  bar.append(element("i"));
+  button.append(element("span"), bar, element("span"));
+  button.addEventListener("click", () => {
+    const group = button.dataset.group!;
+    if (!kept.delete(group)) kept.add(group);
+    void replan();
+  });
+  const item = element("li");
+  item.append(button);
+  list.append(item);
+  return button;
+}
+
+function save(parts: BlobPart[], type: string, as: string) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(parts, { type }));
+  link.download = as;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+async function download() {
+  if (!plan) return;
+  const text = plan.plan;
+  try {
+    const bytes = await during("Writing the smaller model …", (c) => pruner.apply(text, c));
+    document.body.dataset.memory = String(await pruner.memory());
+    save([bytes as BlobPart], "application/octet-stream", `${name}-pruned.onnx`);
+    say(`${name}-pruned.onnx: ${number(bytes.length)}B`);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function example(button: HTMLButtonElement) {
+  const file = button.dataset.file!;
+  try {
+    const answer = await fetch(new URL(`./examples/${file}`, document.baseURI));
+    if (!answer.ok) throw new Error(`${file}: ${answer.status} ${answer.statusText}`);
+    await open(await answer.blob(), file);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+const chosen = $<HTMLInputElement>("file");
+chosen.addEventListener("change", () => {
+  const file = chosen.files?.[0];
+  if (file) void open(file, file.name);
+  chosen.value = "";
+});
+const drop = $("drop");
+for (const [event, over] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]] as const) {
+  drop.addEventListener(event, (e) => {
+    e.preventDefault();
+    drop.classList.toggle("over", over);
+  });
+}
+drop.addEventListener("drop", (e) => {
+  const file = e.dataTransfer?.files[0];
+  if (file) void open(file, file.name);
+});
+for (const id of ["target", "kind", "criterion", "pattern", "round"]) $(id).addEventListener("input", () => void replan());
+$("cancel").addEventListener("click", () => control?.abort());
+$("download").addEventListener("click", () => void download());
+$("plan").addEventListener("click", () => plan && save([plan.plan], "application/json", "plan.json"));
+$("example").addEventListener("click", (e) => void example(e.currentTarget as HTMLButtonElement));
+if ("serviceWorker" in navigator) void navigator.serviceWorker.register(new URL("./sw.js", document.baseURI)).catch(() => undefined);

@@ -1,0 +1,275 @@
+// The page in a headless Chromium, served by `metaprune serve --site`: what it downloads is what the command line writes, errors are sentences, nothing leaves the origin, and axe-core finds nothing.
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { AxeBuilder } from "@axe-core/playwright";
+
+const root = join(import.meta.dirname, "../..");
+const cli = join(root, "bin/metaprune");
+const model = join(root, "testdata/fashion-resnet20.onnx");
+const folder = mkdtempSync(join(tmpdir(), "metaprune-site-"));
+const pictures = process.env.SCREENSHOTS; // a folder to put pictures into
+let server, url, browser;
+
+before(async () => {
+  server = spawn(cli, ["serve", "--addr", "127.0.0.1:0", "--json", "--log", "none", "--site", join(root, "site/dist")], { stdio: ["ignore", "pipe", "inherit"] });
+  let said = "";
+  for await (const part of server.stdout) {
+    said += part;
+    if (said.includes("}")) break;
+  }
+  url = JSON.parse(said).url;
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+  if (pictures) mkdirSync(pictures, { recursive: true });
+});
+after(async () => {
+  await browser?.close();
+  server?.kill();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const metaprune = (...args) => execFileSync(cli, [...args, "-q"]);
+
+// visit opens the page and watches what it asks for and complains about.
+async function visit(options = {}) {
+  const context = await browser.newContext({ acceptDownloads: true, viewport: { width: 1000, height: 900 }, ...options });
+  const page = await context.newPage();
+  const foreign = [];
+  const complaints = [];
+  context.on("request", (r) => new URL(r.url()).origin !== new URL(url).origin && !r.url().startsWith("blob:") && foreign.push(r.url()));
+  page.on("console", (m) => m.type() === "error" && complaints.push(m.text()));
+  page.on("pageerror", (e) => complaints.push(String(e)));
+  await page.goto(url);
+  return { page, context, foreign, complaints };
+}
+
+async function picture(page, name) {
+  if (pictures) await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+}
+
+async function accessible(page) {
+  const found = await new AxeBuilder({ page }).analyze();
+  assert.deepEqual(found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(" ")}`), []);
+}
+
+const shown = (page, id) => page.locator(`#${id}`).textContent();
+
+async function opened(page) {
+  await page.locator("#result:not([hidden])").waitFor({ timeout: 30_000 });
+}
+
+async function set(page, value) {
+  await page.locator("#target").fill(String(value));
+}
+
+async function downloaded(page, button) {
+  const [file] = await Promise.all([page.waitForEvent("download"), page.locator(button).click()]);
+  return readFileSync(await file.path());
+}
+
+// replayed is what the command line makes of the page's plan.
+async function replayed(page, source) {
+  const plan = join(folder, "plan.json");
+  const small = join(folder, "small.onnx");
+  writeFileSync(plan, await downloaded(page, "#plan"));
+  rmSync(small, { force: true });
+  metaprune("prune", source, "--from-plan", plan, "-o", small);
+  return readFileSync(small);
+}
+
+test("the example: slider, groups, downloads equal to the command line's", async () => {
+  const { page, context, foreign, complaints } = await visit();
+  await picture(page, "start");
+  await accessible(page);
+  await page.locator("#example").click();
+  await opened(page);
+  assert.match(await shown(page, "card"), /parameters273/);
+  await set(page, 30); // 10^0.3
+  await page.waitForFunction(() => document.querySelector("#shown").textContent === "2.00x");
+  await page.waitForFunction(() => /2\.0\dx/.test(document.querySelector("#numbers").textContent));
+  await accessible(page);
+  await picture(page, "pruned");
+  const small = join(folder, "cli.onnx");
+  metaprune("prune", model, "--speed-up", "2", "-o", small);
+  assert.ok((await downloaded(page, "#download")).equals(readFileSync(small)), "the page's model differs from the command line's");
+  assert.ok((await replayed(page, model)).equals(readFileSync(small)));
+
+  // A group that is kept whole, by keyboard.
+  const first = page.locator("#bars button").first();
+  await first.focus();
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelector("#bars button").getAttribute("aria-pressed") === "true");
+  assert.match(await first.textContent(), /(\d+) of \1$/);
+  assert.ok((await downloaded(page, "#download")).equals(await replayed(page, model)));
+  for (const criterion of ["l1", "metanet", "random"]) {
+    await page.locator("#criterion").selectOption(criterion);
+    await page.waitForFunction((c) => document.querySelector("#result:not([hidden])") && !document.querySelector("#busy:not([hidden])") && c, criterion);
+    await page.waitForTimeout(300);
+    assert.ok((await downloaded(page, "#download")).equals(await replayed(page, model)), criterion);
+    assert.equal(JSON.parse(await downloaded(page, "#plan")).criterion, criterion);
+  }
+  await page.locator("#pattern").selectOption("2:4");
+  await page.waitForTimeout(300);
+  assert.ok((await downloaded(page, "#download")).equals(await replayed(page, model)));
+  assert.deepEqual(foreign, []);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("bad files get a sentence, and the page goes on", async () => {
+  const { page, context, complaints } = await visit();
+  const cut = readFileSync(model).subarray(0, 5000);
+  for (const [name, buffer, want] of [
+    ["empty.onnx", Buffer.alloc(0), /empty\.onnx is empty/],
+    ["text.onnx", Buffer.from("this is not a model\n"), /\w+/],
+    ["cut.onnx", cut, /ends|short|byte|beyond/],
+  ]) {
+    await page.locator("#file").setInputFiles({ name, mimeType: "application/octet-stream", buffer });
+    await page.waitForFunction(() => document.querySelector("#error").textContent !== "");
+    assert.match(await shown(page, "error"), want, name);
+    assert.ok(await page.locator("#result").isHidden());
+  }
+  await picture(page, "error");
+  await accessible(page);
+  await page.locator("#file").setInputFiles(model);
+  await opened(page);
+  assert.equal(await shown(page, "error"), "");
+  // out of reach
+  await page.locator("#kind").selectOption("params");
+  await set(page, 100);
+  await page.locator("#round").selectOption("32");
+  await page.waitForFunction(() => document.querySelector("#error").textContent.includes("cannot be reached"));
+  await set(page, 10);
+  await page.locator("#round").selectOption("1");
+  await opened(page);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("a model with an operator that nobody knows is pruned around it", async () => {
+  const strange = join(folder, "strange.onnx");
+  execFileSync(join(root, ".venv/bin/python"), ["-c", `
+import onnx, sys
+m = onnx.load(sys.argv[1])
+for n in m.graph.node:
+    if n.op_type == "GlobalAveragePool":
+        n.op_type, n.domain = "Strange", "nobody"
+m.opset_import.append(onnx.helper.make_opsetid("nobody", 1))
+onnx.save(m, sys.argv[2])`, model, strange]);
+  const { page, context } = await visit();
+  await page.locator("#file").setInputFiles(strange);
+  await opened(page);
+  assert.match(await shown(page, "card"), /Strange/);
+  assert.match(await page.locator("#frozen").textContent(), /Strange/);
+  assert.ok((await downloaded(page, "#download")).equals(await replayed(page, strange)));
+  await context.close();
+});
+
+test("a long computation is cancelled, and the next one works", async () => {
+  const large = join(folder, "resnet18.onnx");
+  metaprune("new", "resnet18", "--input", "3x224x224", "--classes", "1000", "-o", large);
+  const { page, context } = await visit();
+  await page.locator("#file").setInputFiles(large);
+  await opened(page);
+  const before = await shown(page, "numbers");
+  await page.locator("#criterion").selectOption("metanet");
+  await page.locator("#busy:not([hidden])").waitFor();
+  await picture(page, "busy");
+  await page.locator("#cancel").click();
+  await page.waitForFunction(() => document.querySelector("#status").textContent === "Cancelled.");
+  await page.locator("#criterion").selectOption("l2");
+  await page.waitForFunction((b) => document.querySelector("#result:not([hidden])") && document.querySelector("#numbers").textContent === b, before);
+  await context.close();
+});
+
+test("metanet on ResNet-18: the command line's masks", async () => {
+  const large = join(folder, "resnet18.onnx");
+  const { page, context } = await visit();
+  await page.locator("#file").setInputFiles(large);
+  await opened(page);
+  await set(page, 30);
+  const begun = Date.now();
+  await page.locator("#criterion").selectOption("metanet");
+  await page.locator("#busy:not([hidden])").waitFor();
+  await page.locator("#busy").waitFor({ state: "hidden", timeout: 60_000 });
+  const seconds = (Date.now() - begun) / 1000;
+  const plan = JSON.parse(await downloaded(page, "#plan"));
+  const want = join(folder, "metanet.json");
+  metaprune("prune", large, "--speed-up", "2", "--criterion", "metanet", "--dry-run", "--plan", want);
+  assert.deepEqual(plan.removed, JSON.parse(readFileSync(want)).removed);
+  console.log(`metanet on ResNet-18: ${seconds.toFixed(1)} s`);
+  await context.close();
+});
+
+test("speed and blocking on a ResNet-50", async () => {
+  const large = join(folder, "resnet50.onnx");
+  metaprune("new", "resnet50", "--input", "3x224x224", "--classes", "1000", "-o", large);
+  const { page, context } = await visit();
+  // The longest time that the page could not do anything.
+  await page.evaluate(() => {
+    globalThis.blocked = 0;
+    let last = performance.now();
+    setInterval(() => {
+      const now = performance.now();
+      globalThis.blocked = Math.max(globalThis.blocked, now - last - 10);
+      last = now;
+    }, 10);
+  });
+  const clock = async (work) => {
+    const begun = performance.now();
+    await work();
+    return performance.now() - begun;
+  };
+  const open = await clock(async () => {
+    await page.locator("#file").setInputFiles(large);
+    await opened(page);
+  });
+  const slide = [];
+  for (const value of [35, 40, 45, 50, 55]) {
+    const text = `${(Math.round(10 ** (value / 100) * 100) / 100).toFixed(2)}x`;
+    const was = await shown(page, "numbers");
+    slide.push(
+      await clock(async () => {
+        await set(page, value);
+        await page.waitForFunction(([t, w]) => document.querySelector("#shown").textContent === t && document.querySelector("#numbers").textContent !== w, [text, was], { polling: 5 });
+      }),
+    );
+  }
+  const apply = await clock(() => downloaded(page, "#download"));
+  const memory = Number(await page.locator("body").getAttribute("data-memory"));
+  const blocked = await page.evaluate(() => globalThis.blocked);
+  slide.sort((a, b) => a - b);
+  console.log(`ResNet-50 (${(statSync(large).size / 1e6).toFixed(0)} MB): opened, scored and planned in ${open.toFixed(0)} ms, slider ${slide[2].toFixed(0)} ms, applied and saved in ${apply.toFixed(0)} ms, page blocked for ${blocked.toFixed(0)} ms at most, ${(memory / 1e6).toFixed(0)} MB of memory`);
+  assert.ok(memory <= 4 * statSync(large).size, `${memory} bytes of memory`);
+  assert.ok(open < 10_000 && slide[2] < 1000 && apply < 10_000 && blocked < 500, "far slower than it should be");
+  await context.close();
+});
+
+test("on a phone, in the dark, and offline", async () => {
+  const { page, context } = await visit({ viewport: { width: 390, height: 800 }, colorScheme: "dark" });
+  await page.locator("#example").click();
+  await opened(page);
+  await accessible(page);
+  await picture(page, "phone-dark");
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it scrolls sideways");
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  await page.reload();
+  await page.locator("#example").click();
+  await opened(page);
+  await context.setOffline(true);
+  await page.reload();
+  await page.locator("#example").click();
+  await opened(page);
+  await context.close();
+});
+
+test("the page is small", () => {
+  const wasm = statSync(join(root, "site/dist/metaprune/metaprune.wasm")).size;
+  console.log(`metaprune.wasm: ${(wasm / 1e6).toFixed(1)} MB`);
+  assert.ok(wasm < 10e6, `${wasm} bytes`);
+  assert.ok(existsSync(join(root, "site/dist/examples/fashion-resnet20.onnx")));
+});

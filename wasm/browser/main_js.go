@@ -1,0 +1,127 @@
+//go:build js && wasm
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"syscall/js"
+	"time"
+)
+
+// progressEvery is the least time between two reports.
+const progressEvery = 40 * time.Millisecond
+
+func main() {
+	debug.SetGCPercent(50)
+	t := &tool{}
+	api := js.Global().Get("Object").New()
+	for name, do := range map[string]func([]js.Value) (any, error){
+		"open":     t.jsOpen,
+		"estimate": func(a []js.Value) (any, error) { return float64(estimate(int64(a[0].Float()))), nil },
+		"score":    t.jsScore,
+		"plan":     t.jsPlan,
+		"apply":    t.jsApply,
+	} {
+		api.Set(name, js.FuncOf(func(_ js.Value, args []js.Value) any { return answered(func() (any, error) { return do(args) }) }))
+	}
+	js.Global().Call("metapruneReady", api)
+	select {}
+}
+
+// answered runs a call and returns {value} or {error, place}.
+func answered(do func() (any, error)) (out any) {
+	defer func() {
+		if p := recover(); p != nil {
+			out = map[string]any{"error": fmt.Sprintf("a fault of the program: %v", p)}
+		}
+	}()
+	v, err := do()
+	if err != nil {
+		return map[string]any{"error": err.Error(), "place": place(err)}
+	}
+	return map[string]any{"value": v}
+}
+
+// text sends v as JSON, which is one copy instead of one call for each field.
+func text(v any, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
+func (t *tool) jsOpen(args []js.Value) (any, error) {
+	n := args[0].Get("byteLength").Int()
+	if n > maxBytes {
+		return nil, fmt.Errorf("the file has %d MB; a page takes up to %d MB, the command line more", n>>20, maxBytes>>20)
+	}
+	if n == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	data := make([]byte, n)
+	js.CopyBytesToGo(data, args[0])
+	return text(t.open(data))
+}
+
+// watch sends progress to a function.
+func (t *tool) watch(f js.Value) {
+	last := time.Time{}
+	t.progress = func(what string, done, total int) {
+		if f.Type() == js.TypeFunction && (done == total || time.Since(last) > progressEvery) {
+			last = time.Now()
+			f.Invoke(what, done, total)
+		}
+	}
+}
+
+func (t *tool) jsScore(args []js.Value) (any, error) {
+	r, err := parse(args[0].String())
+	if err != nil {
+		return nil, err
+	}
+	t.watch(args[1])
+	_, _, err = t.score(context.Background(), r)
+	return nil, err
+}
+
+func (t *tool) jsPlan(args []js.Value) (any, error) {
+	r, err := parse(args[0].String())
+	if err != nil {
+		return nil, err
+	}
+	t.watch(args[1])
+	return text(t.plan(context.Background(), r))
+}
+
+func (t *tool) jsApply(args []js.Value) (any, error) {
+	t.watch(args[1])
+	m, err := t.apply([]byte(args[0].String()))
+	if err != nil {
+		return nil, err
+	}
+	size := m.EncodedSize()
+	w := &filler{to: js.Global().Get("Uint8Array").New(float64(size)), size: size, report: t.progress}
+	return w.to, m.Encode(w)
+}
+
+// filler writes into a Uint8Array.
+type filler struct {
+	to       js.Value
+	at, size int64
+	report   func(what string, done, total int)
+}
+
+func (f *filler) Write(p []byte) (int, error) {
+	if f.at+int64(len(p)) > f.size {
+		return 0, errors.New("the model is larger than was computed")
+	}
+	js.CopyBytesToJS(f.to.Call("subarray", float64(f.at)), p)
+	f.at += int64(len(p))
+	f.report("writing", int(f.at>>10), int(f.size>>10))
+	return len(p), nil
+}

@@ -1,0 +1,121 @@
+// metaprune in a page: models are opened, planned and cut in a worker of their own; nothing is uploaded.
+
+/** An error that the tool reports, with the place in the model where there is one. */
+export class PruneError extends Error {
+  constructor(message, place = "") {
+    super(message);
+    this.name = "PruneError";
+    this.place = place;
+  }
+}
+
+/** The largest file that is taken, in bytes. */
+export const maxBytes = 2 ** 30;
+
+const aborted = () => new DOMException("cancelled", "AbortError");
+
+/** A model in a worker. Calls are answered one after the other; a call with a signal that aborts ends the worker, and the next call opens the model again. */
+export class Pruner {
+  #worker;
+  #calls = new Map();
+  #next = 1;
+  #file;
+  #url;
+
+  /** @param {{ workerURL?: string | URL }} [options] */
+  constructor(options = {}) {
+    this.#url = options.workerURL ?? new URL("./worker.js", import.meta.url);
+  }
+
+  #start() {
+    const worker = new Worker(this.#url, { type: "module" });
+    worker.addEventListener("message", ({ data }) => this.#settle(data));
+    worker.addEventListener("error", (event) => this.#stop(new PruneError(event.message || "the worker could not be started")));
+    this.#worker = worker;
+  }
+
+  #settle(message) {
+    const call = this.#calls.get(message.id);
+    if (!call) return;
+    if (message.progress) {
+      call.onProgress?.(message.progress);
+      return;
+    }
+    this.#calls.delete(message.id);
+    if (message.error === undefined) call.resolve(message.value);
+    else call.reject(new PruneError(message.error, message.place));
+  }
+
+  #stop(error) {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    for (const call of this.#calls.values()) call.reject(error);
+    this.#calls.clear();
+  }
+
+  #call(op, fields, { signal, onProgress } = {}, transfer = []) {
+    if (signal?.aborted) return Promise.reject(aborted());
+    if (!this.#worker) this.#start();
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      const abort = () => this.#stop(aborted());
+      const done = (settle) => (value) => {
+        signal?.removeEventListener("abort", abort);
+        settle(value);
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#calls.set(id, { resolve: done(resolve), reject: done(reject), onProgress });
+      this.#worker.postMessage({ id, op, ...fields }, transfer);
+    });
+  }
+
+  // opened opens the file again after a cancelled call.
+  async #opened(options) {
+    if (this.#worker || !this.#file) return;
+    await this.open(this.#file, options);
+  }
+
+  /** Opens a model and reports what it consists of. The file is kept for after a cancelled call. */
+  async open(file, options = {}) {
+    const blob = file instanceof Blob ? file : new Blob([file]);
+    if (blob.size > maxBytes) throw new PruneError(`The file has ${Math.round(blob.size / 2 ** 20)} MB; a page takes up to ${maxBytes / 2 ** 20} MB, the command line more.`);
+    const data = await blob.arrayBuffer();
+    const report = await this.#call("open", { data }, options, [data]);
+    this.#file = blob;
+    return report;
+  }
+
+  /** About how many bytes of memory a file of so many bytes takes at most. */
+  estimate(size) {
+    return this.#call("estimate", { size });
+  }
+
+  /** Scores all channels by options.criterion, so that plans come at once. */
+  async score(options = {}, control = {}) {
+    await this.#opened(control);
+    return this.#call("score", { options }, control);
+  }
+
+  /** Chooses what leaves. */
+  async plan(options, control = {}) {
+    await this.#opened(control);
+    return this.#call("plan", { options }, control);
+  }
+
+  /** The smaller model (Uint8Array) that a plan file describes. */
+  async apply(plan, control = {}) {
+    await this.#opened(control);
+    return this.#call("apply", { plan }, control);
+  }
+
+  /** Bytes of memory that the worker's program has. */
+  memory() {
+    return this.#call("memory", {});
+  }
+
+  /** Ends the worker. */
+  close() {
+    this.#stop(aborted());
+    this.#file = undefined;
+  }
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/session"
+)
+
+// Memory that opening and cutting a model takes besides the file itself, and what a page can have: WebAssembly has 4 GiB, and the smaller model is made beside the original.
+const (
+	baseBytes = 48 << 20
+	maxBytes  = 1 << 30
+)
+
+// estimate is about the memory that work on a file of so many bytes takes at its peak.
+func estimate(size int64) int64 { return 2*size + size/4 + baseBytes }
+
+// tool is one open model.
+type tool struct {
+	session  *session.Session
+	prepared map[string]*session.Prepared // by criterion and weights
+	scores   map[string]prune.Scores
+	progress func(what string, done, total int)
+}
+
+// request is what the page asks for.
+type request struct {
+	Target     prune.Target `json:"target"`
+	Criterion  string       `json:"criterion"`
+	Reduction  string       `json:"reduction"`
+	Normalizer string       `json:"normalizer"`
+	Ranking    string       `json:"ranking"`
+	Pattern    string       `json:"pattern"`
+	Sparsity   float64      `json:"sparsity"`
+	Steps      int          `json:"steps"`
+	RoundTo    int          `json:"round_to"`
+	MaxRatio   float64      `json:"max_ratio"`
+	Ignore     []string     `json:"ignore"`
+	Seed       int64        `json:"seed"`
+}
+
+func (r *request) criterion() prune.Criterion {
+	return prune.Criterion{Kind: r.Criterion, Reduction: r.Reduction, Normalizer: r.Normalizer, Seed: r.Seed}
+}
+
+// view is a plan as the page shows it.
+type view struct {
+	Plan   string            `json:"plan"` // the plan file, which the command line replays
+	MACs   [2]int64          `json:"macs"`
+	Params [2]int64          `json:"params"`
+	Bytes  [2]int64          `json:"bytes"` // of all constants
+	Groups []prune.PlanGroup `json:"groups"`
+	Zeros  bool              `json:"zeros"` // zeros instead of smaller tensors
+}
+
+// open reads a model.
+func (t *tool) open(data []byte) (*session.Report, error) {
+	s, err := session.Open(data, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.StartHash()
+	t.session, t.prepared, t.scores = s, map[string]*session.Prepared{}, map[string]prune.Scores{}
+	return s.Inspect(), nil
+}
+
+var errNoModel = errors.New("no model is open")
+
+// score computes the importance of all channels, once for each criterion.
+func (t *tool) score(ctx context.Context, r *request) (*session.Prepared, prune.Scores, error) {
+	if t.session == nil {
+		return nil, nil, errNoModel
+	}
+	p := t.prepared[r.Criterion]
+	if p == nil {
+		var m *session.Metanet
+		o := metanet.Options{Progress: func(done, total int) { t.report("metanetwork", done, total) }}
+		if r.Criterion == "metanet" {
+			var err error
+			if m, err = session.LoadMetanet(nil); err != nil {
+				return nil, nil, err
+			}
+		}
+		var err error
+		if p, err = t.session.Prepare(ctx, r.Criterion, "original", m, o); err != nil {
+			return nil, nil, err
+		}
+		t.prepared[r.Criterion] = p
+	}
+	key := fmt.Sprint(r.criterion().Kind, r.Reduction, r.Normalizer, r.Seed)
+	s := t.scores[key]
+	if s == nil {
+		var err error
+		if s, err = p.Score(r.criterion()); err != nil {
+			return nil, nil, err
+		}
+		t.scores[key] = s
+	}
+	return p, s, nil
+}
+
+func (t *tool) report(what string, done, total int) {
+	if t.progress != nil {
+		t.progress(what, done, total)
+	}
+}
+
+// plan chooses what leaves.
+func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
+	p, scores, err := t.score(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	q := session.Request{Pattern: r.Pattern, Sparsity: cmp.Or(r.Sparsity, .5)}
+	q.Target, q.Criterion, q.Ranking, q.Steps, q.RoundTo, q.MaxRatio, q.Ignore, q.Scores = r.Target, r.criterion(), r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore, scores
+	plan, err := p.Plan(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	t.session.Sign(plan)
+	raw, err := prune.MarshalPlan(plan)
+	if err != nil {
+		return nil, err
+	}
+	return &view{Plan: string(raw), MACs: plan.Achieved.MACs, Params: plan.Achieved.Params, Bytes: plan.Achieved.Bytes, Groups: plan.Groups, Zeros: len(plan.Zeroed) > 0}, nil
+}
+
+// apply makes the smaller model.
+func (t *tool) apply(raw []byte) (*onnxio.Model, error) {
+	if t.session == nil {
+		return nil, errNoModel
+	}
+	plan, err := prune.ParsePlan(raw)
+	if err != nil {
+		return nil, err
+	}
+	if plan.Weights == "metanet" || plan.Repaired != nil {
+		return nil, errors.New("this plan takes weights from elsewhere; the command line replays it")
+	}
+	return t.session.Apply(plan)
+}
+
+// place is where in a model an error lies, empty where it does not.
+func place(err error) string {
+	var f *onnxio.FormatError
+	var u *onnxio.UnsupportedError
+	switch {
+	case errors.As(err, &f):
+		return f.Path
+	case errors.As(err, &u):
+		return u.Path
+	}
+	return ""
+}
+
+// parse reads a request and says which field it does not know.
+func parse(raw string) (*request, error) {
+	var known map[string]json.RawMessage
+	var r request
+	if err := json.Unmarshal([]byte(raw), &known); err != nil {
+		return nil, fmt.Errorf("the request cannot be read: %w", err)
+	}
+	fields := []string{"target", "criterion", "reduction", "normalizer", "ranking", "pattern", "sparsity", "steps", "round_to", "max_ratio", "ignore", "seed"}
+	for name := range known {
+		if !slices.Contains(fields, name) {
+			return nil, fmt.Errorf("there is no option %q; the options are %q", name, fields)
+		}
+	}
+	if err := json.Unmarshal([]byte(raw), &r); err != nil {
+		return nil, fmt.Errorf("the request cannot be read: %w", err)
+	}
+	if r.Criterion == "" {
+		r.Criterion = "l2"
+	}
+	return &r, nil
+}

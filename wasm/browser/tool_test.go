@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/session"
+	"github.com/stretchr/testify/require"
+)
+
+// The page's plans and models are those of the session, whatever order they are asked for in.
+func TestTool(t *testing.T) {
+	data, err := os.ReadFile("../../testdata/fashion-resnet20.onnx")
+	require.NoError(t, err)
+	own, err := session.Open(data, nil)
+	require.NoError(t, err)
+	tl, ctx := &tool{}, context.Background()
+	_, err = tl.plan(ctx, &request{Criterion: "l2"})
+	require.ErrorIs(t, err, errNoModel)
+	_, err = tl.apply(nil)
+	require.ErrorIs(t, err, errNoModel)
+	report, err := tl.open(data)
+	require.NoError(t, err)
+	require.Equal(t, own.Inspect(), report)
+	for range 2 {
+		for _, raw := range []string{`{"target":{"speed_up":2}}`, `{"target":{"speed_up":3},"steps":4,"criterion":"l1"}`, `{"target":{"ratio":0.3},"criterion":"random","seed":5}`, `{"target":{"params":0.6},"criterion":"metanet"}`, `{"pattern":"2:4"}`} {
+			r, err := parse(raw)
+			require.NoError(t, err)
+			v, err := tl.plan(ctx, r)
+			require.NoError(t, err, raw)
+			p, err := own.Prepare(ctx, r.Criterion, "", metanetOf(t, r.Criterion), noOptions)
+			require.NoError(t, err)
+			q := session.Request{Options: prune.Options{Target: r.Target, Criterion: prune.Criterion{Kind: r.Criterion, Seed: r.Seed}, Steps: r.Steps}, Pattern: r.Pattern, Sparsity: .5}
+			want, err := p.Plan(ctx, q)
+			require.NoError(t, err)
+			own.Sign(want)
+			raw, err := prune.MarshalPlan(want)
+			require.NoError(t, err)
+			require.Equal(t, string(raw), v.Plan)
+			require.Equal(t, want.Achieved.MACs, v.MACs)
+			m, err := tl.apply([]byte(v.Plan))
+			require.NoError(t, err)
+			got, err := m.Marshal()
+			require.NoError(t, err)
+			ownModel, err := own.Apply(want)
+			require.NoError(t, err)
+			expect, err := ownModel.Marshal()
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(expect, got))
+		}
+	}
+}
+
+func TestToolErrors(t *testing.T) {
+	tl, ctx := &tool{}, context.Background()
+	_, err := tl.open([]byte("no model"))
+	require.Error(t, err)
+	data, err := os.ReadFile("../../testdata/fashion-resnet20.onnx")
+	require.NoError(t, err)
+	_, err = tl.open(data[:1000])
+	require.Error(t, err)
+	_, err = tl.open(data)
+	require.NoError(t, err)
+	_, err = tl.plan(ctx, &request{Criterion: "l2", Target: prune.Target{SpeedUp: 1e9}})
+	require.ErrorContains(t, err, "cannot be reached")
+	_, err = tl.apply([]byte(`{"format":"metaprune-plan","version":1,"model_sha256":"` + strings.Repeat("0", 64) + `","weights":"metanet"}`))
+	require.ErrorContains(t, err, "the command line replays it")
+	_, err = parse("{")
+	require.ErrorContains(t, err, "cannot be read")
+	_, err = parse(`{"speedup":2}`)
+	require.ErrorContains(t, err, `there is no option "speedup"`)
+	_, err = parse(`{"steps":"x"}`)
+	require.ErrorContains(t, err, "cannot be read")
+	require.Greater(t, estimate(100<<20), int64(200<<20))
+}
+
+var noOptions = metanet.Options{}
+
+func metanetOf(t *testing.T, criterion string) *session.Metanet {
+	t.Helper()
+	if criterion != "metanet" {
+		return nil
+	}
+	m, err := session.LoadMetanet(nil)
+	require.NoError(t, err)
+	return m
+}
