@@ -120,6 +120,23 @@ test("the example: slider, groups, downloads equal to the command line's", async
   await context.close();
 });
 
+test("both models run side by side in ONNX Runtime Web", async () => {
+  const { page, context, foreign, complaints } = await visit();
+  await page.locator("#example").click();
+  await opened(page);
+  await page.locator("#try").click();
+  await page.waitForFunction(() => document.querySelector("#tried").textContent !== "" || document.querySelector("#error").textContent !== "", null, { timeout: 60_000 });
+  assert.equal(await shown(page, "error"), "");
+  const said = await shown(page, "tried");
+  const [, before, after, cosine] = said.match(/: ([\d.]+) ms before, ([\d.]+) ms after.*cosine of (-?[\d.]+)/);
+  console.log(said);
+  assert.ok(Number(before) > 0 && Number(after) > 0 && Math.abs(Number(cosine)) <= 1);
+  await picture(page, "tried");
+  assert.deepEqual(foreign, []);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
 test("bad files get a sentence, and the page goes on", async () => {
   const { page, context, complaints } = await visit();
   const cut = readFileSync(model).subarray(0, 5000);
