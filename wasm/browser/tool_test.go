@@ -64,6 +64,8 @@ func TestToolErrors(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tl.open(data[:1000])
 	require.Error(t, err)
+	require.NotEmpty(t, place(err))
+	require.Empty(t, place(errNoModel))
 	_, err = tl.open(data)
 	require.NoError(t, err)
 	_, err = tl.plan(ctx, &request{Criterion: "l2", Target: prune.Target{SpeedUp: 1e9}})
