@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/stretchr/testify/require"
@@ -64,7 +66,8 @@ func TestToolErrors(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tl.open(data[:1000])
 	require.Error(t, err)
-	require.NotEmpty(t, place(err))
+	require.Equal(t, "graph.node[1]", place(fmt.Errorf("x: %w", &onnxio.FormatError{Path: "graph.node[1]", Err: err})))
+	require.Equal(t, "graph", place(&onnxio.UnsupportedError{Path: "graph"}))
 	require.Empty(t, place(errNoModel))
 	_, err = tl.open(data)
 	require.NoError(t, err)
