@@ -15,7 +15,7 @@ PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./metan
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte.gz
 
-.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge module site site-serve check bench fuzz lint venv testdata clean
+.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench fuzz lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -98,6 +98,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./graphcodec
 	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./metanet
 	$(GO) test -run '^$$' -fuzz FuzzHandler -fuzztime $(FUZZTIME) ./wasm/api
+
+zoo: build venv ## prune a folder of models (ZOO=) to 1.5x and have them judged
+	$(VENV)/bin/python bench/zoo.py $(ZOO)
 
 bench: build xla ## time against onnxsim, Torch-Pruning, PyTorch Geometric and PyTorch
 	@test -x $(VENV)-bench/bin/python || ($(PYTHON) -m venv $(VENV)-bench && $(VENV)-bench/bin/pip install -q $(BENCH))

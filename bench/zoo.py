@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Prunes every model of a folder to a speed-up, or as far as it goes, and has the result judged in ONNX Runtime.
+
+    bench/zoo.py FOLDER [--speed-up 1.5] [--out docs/results/zoo] [--only NAME...]
+
+Writes OUT.jsonl and OUT.md."""
+import argparse, glob, json, os, re, subprocess, sys, tempfile, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+METAPRUNE = os.path.join(HERE, "..", "bin", "metaprune")
+JUDGE = os.path.join(HERE, "..", "testdata", "check_pruned.py")
+
+
+def run(*words):
+    return subprocess.run(words, capture_output=True, text=True)
+
+
+def prune(model, target, small, plan):
+    start = time.time()
+    r = run(METAPRUNE, "prune", model, "--speed-up", str(target), "-o", small, "--plan", plan, "-q")
+    return r, time.time() - start
+
+
+def measure(model, target, folder):
+    small, plan = f"{folder}/small.onnx", f"{folder}/plan.json"
+    point = {"model": os.path.basename(model)[:-5], "wanted": target}
+    r, seconds = prune(model, target, small, plan)
+    if r.returncode == 1 and (m := re.search(r"the most that can leave gives ([\d.]+)", r.stderr)):
+        point["reachable"] = float(m.group(1))
+        target = max(1.0, point["reachable"] * 0.999)
+        r, seconds = prune(model, target, small, plan)
+    if r.returncode:
+        return point | {"ok": False, "error": r.stderr.strip()[-300:]}
+    report = json.loads(run(METAPRUNE, "inspect", model, "--json").stdout)
+    frozen = {}
+    for g in report["groups"] or []:
+        if g.get("frozen"): frozen[g["frozen"]] = frozen.get(g["frozen"], 0) + g["units"]
+    judged = [sys.executable, JUDGE, model, small, plan, "--min-speed-up", str(target if "reachable" not in point else 1.0)]
+    verdict = json.loads(run(*judged).stdout.strip().splitlines()[-1])
+    return point | {"seconds": round(seconds, 2), "frozen": frozen, **{k: verdict.get(k) for k in ("ok", "speed_up", "params", "max_rel_err", "sensitivity", "error", "not_removed") if verdict.get(k) is not None}}
+
+
+def table(points):
+    out = ["| model | speed-up | parameters | largest difference to the masked original | seconds | judged | |", "|---|---|---|---|---|---|---|"]
+    for p in points:
+        note = p.get("error", "")
+        if "reachable" in p: note = f"{p['wanted']}x is beyond reach: {p['reachable']:.2f}x" + (f"; {p['error']}" if "error" in p else "")
+        out.append(f"| {p['model']} | {p.get('speed_up', 0):.2f}x | {p.get('params', 0):.2f}x | {p.get('max_rel_err', float('nan')):.1e} | {p.get('seconds', 0)} | {'ok' if p['ok'] else '**no**'} | {note} |")
+    good = sum(p["ok"] for p in points)
+    return "\n".join(out) + f"\n\n{good} of {len(points)} are judged ok.\n"
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("folder"); p.add_argument("--speed-up", type=float, default=1.5); p.add_argument("--out", default="docs/results/zoo"); p.add_argument("--only", nargs="*")
+    a = p.parse_args()
+    points = []
+    for model in sorted(glob.glob(f"{a.folder}/*.onnx")):
+        if a.only and not any(o in model for o in a.only): continue
+        with tempfile.TemporaryDirectory() as folder: points.append(measure(model, a.speed_up, folder))
+        print(json.dumps(points[-1]), file=sys.stderr, flush=True)
+    with open(a.out + ".jsonl", "w") as f: f.writelines(json.dumps(x) + "\n" for x in points)
+    head = f"# Known architectures at {a.speed_up}x\n`bench/zoo.py FOLDER --speed-up {a.speed_up}` over exports by PyTorch's TorchScript exporter (`ts`; `tsbn` with BatchNormalization kept) and its dynamo exporter (`dy`, `dybn`; `dynb` with a dynamic batch): each is pruned by group L2, and the\nresult compared in ONNX Runtime with the original whose removed slices are zero (`testdata/check_pruned.py`).\n\n"
+    with open(a.out + ".md", "w") as f: f.write(head + table(points))
+    print(table(points))
+
+
+if __name__ == "__main__":
+    main()
