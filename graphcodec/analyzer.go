@@ -193,6 +193,9 @@ func (a *analyzer) run(c *call) {
 		if len(c.out) > 0 && c.out[0] != nil && !c.out[0].seen && c.macs.kernel > 0 {
 			c.macs.visible = c.macs.kernel
 		}
+		if c.macs.uncounted {
+			c.macs.visible = 0
+		}
 	}
 	a.calls = append(a.calls, c)
 }

@@ -26,6 +26,8 @@ type macs struct {
 	kernel  int64 // of a convolution: what is left of fixed where the map's size is not visible
 	visible int64 // fixed as a reader counts it who does not evaluate computed shapes
 	axes    []costAxis
+
+	uncounted bool // by readers of the file who count the products of convolutions and matrices
 }
 
 type costAxis struct {

@@ -83,10 +83,7 @@ func newNetBuilder(a *Analysis, s Scheme) *netBuilder {
 
 // call adds what one node of the model contributes.
 func (b *netBuilder) call(c *call) {
-	if len(c.out) == 0 || c.out[0] == nil {
-		return
-	}
-	if enc := encoders[c.node.OpType]; enc != nil && (c.node.Domain == "" || c.node.Domain == "ai.onnx") && enc(b, c) {
+	if enc := encoders[c.node.OpType]; enc != nil && len(c.out) > 0 && (c.out[0] != nil || laterOutputs[c.node.OpType]) && (c.node.Domain == "" || c.node.Domain == "ai.onnx") && enc(b, c) {
 		return
 	}
 	p := b.deepest(c.in)

@@ -169,3 +169,18 @@ func square(n int) []int {
 	}
 	return nil
 }
+
+// stack turns blocks of rows into one block whose kernels hold all of them.
+func (v *weightView) stack(blocks int) {
+	if blocks == 1 {
+		return
+	}
+	v.rows /= blocks
+	var inner []int32
+	for i := range blocks {
+		for _, at := range v.inner {
+			inner = append(inner, int32(i*v.rows*v.rowStride)+at)
+		}
+	}
+	v.inner, v.extents = inner, append([]int{blocks}, v.extents...)
+}

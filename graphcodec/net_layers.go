@@ -6,6 +6,9 @@ type encoder func(b *netBuilder, c *call) bool
 // encoders holds the operators that do more than pass channels on.
 var encoders = map[string]encoder{}
 
+// laterOutputs are operators of which a model may want later outputs only.
+var laterOutputs = map[string]bool{"LSTM": true, "GRU": true, "RNN": true}
+
 func encodes(e encoder, ops ...string) {
 	for _, op := range ops {
 		encoders[op] = e
@@ -17,6 +20,7 @@ func init() {
 	encodes(encodeConvTranspose, "ConvTranspose")
 	encodes(encodeMatMul, "Gemm", "MatMul")
 	encodes(encodeGather, "Gather")
+	encodes(encodeRecurrent, "LSTM", "GRU", "RNN")
 }
 
 func encodeConv(b *netBuilder, c *call) bool {
@@ -163,4 +167,31 @@ func encodeGather(b *netBuilder, c *call) bool {
 		return true
 	}
 	return false
+}
+
+// encodeRecurrent makes the hidden channels of LSTM, GRU and RNN nodes: edges from the input's channels and from one another, whose kernels are the gates of all directions.
+func encodeRecurrent(b *netBuilder, c *call) bool {
+	gates := map[string]int{"LSTM": 4, "GRU": 3, "RNN": 1}[c.node.OpType]
+	x, y := c.input(inputX), c.out[0]
+	for _, v := range c.out {
+		if y == nil {
+			y = v
+		}
+	}
+	w, r := b.weight(c, c.input(inputW), 1, 2), b.weight(c, c.input(inputR), 1, 2)
+	if w == nil || r == nil || x == nil || y == nil || !y.Ranked || w.rows != r.rows || w.rows != gates*r.cols || axisLength(x, 2) != w.cols {
+		return false
+	}
+	w.stack(gates)
+	r.stack(gates)
+	ids := b.nodes(x, 2)
+	s := b.layer(c, w, w.rows, y, len(y.Shape)-1, x)
+	b.dense(s, 0, w.rows, ids, w, 0, b.take(w.c))
+	b.dense(s, 0, r.rows, upFrom(s.base, s.size), r, 0, b.take(r.c))
+	for _, v := range c.out {
+		if v != nil {
+			b.from[v] = &provenance{main: []*nodeSet{s}}
+		}
+	}
+	return true
 }

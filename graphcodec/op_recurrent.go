@@ -1,0 +1,164 @@
+package graphcodec
+
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+func init() {
+	const note = "hidden channels = every gate's rows of W and R = columns of R = outputs; input channels = columns of W"
+	register(
+		rule{op: "LSTM", since: 7, infer: recurrent(4), patch: patchHidden, note: note},
+		rule{op: "GRU", since: 7, infer: recurrent(3), patch: patchHidden, note: note},
+		rule{op: "RNN", since: 7, infer: recurrent(1), patch: patchHidden, note: note},
+	)
+}
+
+// Inputs of LSTM, GRU and RNN: X [seq, batch, I], W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H], sequence_lens, initial_h [D, batch, H], initial_c, P [D, 3*H]; with layout 1 X, initial states and outputs have the batch first. Both
+// directions lose the same hidden channels, since they share tensors.
+const (
+	inputX = iota
+	inputW
+	inputR
+	inputB
+	_ // sequence_lens
+	inputH
+	inputC
+	inputP
+)
+
+// recurrent is the rule of a recurrent operator with so many gates.
+func recurrent(gates int) func(c *call) {
+	return func(c *call) {
+		x, w, r := c.input(inputX), c.input(inputW), c.input(inputR)
+		if x == nil || w == nil || r == nil || len(x.Shape) != 3 || len(w.Shape) != 3 || len(r.Shape) != 3 {
+			c.unknown("the shapes of input and weights do not fit")
+			return
+		}
+		hidden, directions := r.Shape[2], w.Shape[0]
+		if !hidden.IsNum() || !directions.IsNum() || w.Shape[1] != Num(int64(gates)*hidden.N) || r.Shape[1] != w.Shape[1] || r.Shape[0] != directions || w.Shape[2] != x.Shape[2] || !c.vectorsFit(gates, hidden.N) {
+			c.unknown("weights %v and %v do not fit input %v", w.Shape, r.Shape, x.Shape)
+			return
+		}
+		h := c.hidden(gates, int(hidden.N))
+		c.link(w, 2, x, 2)
+		for _, v := range []*Value{w, r} {
+			c.freeze(v, 0, "directions")
+		}
+		c.freeze(x, 0, "recurs along this axis")
+		c.freeze(x, 1, "recurs along this axis")
+		seq, batch := x.Shape[0], x.Shape[1]
+		y, states := []Dim{seq, directions, batch, hidden}, []Dim{directions, batch, hidden}
+		if c.int("layout", 0) == 1 {
+			seq, batch = batch, seq
+			y, states = []Dim{batch, seq, directions, hidden}, []Dim{batch, directions, hidden}
+		}
+		zero := c.startsAtZero()
+		c.set(0, x.Type, y, nil, nil, nil, h).zero = zero
+		c.set(1, x.Type, states, nil, nil, h).zero = zero
+		c.set(2, x.Type, slices.Clone(states), nil, nil, h).zero = zero
+		in := c.axis(w, 2)
+		if in == nil {
+			in = make([]label, w.Shape[2].N)
+		}
+		rows, columns := c.axis(w, 1), append(slices.Clone(in), labelsOr(h, int(hidden.N))...)
+		c.cost(seq.Mul(batch).Mul(directions).N, costAxis{rows, w.Shape[1].N}, costAxis{columns, int64(len(columns))})
+		c.macs.uncounted = true
+	}
+}
+
+func labelsOr(v []label, n int) []label {
+	if v == nil {
+		return make([]label, n)
+	}
+	return v
+}
+
+// vectorsFit compares the lengths of bias and peepholes with the number of hidden channels.
+func (c *call) vectorsFit(gates int, hidden int64) bool {
+	for i, n := range map[int]int64{inputB: 2 * int64(gates) * hidden, inputP: 3 * hidden} {
+		if v := c.input(i); v != nil && (len(v.Shape) != 2 || v.Shape[1] != Num(n)) {
+			return false
+		}
+	}
+	for _, i := range []int{inputH, inputC} {
+		if v := c.input(i); v != nil && (len(v.Shape) != 3 || v.Shape[2] != Num(hidden)) {
+			return false
+		}
+	}
+	return true
+}
+
+// hidden joins everything that stands on the hidden channels and returns their labels.
+func (c *call) hidden(gates, n int) []label {
+	w, r := c.input(inputW), c.input(inputR)
+	c.role(w, 1, Output)
+	c.role(w, 2, Input)
+	c.role(r, 1, Output)
+	c.role(r, 2, Input)
+	h := c.gate(w, 1, gates, n)
+	for _, part := range []struct{ input, blocks int }{{inputR, gates}, {inputB, 2 * gates}, {inputP, 3}} {
+		if v := c.input(part.input); v != nil {
+			c.joinLabels(c.gate(v, 1, part.blocks, n), h)
+			c.freeze(v, 0, "directions")
+		}
+	}
+	c.join(r, 2, h)
+	for _, i := range []int{inputH, inputC} {
+		if v := c.input(i); v != nil {
+			c.join(v, 2, h)
+			c.freeze(v, 0, "directions")
+			c.freeze(v, 1, "directions")
+		}
+	}
+	return h
+}
+
+// gate views an axis of blocks times n positions and returns the labels of one block, which all blocks share.
+func (c *call) gate(v *Value, k, blocks, n int) []label {
+	axis := c.axis(v, k)
+	if axis == nil {
+		return nil
+	}
+	if blocks == 1 {
+		return axis
+	}
+	outer, inner := c.lab.split(axis, blocks, n, c.because("every gate has all hidden channels"))
+	c.lab.freezeAll(outer, c.because("every gate has all hidden channels"))
+	return inner
+}
+
+// keepsZero are the activations that give zero for zero.
+var keepsZero = []string{"Tanh", "Relu", "LeakyRelu", "ScaledTanh", "Elu", "Softsign", "ThresholdedRelu"}
+
+// startsAtZero tells what removed hidden channels hold when their weights are zero: zero, where they start there and the activations keep it.
+func (c *call) startsAtZero() zeroState {
+	for _, i := range []int{inputH, inputC} {
+		if v := c.input(i); v != nil && v.Const == nil && v.zero != isZero {
+			return nonZero
+		}
+	}
+	a := c.attr("activations")
+	if a == nil {
+		return isZero
+	}
+	each := map[string]int{"LSTM": 3, "GRU": 2, "RNN": 1}[c.node.OpType]
+	for i, name := range a.Strings {
+		if gate := i%each == 0 && each > 1; !gate && !slices.Contains(keepsZero, string(name)) {
+			return nonZero
+		}
+	}
+	return isZero
+}
+
+// patchHidden sets hidden_size to what is left.
+func patchHidden(p *patching) {
+	a := p.old.attr("hidden_size")
+	if a == nil || len(p.in) <= inputR || p.in[inputR] == nil {
+		return
+	}
+	if left := p.in[inputR].Shape[2]; left.IsNum() && left.N != a.I {
+		p.setAttr(&onnxio.Attribute{Name: "hidden_size", Type: onnxio.AttrInt, I: left.N})
+	}
+}
