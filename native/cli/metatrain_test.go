@@ -108,3 +108,45 @@ func TestMetatrainFlags(t *testing.T) {
 		require.Contains(t, message, want)
 	}
 }
+
+// Stages of a pipeline are where they should be; killed in the middle and started again it ends with the bytes of an undisturbed run.
+func TestPipeline(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		dir := t.TempDir()
+		at := func(n string) string { return filepath.Join(dir, n) }
+		ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "--classes", "10", "-o", at("m.onnx"), "-q")
+		args := func(out string, more ...string) []string {
+			a := []string{"pipeline", at("m.onnx"), "--batch", "32", "--limit", "256", "--backend", backend, "-o", at(out), "--json", "-q"}
+			return append(append(a, fashionData...), more...)
+		}
+		steps := []string{"--own-weights", "--speed-up", "3", "--steps", "2", "--between-epochs", "1", "--last-epochs", "1"}
+		type result struct{ Stages []metatrain.Stage }
+		whole := decode[result](t, ok(t, args("whole.onnx", steps...)...)).Stages
+		var names []string
+		for _, s := range whole {
+			names = append(names, s.Name)
+		}
+		require.Equal(t, []string{"prune1", "finetune1", "prune2", "finetune2"}, names)
+		require.InDelta(t, 1.73, whole[0].SpeedUp, .15)
+		require.GreaterOrEqual(t, whole[3].SpeedUp, 2.999)
+		require.NotNil(t, whole[3].Valid)
+		interruptOnce(t, at("part.pipeline/02-finetune1/run/config.json"), args("part.onnx", steps...)...)
+		ok(t, args("part.onnx", steps...)...)
+		require.Equal(t, read(t, at("whole.onnx")), read(t, at("part.onnx")))
+		code, _, message := run(t, args("part.onnx", append(steps, "--seed", "3")...)...)
+		require.Equal(t, exitInput, code)
+		require.Contains(t, message, "train.seed was 0, is 3")
+
+		ok(t, "metanet", "new", "-o", at("mn.safetensors"), "-q")
+		rewritten := decode[result](t, ok(t, args("meta.onnx", "--metanet", at("mn.safetensors"), "--speed-up", "2", "--first-epochs", "1", "--last-epochs", "0")...)).Stages
+		require.Len(t, rewritten, 3)
+		require.Equal(t, "metanet", rewritten[0].Name)
+		sparse := decode[result](t, ok(t, args("sparse.onnx", "--own-weights", "--pattern", "2:4", "--last-epochs", "1")...)).Stages
+		require.Len(t, sparse, 2)
+	})
+	for want, more := range map[string][]string{"name a trained metanetwork": nil, "exclude each other": {"--own-weights", "--metanet", "x"}, "in one step": {"--own-weights", "--pattern", "2:4", "--steps", "2"}, "want at least 1": {"--own-weights", "--speed-up", "0.5"}} {
+		code, _, message := run(t, append([]string{"pipeline", fashion}, more...)...)
+		require.Equal(t, exitInput, code)
+		require.Contains(t, message, want)
+	}
+}

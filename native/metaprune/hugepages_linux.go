@@ -7,7 +7,7 @@ import (
 )
 
 // long are the commands that compute for minutes.
-var long = []string{"train", "finetune", "eval", "curve", "metatrain"}
+var long = []string{"train", "finetune", "eval", "curve", "metatrain", "pipeline"}
 
 // useHugePages starts the program again with glibc's huge pages where a long command asks XLA for large buffers over and over and would
 // pay for their page faults each time. Where the C library knows no such setting, nothing changes.

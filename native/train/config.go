@@ -107,17 +107,29 @@ func Differences(a, b any) string {
 		raw, _ := json.Marshal(p.c)
 		_ = json.Unmarshal(raw, p.m)
 	}
+	out := differences("", x, y)
+	slices.Sort(out)
+	return strings.Join(out, "; ")
+}
+
+// differences goes down into objects; prefix says where it is.
+func differences(prefix string, x, y map[string]any) []string {
 	var out []string
 	for k := range x {
-		if k != "version" && !reflect.DeepEqual(x[k], y[k]) {
-			out = append(out, fmt.Sprintf("%s was %v, is %v", k, x[k], y[k]))
+		was, inX := x[k].(map[string]any)
+		is, inY := y[k].(map[string]any)
+		switch {
+		case k == "version" || reflect.DeepEqual(x[k], y[k]):
+		case inX && inY:
+			out = append(out, differences(prefix+k+".", was, is)...)
+		default:
+			out = append(out, fmt.Sprintf("%s%s was %v, is %v", prefix, k, x[k], y[k]))
 		}
 	}
 	for k := range y {
 		if _, ok := x[k]; !ok {
-			out = append(out, fmt.Sprintf("%s is %v", k, y[k]))
+			out = append(out, fmt.Sprintf("%s%s is %v", prefix, k, y[k]))
 		}
 	}
-	slices.Sort(out)
-	return strings.Join(out, "; ")
+	return out
 }
