@@ -283,7 +283,12 @@ func TestGradientsOfModels(t *testing.T) {
 }
 
 // unlearnable are models that the engine does not run, with the reason.
-var unlearnable = map[string]string{"unknown.onnx": "NonZero: its output's shape depends on the data"}
+var unlearnable = map[string]string{
+	"unknown.onnx":      "NonZero: its output's shape depends on the data",
+	"recurrent.ts.onnx": "GRU: onnx-gomlx has none",
+	"recurrent.dy.onnx": "GRU: onnx-gomlx has none",
+	"recurrent.onnx":    "peepholes of an LSTM: onnx-gomlx has none",
+}
 
 // randomInputs draws inputs; free dims are n on the first axis, 16 on others.
 func randomInputs(p *Program, n int) []Array {
