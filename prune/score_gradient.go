@@ -17,22 +17,7 @@ func ScoreGradient(a *graphcodec.Analysis, c Criterion, by []float64) (map[*grap
 	if (c.Kind != "" && c.Kind != "l2" && c.Kind != "metanet") || (c.Reduction != "" && c.Reduction != "mean") {
 		return nil, errors.New("only the mean reduction of l2 has a gradient here")
 	}
-	s := &scorer{a: a, c: Criterion{Kind: "l2", Reduction: "sum", Normalizer: "none", Weights: c.Weights}, sums: map[*graphcodec.Constant]axisSums{}}
-	p := &penalty{s: s, grads: map[*graphcodec.Constant][]float32{}, weights: map[*graphcodec.Constant][]float32{}}
-	for i := range a.Groups {
-		g := &a.Groups[i]
-		if g.Frozen != "" {
-			continue
-		}
-		scores, err := s.group(g)
-		if err == nil {
-			err = p.add(g, logFactors(g, scores, by))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("group %s: %w", g.Name, err)
-		}
-	}
-	return p.grads, nil
+	return timesWeights(a, c, func(g *graphcodec.Group, scores []float64) []float64 { return logFactors(g, scores, by) })
 }
 
 // logFactors are what a unit's weights are multiplied with in the gradient of by times the logarithm of their sum of squares.

@@ -15,6 +15,11 @@ func GroupSparsity(a *graphcodec.Analysis, c Criterion, alpha float64) (map[*gra
 	if !(alpha >= 1) || math.IsInf(alpha, 0) {
 		return nil, fmt.Errorf("an alpha of %g: want a number from 1 on", alpha)
 	}
+	return timesWeights(a, c, func(_ *graphcodec.Group, scores []float64) []float64 { return gammas(scores, alpha) })
+}
+
+// timesWeights adds up, over all groups that can be pruned, a factor for each unit times the weights on the unit's slices. factors gets the sums of squares of a group's units.
+func timesWeights(a *graphcodec.Analysis, c Criterion, factors func(g *graphcodec.Group, scores []float64) []float64) (map[*graphcodec.Constant][]float32, error) {
 	s := &scorer{a: a, c: Criterion{Kind: "l2", Reduction: "sum", Normalizer: "none", Weights: c.Weights}, sums: map[*graphcodec.Constant]axisSums{}}
 	p := &penalty{s: s, grads: map[*graphcodec.Constant][]float32{}, weights: map[*graphcodec.Constant][]float32{}}
 	for i := range a.Groups {
@@ -23,10 +28,10 @@ func GroupSparsity(a *graphcodec.Analysis, c Criterion, alpha float64) (map[*gra
 			continue
 		}
 		scores, err := s.group(g)
-		if err != nil {
-			return nil, fmt.Errorf("group %s: %w", g.Name, err)
+		if err == nil {
+			err = p.add(g, factors(g, scores))
 		}
-		if err := p.add(g, gammas(scores, alpha)); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("group %s: %w", g.Name, err)
 		}
 	}
@@ -90,10 +95,7 @@ func (p *penalty) add(g *graphcodec.Group, gamma []float64) error {
 				strength[at] = gamma[i]
 			}
 		}
-		inner := 1
-		for _, n := range d[m.Axis+1:] {
-			inner *= int(n)
-		}
+		inner := inner(m.Const, m.Axis)
 		grad := p.grads[m.Const]
 		if grad == nil {
 			grad = make([]float32, len(w))
