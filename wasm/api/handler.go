@@ -122,6 +122,9 @@ func (c *Config) fill() {
 // Drain makes /healthz say that no more requests are wanted; those that come are still answered.
 func (h *Handler) Drain() { h.draining.Store(true) }
 
+// Has reports whether there is an operation at a path.
+func (h *Handler) Has(path string) bool { return h.routes[path] != nil }
+
 // Authorized reports whether a request brings the token, where there is one.
 func (h *Handler) Authorized(r *http.Request) bool { return h.authorized(r) }
 
