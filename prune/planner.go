@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"path"
 	"slices"
@@ -21,15 +22,16 @@ type Target struct {
 
 // Options of planning. The zero value but for the target ranks globally in one shot.
 type Options struct {
-	Target    Target
-	Criterion Criterion
-	Ranking   string   // "global" (also ""), "group", "isomorphic"
-	Steps     int      // importance is recomputed on what is left after each; 0 is 1
-	RoundTo   int      // groups keep a multiple of this many units; 0 is 1
-	MaxRatio  float64  // at most this share of a group leaves; 0 is 1
-	Ignore    []string // globs of tensor or group names whose groups stay
-	Scores    Scores   // of the units, from Score with the same criterion while everything is left; nil to compute them
-	Progress  func(done, total float64)
+	Target     Target
+	Criterion  Criterion
+	Ranking    string             // "global" (also ""), "group", "isomorphic"
+	Steps      int                // importance is recomputed on what is left after each; 0 is 1
+	RoundTo    int                // groups keep a multiple of this many units; 0 is 1
+	MaxRatio   float64            // at most this share of a group leaves; 0 is 1
+	Ignore     []string           // globs of tensor or group names whose groups stay
+	Allocation map[string]float64 // by group name: added to the logarithm of its units' scores, so that it keeps more or less than its share
+	Scores     Scores             // of the units, from Score with the same criterion while everything is left; nil to compute them
+	Progress   func(done, total float64)
 }
 
 // TargetError reports a target that cannot be reached.
@@ -137,6 +139,12 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	if err := p.limits(); err != nil {
 		return nil, err
 	}
+	if len(o.Allocation) > 0 && o.Ranking != "" && o.Ranking != "global" {
+		return nil, fmt.Errorf("an allocation shifts the scores of whole groups, which ranking %s does not look at; leave one of them out", o.Ranking)
+	}
+	if err := p.allocation(); err != nil {
+		return nil, err
+	}
 	steps := max(o.Steps, 1)
 	for i := 1; i <= steps; i++ {
 		if err := ctx.Err(); err != nil {
@@ -149,7 +157,7 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 				return nil, err
 			}
 		}
-		p.fill(p.rank(scores), float64(i)/float64(steps))
+		p.fill(p.rank(p.allocated(scores)), float64(i)/float64(steps))
 		if o.Progress != nil {
 			o.Progress(float64(i), float64(steps))
 		}
@@ -161,8 +169,43 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	c := o.Criterion
 	plan := &Plan{Format: "metaprune-plan", Version: PlanVersion, Criterion: cmp.Or(c.Kind, "l2"), Reduction: cmp.Or(c.Reduction, "mean"),
 		Normalizer: cmp.Or(c.Normalizer, "mean"), Ranking: cmp.Or(o.Ranking, "global"), Seed: c.Seed, Repair: "none", Weights: "original", Target: o.Target}
+	plan.Allocation = o.Allocation
 	plan.record(a, p.state)
 	return plan, nil
+}
+
+// allocation checks that every offset is a number and belongs to a group.
+func (p *planner) allocation() error {
+	left := maps.Clone(p.o.Allocation)
+	for i := range p.a.Groups {
+		delete(left, p.a.Groups[i].Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		return fmt.Errorf("allocation: the model has no group %q", name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.o.Allocation)) {
+		if v := p.o.Allocation[name]; !(math.Abs(v) <= 100) {
+			return fmt.Errorf("allocation: the offset of group %q is %g; want a number between -100 and 100", name, v)
+		}
+	}
+	return nil
+}
+
+// allocated are scores with their groups' offsets.
+func (p *planner) allocated(scores Scores) Scores {
+	if len(p.o.Allocation) == 0 {
+		return scores
+	}
+	out := slices.Clone(scores)
+	for i := range p.a.Groups {
+		g := &p.a.Groups[i]
+		if v := p.o.Allocation[g.Name]; v != 0 {
+			for _, u := range g.Units {
+				out[u] *= math.Exp(v)
+			}
+		}
+	}
+	return out
 }
 
 // limits works out how many units of each group may leave.

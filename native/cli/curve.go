@@ -28,6 +28,7 @@ type curveFlags struct {
 	backend            string
 	speedUps, criteria []string
 	weights            string
+	allocation         string
 	seed               int64
 	metanet            metanetFlags
 	repair             repairFlags
@@ -55,6 +56,7 @@ func (a *app) curveCommand() *cobra.Command {
 	f.metanet.add(s)
 	f.repair.add(s)
 	s.StringVar(&f.weights, "weights", "original", "of the criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
+	s.StringVar(&f.allocation, "allocation", "", "offsets of the groups' scores for every criterion, from metaprune allocate (for one model)")
 	s.StringVar(&f.csv, "csv", "", "write the points to this file too")
 	s.StringSliceVar(&f.plots, "plot", nil, "draw the curves to these files (.svg, .png or .pdf)")
 	return c
@@ -153,6 +155,10 @@ func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, nam
 	if err != nil {
 		return nil, err
 	}
+	offsets, err := allocationOf(f.allocation, s)
+	if err != nil {
+		return nil, err
+	}
 	var points []curvePoint
 	for _, x := range f.speedUps {
 		target, err := strconv.ParseFloat(strings.TrimSpace(x), 64)
@@ -160,6 +166,7 @@ func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, nam
 			return nil, fmt.Errorf("--speed-up %q is no number", x)
 		}
 		r := session.Request{}
+		r.Allocation = offsets
 		r.Target.SpeedUp, r.Criterion = target, prune.Criterion{Kind: kind, Seed: f.seed}
 		p, err := prepared.Plan(ctx, r)
 		if err != nil {

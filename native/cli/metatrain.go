@@ -54,7 +54,7 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 	s.Float64Var(&f.config.AdamW.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
 	s.Float64Var(&f.sparsity, "sparsity", .1, "norm of the sparsity gradient as a share of the cross-entropy gradient's")
 	s.Float64Var(&f.config.Alpha, "alpha", 4, "how much more the least important unit is pushed than the most important one")
-	s.StringVar(&f.config.Objective, "objective", metatrain.Weights, "weights: the paper's new weights with a low loss and sparse groups; masks: scores that leave a network with a low loss")
+	s.StringVar(&f.config.Objective, "objective", metatrain.Weights, "weights: the paper's new weights with a low loss and sparse groups; masks: scores that leave a network with a low loss; allocation: the scores that metaprune allocate has found for the data models")
 	s.Float64Var(&f.config.SpeedUps[0], "least-speed-up", 1.5, "of --objective masks: each step prunes to a speed-up between this and --most-speed-up")
 	s.Float64Var(&f.config.SpeedUps[1], "most-speed-up", 8, "see --least-speed-up")
 	s.Float64Var(&f.config.Temperature, "temperature", .5, "of --objective masks: how far from the edge units still count, in the logarithm of their scores")
@@ -195,7 +195,7 @@ func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path string, s graphco
 		return nil, err
 	}
 	done := func() { _ = file.Close() }
-	if r.Images == nil {
+	if r.Images == nil && r.Plan.Config.Objective != metatrain.Allocate {
 		splits, err := d.open(file.Model)
 		if err != nil {
 			done()
@@ -221,8 +221,36 @@ func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path string, s graphco
 		done()
 		return nil, err
 	}
+	if r.Plan.Config.Objective == metatrain.Allocate {
+		if err := teach(r, m, path); err != nil {
+			done()
+			return nil, err
+		}
+	}
 	r.Models = append(r.Models, m)
 	return func() { m.Close(); done() }, nil
+}
+
+// teach gives a data model the allocation that lies beside it.
+func teach(r *metatrain.Run, m *metatrain.DataModel, path string) error {
+	name := metatrain.AllocationPath(path)
+	raw, err := os.ReadFile(name)
+	if os.IsNotExist(err) {
+		return fmt.Errorf("%s is missing; `metaprune allocate %s` makes it", name, path)
+	}
+	if err != nil {
+		return err
+	}
+	allocation, err := metatrain.ReadAllocation(name)
+	if err != nil {
+		return err
+	}
+	if allocation.ModelSHA256 != r.Plan.Models[path] {
+		return fmt.Errorf("%s was searched for another model; remove it and search again with `metaprune allocate %s`", name, path)
+	}
+	sum := sha256.Sum256(raw)
+	r.Plan.Models[name] = hex.EncodeToString(sum[:])
+	return m.Teach(allocation.Result.Offsets)
 }
 
 func (a *app) metaProgress(steps int) func(int, *metatrain.Report, time.Duration) {

@@ -38,6 +38,8 @@ type pruneFlags struct {
 	accuracy             float64
 	backend              string
 	data                 dataFlags
+	allocation           string
+	offsets              map[string]float64 // read from allocation
 	repair               repairFlags
 	metanetFlags
 }
@@ -79,6 +81,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.StringVar(&f.reduction, "reduction", "mean", "over a group's members: mean, sum, max or first")
 	fl.StringVar(&f.normalizer, "normalizer", "", "within a group: mean, max or none; original divides a metanetwork's scores by the mean of the model's own (default: what the metanetwork was trained for, else mean)")
 	fl.StringVar(&f.ranking, "ranking", "global", "who competes: global, group or isomorphic")
+	fl.StringVar(&f.allocation, "allocation", "", "offsets of the groups' scores, from metaprune allocate")
 	fl.StringVar(&f.pattern, "pattern", "channels", "what leaves: channels, N:M (zeros) or unstructured (zeros)")
 	fl.Float64Var(&f.sparsity, "sparsity", 0.5, "share of zeros for --pattern unstructured")
 	fl.IntVar(&f.steps, "steps", 1, "importance is recomputed after each step")
@@ -103,6 +106,7 @@ func (f *pruneFlags) request() (session.Request, error) {
 		r.Target.Bytes = int64(n)
 	}
 	r.Criterion = prune.Criterion{Kind: f.criterion, Reduction: f.reduction, Normalizer: f.normalizer, Seed: f.seed}
+	r.Allocation = f.offsets
 	r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore = f.ranking, f.steps, f.roundTo, f.maxRatio, f.ignore
 	if f.steps < 1 || f.roundTo < 1 {
 		return r, errors.New("--steps and --round-to want at least 1")
@@ -242,6 +246,10 @@ func (f *pruneFlags) check() error {
 // prepare reads the plan, or makes one, and the session in which it holds.
 func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*session.Prepared, *prune.Plan, error) {
 	if f.planIn == "" {
+		var err error
+		if f.offsets, err = allocationOf(f.allocation, s); err != nil {
+			return nil, nil, err
+		}
 		p, err := a.prepareMetanet(ctx, s, f.criterion, f.weights, &f.metanetFlags)
 		if err != nil {
 			return nil, nil, err

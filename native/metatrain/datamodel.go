@@ -19,6 +19,7 @@ type DataModel struct {
 	graph    *metanet.Graph // with explicit features
 	loss     *xla.Differentiator
 	constant map[string]*graphcodec.Constant
+	wanted   []float64 // by unit: logarithm of the score that it is to have, up to a constant; NaN for none
 }
 
 // NewDataModel encodes a model for a feature scheme and prepares its loss for an objective.
@@ -32,17 +33,19 @@ func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Sch
 	if err != nil {
 		return fail(err)
 	}
-	p, err := xla.Load(m)
-	if err != nil {
-		return fail(err)
-	}
 	d := &DataModel{Name: name, analysis: a, network: n, graph: &metanet.Graph{N: n.N, F: n.F, Nodes: n.Nodes}, constant: map[string]*graphcodec.Constant{}}
 	for i := range n.Blocks {
 		e := &n.Blocks[i]
 		d.graph.Blocks = append(d.graph.Blocks, metanet.Block{Out: e.Out, In: e.In, Rows: e.Rows, Cols: e.Cols, Diagonal: e.Diagonal, Type: e.Type, Features: e.Features(0, e.Rows)})
 	}
-	if d.loss, err = xla.NewDifferentiator(b, p, objective == Masks); err != nil {
-		return fail(err)
+	if objective != Allocate {
+		p, err := xla.Load(m)
+		if err != nil {
+			return fail(err)
+		}
+		if d.loss, err = xla.NewDifferentiator(b, p, objective == Masks); err != nil {
+			return fail(err)
+		}
 	}
 	decoder, err := n.Decoder(n.Nodes, nil)
 	if err != nil {
@@ -115,4 +118,8 @@ func (d *DataModel) values(ts map[*graphcodec.Constant]*onnxio.Tensor) ([][]floa
 }
 
 // Close frees what is on the device.
-func (d *DataModel) Close() { d.loss.Close() }
+func (d *DataModel) Close() {
+	if d.loss != nil {
+		d.loss.Close()
+	}
+}

@@ -98,7 +98,7 @@ func (r *Run) weights() (*metanet.File, error) {
 		return nil, err
 	}
 	f.Metadata["training"] = string(record)
-	if r.Plan.Config.Objective == Masks {
+	if o := r.Plan.Config.Objective; o == Masks || o == Allocate {
 		f.Metadata["normalizer"] = "original"
 	}
 	f.Metadata["steps"] = fmt.Sprint(r.Trainer.Net.Steps)

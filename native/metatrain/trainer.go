@@ -19,7 +19,7 @@ import (
 
 // Config is what a meta-training depends on besides data models, images and version.
 type Config struct {
-	Objective   string       `json:"objective"`   // "weights" (also "") or "masks"
+	Objective   string       `json:"objective"`   // "weights" (also ""), "masks" or "allocation"
 	Images      int          `json:"images"`      // of one step
 	Batch       int          `json:"batch"`       // images run at a time
 	Sparsity    float64      `json:"sparsity"`    // of weights: norm of the sparsity gradient as a share of the cross-entropy gradient's; 0 for 0.1, negative for none
@@ -32,12 +32,13 @@ type Config struct {
 
 // The objectives.
 const (
-	Weights = "weights" // the paper's: new weights with a low loss and sparse groups
-	Masks   = "masks"   // scores: what they leave of a network has a low loss
+	Weights  = "weights"    // the paper's: new weights with a low loss and sparse groups
+	Masks    = "masks"      // scores: what they leave of a network has a low loss
+	Allocate = "allocation" // scores: those of the network's own weights with the offsets that a search has found
 )
 
 // Objectives lists them.
-var Objectives = []string{Weights, Masks}
+var Objectives = []string{Weights, Masks, Allocate}
 
 func (c Config) filled() Config {
 	if c.Images == 0 {
@@ -122,8 +123,11 @@ func (t *Trainer) step(ctx context.Context, d *DataModel, images *data.Set) (*Re
 	}
 	r := &Report{Model: d.Name}
 	objective := t.rewritten
-	if t.Config.Objective == Masks {
+	switch t.Config.Objective {
+	case Masks:
 		objective = t.masks
+	case Allocate:
+		objective = t.taught
 	}
 	gradient, err := objective(ctx, d, theta, images, r)
 	if err != nil {

@@ -29,6 +29,7 @@ type Options struct {
 type Fidelity struct {
 	Cosine float64 `json:"cosine"` // mean over samples
 	Top1   float64 `json:"top1"`   // share of samples with the same largest output
+	Error  float64 `json:"error"`  // sum of squared differences, relative to the variance of the original's outputs over samples; mean over outputs
 	N      int     `json:"samples"`
 }
 
@@ -44,37 +45,91 @@ type Result struct {
 
 // Repair fits a pruned model to its original. removed says which slices are gone; fit are the samples to fit on, held those to choose by, both as the model's inputs by name.
 func Repair(ctx context.Context, e Engine, original, pruned *onnxio.Model, removed []graphcodec.Removal, fit, held map[string]Array, o Options) (*Result, error) {
-	if o.Ridge == 0 {
-		o.Ridge = 1e-2
+	r, err := newReference(ctx, e, original, fit, held)
+	if err != nil {
+		return nil, err
 	}
-	if o.Methods == nil {
-		o.Methods = []string{Solve, Match}
-	}
+	return r.Repair(ctx, pruned, removed, o)
+}
+
+// Reference is an original with the inputs of a repair.
+type Reference struct {
+	engine    Engine
+	model     *onnxio.Model
+	fit, held map[string]Array
+	want      []Array  // outputs on held
+	whole     *stepper // has run on fit, with every layer's values; nil to run again for each repair
+}
+
+func newReference(ctx context.Context, e Engine, original *onnxio.Model, fit, held map[string]Array) (*Reference, error) {
 	want, err := e.Run(ctx, original, held)
 	if err != nil {
 		return nil, fmt.Errorf("original: %w", err)
 	}
-	before, err := fidelity(ctx, e, pruned, held, want)
+	return &Reference{engine: e, model: original, fit: fit, held: held, want: want}, nil
+}
+
+// NewReference runs an original once, so that many pruned models can be fitted to it. It holds every layer's output on fit in memory.
+func NewReference(ctx context.Context, e Engine, original *onnxio.Model, fit, held map[string]Array) (*Reference, error) {
+	r, err := newReference(ctx, e, original, fit, held)
+	if err != nil {
+		return nil, err
+	}
+	s := newStepper(e, original, fit)
+	s.whole = true
+	for i := range s.nodes {
+		if l := s.layerOf(i); l != nil {
+			s.keep(l.node.Inputs[0])
+			s.keep(l.node.Outputs[0])
+			if other, norm := s.partner(l); other != "" {
+				s.keep(other)
+				if norm != nil {
+					s.keep(norm.Outputs[0])
+				}
+			}
+		}
+	}
+	if err := s.advance(ctx, len(s.nodes)); err != nil {
+		return nil, fmt.Errorf("original: %w", err)
+	}
+	r.whole = s
+	return r, nil
+}
+
+// stepper is the original, ready to run beside a pruned model.
+func (r *Reference) stepper() *stepper {
+	if r.whole != nil {
+		return r.whole
+	}
+	return newStepper(r.engine, r.model, r.fit)
+}
+
+// Repair fits a pruned version of the original.
+func (r *Reference) Repair(ctx context.Context, pruned *onnxio.Model, removed []graphcodec.Removal, o Options) (*Result, error) {
+	if o.Methods == nil {
+		o.Methods = []string{Solve, Match}
+	}
+	before, err := r.Fidelity(ctx, pruned)
 	if err != nil {
 		return nil, fmt.Errorf("pruned model: %w", err)
 	}
-	r := &Result{Model: pruned, Method: None, Before: before, After: before, Tried: map[string]Fidelity{None: before}}
+	out := &Result{Model: pruned, Method: None, Before: before, After: before, Tried: map[string]Fidelity{None: before}}
 	for _, method := range o.Methods {
-		m, changed, err := repaired(ctx, e, original, pruned, removed, fit, method, o)
+		m, changed, err := r.Fit(ctx, pruned, removed, method, o)
 		if err != nil {
 			return nil, err
 		}
-		f, err := fidelity(ctx, e, m, held, want)
+		f, err := r.Fidelity(ctx, m)
 		if err != nil {
 			return nil, fmt.Errorf("repaired model: %w", err)
 		}
-		r.Tried[method] = f
+		out.Tried[method] = f
 		if f.better(before) {
-			r.Model, r.Method, r.Tensors, r.After = m, method, changed, f
+			out.Model, out.Method, out.Tensors, out.After = m, method, changed, f
 			break
 		}
 	}
-	return r, nil
+	return out, nil
 }
 
 // better compares by cosine; top-1 agreement decides where that is no number.
@@ -82,41 +137,52 @@ func (f Fidelity) better(g Fidelity) bool {
 	return !math.IsNaN(f.Cosine) && (f.Cosine > g.Cosine || math.IsNaN(g.Cosine))
 }
 
-// fidelity compares a model's outputs with the original's, sample by sample.
-func fidelity(ctx context.Context, e Engine, m *onnxio.Model, in map[string]Array, want []Array) (Fidelity, error) {
-	got, err := e.Run(ctx, m, in)
+// Fidelity compares a model's outputs with the original's on the inputs to judge by, sample by sample.
+func (r *Reference) Fidelity(ctx context.Context, m *onnxio.Model) (Fidelity, error) {
+	got, err := r.engine.Run(ctx, m, r.held)
 	if err != nil {
 		return Fidelity{}, err
 	}
 	f := Fidelity{}
 	outputs := 0
-	for i := range want {
-		w, g := want[i], got[i]
-		if len(w.Floats) == 0 || len(w.Floats) != len(g.Floats) {
+	for i, w := range r.want {
+		g := got[i]
+		if len(w.Floats) == 0 || len(w.Floats) != len(g.Floats) || len(w.Dims) == 0 || outputs > 0 && w.Dims[0] != f.N {
 			continue
 		}
 		outputs++
-		if len(w.Dims) == 0 || outputs > 1 && w.Dims[0] != f.N {
-			outputs--
-			continue
-		}
-		n := w.Dims[0]
-		size := len(w.Floats) / n
-		f.N = n
-		for s := range n {
-			x, y := w.Floats[s*size:(s+1)*size], g.Floats[s*size:(s+1)*size]
-			f.Cosine += cosine(x, y)
-			if largest(x) == largest(y) {
-				f.Top1++
-			}
-		}
+		f.N = w.Dims[0]
+		f.add(w.Floats, g.Floats)
 	}
 	if outputs == 0 {
 		return f, &onnxio.UnsupportedError{What: "repairing a model without real outputs of one shape"}
 	}
 	f.Cosine /= float64(outputs * f.N)
 	f.Top1 /= float64(outputs * f.N)
+	f.Error /= float64(outputs)
 	return f, nil
+}
+
+// add takes one output in: its sums over samples, and its relative error.
+func (f *Fidelity) add(want, got []float32) {
+	size := len(want) / f.N
+	mean := make([]float64, size)
+	for i, v := range want {
+		mean[i%size] += float64(v) / float64(f.N)
+	}
+	difference, variance := 0.0, 0.0
+	for s := range f.N {
+		x, y := want[s*size:(s+1)*size], got[s*size:(s+1)*size]
+		f.Cosine += cosine(x, y)
+		if largest(x) == largest(y) {
+			f.Top1++
+		}
+		for i, v := range x {
+			d, m := float64(y[i])-float64(v), float64(v)-mean[i]
+			difference, variance = difference+d*d, variance+m*m
+		}
+	}
+	f.Error += difference / math.Max(variance, 1e-30)
 }
 
 func cosine(x, y []float32) float64 {
@@ -150,14 +216,18 @@ type pair struct {
 	active  bool // something upstream differs from the original
 }
 
-func repaired(ctx context.Context, e Engine, original, pruned *onnxio.Model, removed []graphcodec.Removal, fit map[string]Array, method string, o Options) (*onnxio.Model, map[string][]float32, error) {
-	q := &pair{o: newStepper(e, original, fit), p: newStepper(e, pruned, fit), removed: map[string]map[int][]int{}, options: o, changed: map[string]bool{}}
-	for _, r := range removed {
-		if q.removed[r.Tensor] == nil {
-			q.removed[r.Tensor] = map[int][]int{}
+// Fit repairs a pruned version of the original by one method and returns the model with what differs from the pruned one, whether it is better or not.
+func (r *Reference) Fit(ctx context.Context, pruned *onnxio.Model, removed []graphcodec.Removal, method string, o Options) (*onnxio.Model, map[string][]float32, error) {
+	if o.Ridge == 0 {
+		o.Ridge = 1e-2
+	}
+	q := &pair{o: r.stepper(), p: newStepper(r.engine, pruned, r.fit), removed: map[string]map[int][]int{}, options: o, changed: map[string]bool{}}
+	for _, cut := range removed {
+		if q.removed[cut.Tensor] == nil {
+			q.removed[cut.Tensor] = map[int][]int{}
 		}
-		if len(r.Indices) > 0 {
-			q.removed[r.Tensor][r.Axis] = r.Indices
+		if len(cut.Indices) > 0 {
+			q.removed[cut.Tensor][cut.Axis] = cut.Indices
 		}
 	}
 	var layers []*layer

@@ -287,6 +287,25 @@ func TestRepairMakesUpForACopy(t *testing.T) {
 	require.Equal(t, result.Tensors, again.Tensors)
 }
 
+// A reference that has run once repairs every cut as one that runs beside it.
+func TestReferenceServesManyCuts(t *testing.T) {
+	ctx := context.Background()
+	r := rand.New(rand.NewPCG(5, 6))
+	m := twoLayers(r, 5, 8, 3)
+	fit, held := map[string]Array{"x": random(r, 40, 5)}, map[string]Array{"x": random(r, 20, 5)}
+	all, err := NewReference(ctx, dense{}, m, fit, held)
+	require.NoError(t, err)
+	for _, gone := range [][]int{{2}, {0, 5}, {1, 3, 7}, {2}} {
+		small, removed := cutModel(t, m, gone)
+		want, err := Repair(ctx, dense{}, m, small, removed, fit, held, Options{})
+		require.NoError(t, err)
+		got, err := all.Repair(ctx, small, removed, Options{})
+		require.NoError(t, err)
+		require.Equal(t, want.Tensors, got.Tensors)
+		require.Equal(t, want.Tried, got.Tried)
+	}
+}
+
 // A repair that does not come closer to the original is dropped.
 func TestRepairIsDroppedWhereItDoesNotHelp(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
@@ -321,9 +340,10 @@ func TestRepairReportsTheEngine(t *testing.T) {
 
 func TestFidelityComparesSampleBySample(t *testing.T) {
 	want := []Array{{Dims: []int{2, 2}, Floats: []float32{1, 0, 0, 1}}}
-	f, err := fidelity(context.Background(), constantEngine{Array{Dims: []int{2, 2}, Floats: []float32{2, 0, 1, 0}}}, nil, nil, want)
+	r := &Reference{engine: constantEngine{Array{Dims: []int{2, 2}, Floats: []float32{2, 0, 1, 0}}}, want: want}
+	f, err := r.Fidelity(context.Background(), nil)
 	require.NoError(t, err)
-	require.Equal(t, Fidelity{.5, .5, 2}, f)
+	require.Equal(t, Fidelity{Cosine: .5, Top1: .5, Error: 3, N: 2}, f)
 	require.False(t, Fidelity{Cosine: math.NaN()}.better(f))
 }
 

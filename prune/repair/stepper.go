@@ -49,6 +49,7 @@ type stepper struct {
 	maker  map[string]*onnxio.Node // of Constant nodes
 	last   map[string]int          // the last node that reads a value; len(nodes) for outputs
 	where  map[string]int          // the node that produces a value
+	whole  bool                    // what is kept is never dropped
 }
 
 func newStepper(e Engine, m *onnxio.Model, inputs map[string]Array) *stepper {
@@ -146,6 +147,9 @@ func (s *stepper) keep(name string) { s.last[name] = len(s.nodes) }
 
 // drop forgets a value that was kept, once nothing reads it.
 func (s *stepper) drop(name string) {
+	if s.whole {
+		return
+	}
 	for _, n := range s.nodes[s.at:] {
 		for _, in := range reads(n) {
 			if in == name {

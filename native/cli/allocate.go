@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/native/metatrain"
+	"github.com/metaprune/metaprune/native/train"
+	"github.com/metaprune/metaprune/prune/allocate"
+	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/xla"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+)
+
+// allocateFlags are the options of allocate.
+type allocateFlags struct {
+	data           dataFlags
+	options        allocate.Options
+	criterion      string
+	backend        string
+	samples, judge int
+	out            string
+	shard          string
+	seed           uint64
+}
+
+func (a *app) allocateCommand() *cobra.Command {
+	f := &allocateFlags{}
+	c := &cobra.Command{
+		Use:   "allocate MODEL...",
+		Short: "Find out how much each layer may lose, on unlabelled inputs",
+		Long: `Searches an offset for the scores of every group of channels: trials are pruned, repaired by least squares and compared with the original's outputs, group by group with more and
+with less (a sensitivity scan), and the offsets that come closest are kept. prune --allocation uses them; metatrain --objective allocation teaches them to a metanetwork, which then needs neither data nor search. Labels are not looked at.
+The result lies beside each model as NAME.allocation.json. What is done is left alone. A folder stands for the model.onnx files in it and in its folders.`,
+		Example: `  metaprune allocate model.onnx --data photos/
+  metaprune prune model.onnx --allocation model.allocation.json --speed-up 4 --calibrate photos/ -o smaller.onnx
+  metaprune allocate datamodels/ --data fashion-mnist --shard /8`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.allocate(c.Context(), args, f) },
+	}
+	s := c.Flags()
+	f.data.add(s, 100)
+	backendFlag(s, &f.backend)
+	s.Float64SliceVar(&f.options.SpeedUps, "speed-up", []float64{2, 3, 6}, "where trials are judged; out of reach, the largest that the model can reach")
+	s.IntVar(&f.options.Rounds, "rounds", 3, "rounds of looking around")
+	s.Float64Var(&f.options.Step, "step", .5, "how far the first round looks, in the logarithm of the scores; further ones look less far")
+	s.Uint64Var(&f.seed, "seed", 0, "of the inputs that are drawn")
+	s.StringVar(&f.criterion, "criterion", "l2", "what ranks within a group: l2, l1 or bn")
+	s.IntVar(&f.samples, "samples", 100, "inputs that trials are repaired on")
+	s.IntVar(&f.judge, "judge", 300, "further inputs that they are judged on")
+	s.StringVar(&f.shard, "shard", "", "K/N: only the models whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
+	s.StringVarP(&f.out, "output", "o", "", "file to write, for one model (default NAME.allocation.json beside it)")
+	return c
+}
+
+func (f *allocateFlags) check(models int) error {
+	if !slices.Contains([]string{"l2", "l1", "bn"}, f.criterion) {
+		return fmt.Errorf("--criterion %q: want l2, l1 or bn", f.criterion)
+	}
+	if f.samples < 5 || f.judge < 5 {
+		return fmt.Errorf("--samples %d, --judge %d: want at least 5", f.samples, f.judge)
+	}
+	if f.out != "" && models != 1 {
+		return fmt.Errorf("-o names one file for %d models; without it each gets one beside it", models)
+	}
+	if f.data.spec == "" && f.data.images == "" {
+		return errors.New("name inputs with --data: a folder of pictures, IDX, NPZ or a data set's name; labels are not needed")
+	}
+	f.options.Criterion.Kind = f.criterion
+	return nil
+}
+
+func (a *app) allocate(ctx context.Context, args []string, f *allocateFlags) error {
+	files, err := modelFiles(args)
+	if err != nil {
+		return err
+	}
+	if err := f.check(len(files)); err != nil {
+		return err
+	}
+	k, n, err := parseShard(f.shard)
+	if err != nil {
+		return err
+	}
+	b, err := xla.Open(f.backend)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	var all []*metatrain.Allocation
+	for i, path := range files {
+		if i%n != k {
+			continue
+		}
+		r, err := a.allocateOne(ctx, b, path, f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		all = append(all, r)
+	}
+	if a.json {
+		return a.printJSON(all)
+	}
+	for i, r := range all {
+		if i > 0 {
+			fmt.Fprintln(a.out)
+		}
+		a.printAllocation(r)
+	}
+	return nil
+}
+
+// allocateOne searches one model, or reads what an earlier search with the same options found.
+func (a *app) allocateOne(ctx context.Context, b *xla.Backend, path string, f *allocateFlags) (*metatrain.Allocation, error) {
+	s, closeModel, err := a.open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer closeModel()
+	out := f.out
+	if out == "" {
+		out = metatrain.AllocationPath(path)
+	}
+	want := &metatrain.Allocation{Format: "metaprune-allocation", Version: 1, ModelSHA256: s.SHA256(), Options: metatrain.AllocationOptions{SpeedUps: f.options.SpeedUps, Rounds: f.options.Rounds,
+		Step: f.options.Step, Seed: f.seed, Criterion: f.criterion, Samples: f.samples, Judge: f.judge, Data: f.data.describe(), Backend: b.Kind}}
+	if old, err := readAllocation(out); err == nil {
+		if d := train.Differences(&old.Options, &want.Options); d != "" || old.ModelSHA256 != want.ModelSHA256 {
+			return nil, fmt.Errorf("%s is of another search (%s); remove it, or name another file with -o", out, orOtherModel(d))
+		}
+		return old, nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	start := time.Now()
+	r, err := a.searched(ctx, b, s, f)
+	if err != nil {
+		return nil, err
+	}
+	want.Result, want.Seconds = *r, time.Since(start).Seconds()
+	raw, err := json.MarshalIndent(want, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return want, writeBytes(out, append(raw, '\n'))
+}
+
+func orOtherModel(difference string) string {
+	if difference == "" {
+		return "of another model"
+	}
+	return difference
+}
+
+// searched runs the search.
+func (a *app) searched(ctx context.Context, b *xla.Backend, s *session.Session, f *allocateFlags) (*allocate.Result, error) {
+	p, err := xla.Load(s.Model)
+	if err != nil {
+		return nil, err
+	}
+	splits, err := f.data.open(s.Model)
+	if err != nil {
+		return nil, err
+	}
+	set := splits.Train
+	if set == nil {
+		set = splits.Test
+	}
+	all, n, err := images(p, set.Shuffled(min(f.samples+f.judge, set.N), f.seed))
+	if err != nil {
+		return nil, err
+	}
+	if n < f.samples+5 {
+		return nil, fmt.Errorf("%s has %d images; --samples %d leaves too few to judge by", set.Name, n, f.samples)
+	}
+	fit, held := split(all, n-f.samples)
+	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.Model, fit, held)
+	if err != nil {
+		return nil, err
+	}
+	o := f.options
+	if !a.quiet && isTerminal(a.err) {
+		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("search"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
+		o.Progress = func(done, total int, best float64) { bar.ChangeMax(total); _ = bar.Set(done) }
+	}
+	return allocate.Search(ctx, s.Analysis, reference, o)
+}
+
+func (a *app) printAllocation(r *metatrain.Allocation) {
+	if a.quiet {
+		return
+	}
+	t := a.table("group", "error with less", "with more", "offset")
+	t.SetColumnConfigs(rightAligned(2, 3, 4))
+	names := slices.SortedFunc(maps.Keys(r.Result.Offsets), func(x, y string) int { return strings.Compare(x, y) })
+	for _, g := range names {
+		slope := r.Result.Sensitivity[g]
+		t.AppendRow(table.Row{g, fmt.Sprintf("%+.0f %%", 100*math.Expm1(slope.Less)), fmt.Sprintf("%+.0f %%", 100*math.Expm1(slope.More)), fmt.Sprintf("%+.2f", r.Result.Offsets[g])})
+	}
+	t.Render()
+	for _, p := range r.Result.Points {
+		fmt.Fprintf(a.out, "%.2fx: error of the outputs %.4f -> %.4f, same top-1 %.1f %% -> %.1f %% on %d inputs that were not fitted on\n", p.SpeedUp, p.Before.Error, p.After.Error, 100*p.Before.Top1, 100*p.After.Top1, p.After.N)
+	}
+	fmt.Fprintf(a.out, "%d trials in %.0f s\n", r.Result.Trials, r.Seconds)
+}
+
+// readAllocation reads what a search has found.
+func readAllocation(path string) (*metatrain.Allocation, error) {
+	return metatrain.ReadAllocation(path)
+}
+
+// allocationOf reads the offsets for a model, nil without a file.
+func allocationOf(path string, s *session.Session) (map[string]float64, error) {
+	if path == "" {
+		return nil, nil
+	}
+	r, err := readAllocation(path)
+	if err != nil {
+		return nil, fmt.Errorf("--allocation: %w", err)
+	}
+	if r.ModelSHA256 != s.SHA256() {
+		return nil, fmt.Errorf("--allocation %s was searched for another model (SHA-256 %.12s…)", filepath.Base(path), r.ModelSHA256)
+	}
+	return r.Result.Offsets, nil
+}

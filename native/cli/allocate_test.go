@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/metaprune/metaprune/native/metatrain"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/stretchr/testify/require"
+)
+
+// A search is made once; prune and curve take it; a metanetwork learns it and gives it in one pass.
+func TestAllocate(t *testing.T) {
+	dir := t.TempDir()
+	at := func(n string) string { return filepath.Join(dir, n) }
+	ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "-o", at("a.onnx"), "-q")
+	ok(t, "new", "mlp", "--widths", "24,12", "--input", "1x28x28", "-o", at("b.onnx"), "-q")
+	search := func(more ...string) []string {
+		a := []string{"allocate", at("a.onnx"), at("b.onnx"), "--backend", "go", "--samples", "20", "--judge", "20", "--speed-up", "2", "--rounds", "1", "--json"}
+		return append(append(a, fashionData...), more...)
+	}
+	all := decode[[]metatrain.Allocation](t, ok(t, search()...))
+	require.Len(t, all, 2)
+	require.Len(t, all[0].Result.Sensitivity, 6)
+	require.LessOrEqual(t, all[0].Result.Points[0].After.Error, all[0].Result.Points[0].Before.Error)
+	require.Equal(t, all, decode[[]metatrain.Allocation](t, ok(t, search()...)), "it is searched again")
+	require.Contains(t, ok(t, append([]string{"allocate", at("b.onnx"), "--backend", "go", "--samples", "20", "--judge", "20", "--speed-up", "2", "--rounds", "1"}, fashionData...)...), "trials in")
+	code, _, message := run(t, search("--rounds", "2")...)
+	require.Equal(t, exitInput, code)
+	require.Contains(t, message, "rounds was 1, is 2")
+
+	all[0].Result.Offsets["conv1.weight"] = 9
+	raw, err := json.Marshal(all[0])
+	require.NoError(t, err)
+	require.NoError(t, writeBytes(at("a.allocation.json"), raw))
+	ok(t, "prune", at("a.onnx"), "--speed-up", "2", "--allocation", at("a.allocation.json"), "--plan", at("plan.json"), "-o", at("small.onnx"), "-q")
+	plan := decode[prune.Plan](t, string(read(t, at("plan.json"))))
+	require.Equal(t, 9.0, plan.Allocation["conv1.weight"])
+	for _, g := range plan.Groups {
+		require.False(t, g.Name == "conv1.weight" && len(g.Removed) > 0, "it was to keep everything")
+	}
+	ok(t, "prune", at("a.onnx"), "--from-plan", at("plan.json"), "-o", at("again.onnx"), "-q")
+	require.Equal(t, read(t, at("small.onnx")), read(t, at("again.onnx")))
+	require.Contains(t, ok(t, append([]string{"curve", at("a.onnx"), "--speed-up", "2", "--allocation", at("a.allocation.json"), "--backend", "go", "--limit", "50"}, fashionData...)...), "l2")
+	for want, args := range map[string][]string{
+		"was searched for another model": {"prune", at("b.onnx"), "--speed-up", "2", "--allocation", at("a.allocation.json"), "--dry-run"},
+		"ranking group does not look at": {"prune", at("a.onnx"), "--speed-up", "2", "--ranking", "group", "--allocation", at("a.allocation.json"), "--dry-run"},
+		"is no allocation":               {"prune", at("a.onnx"), "--speed-up", "2", "--allocation", at("plan.json"), "--dry-run"},
+	} {
+		code, _, message := run(t, args...)
+		require.Equal(t, exitInput, code, args)
+		require.Contains(t, strings.ReplaceAll(message, "which ranking", "ranking"), want)
+	}
+
+	all[0].Result.Offsets["conv1.weight"] = .7
+	raw, err = json.Marshal(all[0])
+	require.NoError(t, err)
+	require.NoError(t, writeBytes(at("a.allocation.json"), raw))
+	learn := []string{"metatrain", at("a.onnx"), at("b.onnx"), "--objective", "allocation", "--steps", "160", "--hidden", "8", "--layers", "2", "--lr", "0.01", "--backend", "go", "-o", at("mn.safetensors"), "-q"}
+	ok(t, learn...)
+	var losses []float64
+	for line := range strings.Lines(string(read(t, at("mn.run/metrics.jsonl")))) {
+		losses = append(losses, decode[metatrain.Report](t, line).Loss)
+	}
+	require.Len(t, losses, 160)
+	first, last := losses[0]+losses[1], losses[158]+losses[159]
+	require.Less(t, last, first/2, "it does not learn: %v", losses)
+	require.Contains(t, ok(t, "metanet", "info", at("mn.safetensors")), "original")
+	ok(t, "new", "mlp", "--widths", "9,9", "--input", "1x28x28", "-o", at("c.onnx"), "-q")
+	code, _, message = run(t, "metatrain", at("c.onnx"), "--objective", "allocation", "--backend", "go", "-o", at("c.safetensors"))
+	require.Equal(t, exitInput, code)
+	require.Contains(t, message, "metaprune allocate "+at("c.onnx"))
+}

@@ -1,0 +1,284 @@
+package allocate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/repair"
+)
+
+// Options of a search.
+type Options struct {
+	SpeedUps  []float64       // that every trial is judged at; nil is 2, 3 and 6
+	Rounds    int             // of looking around; 0 is 3
+	Step      float64         // how far the first round looks, in the logarithm of the scores; each further one looks 0.6 times as far; 0 is 0.5
+	Criterion prune.Criterion // that ranks within groups
+	Progress  func(done, total int, best float64)
+}
+
+const narrower = .6
+
+func (o Options) filled() Options {
+	if o.SpeedUps == nil {
+		o.SpeedUps = []float64{2, 3, 6}
+	}
+	o.Rounds, o.Step = cmp.Or(o.Rounds, 3), cmp.Or(o.Step, .5)
+	return o
+}
+
+func (o Options) validate() error {
+	for _, s := range o.SpeedUps {
+		if !(s > 1) {
+			return fmt.Errorf("speed-up %g: want a number above 1", s)
+		}
+	}
+	if len(o.SpeedUps) == 0 || o.Rounds < 1 || !(o.Step > 0 && o.Step < 10) {
+		return fmt.Errorf("%d speed-ups, %d rounds of step %g: want at least one of both, and a step between 0 and 10", len(o.SpeedUps), o.Rounds, o.Step)
+	}
+	return nil
+}
+
+// Point is what is left of a model at one speed-up.
+type Point struct {
+	SpeedUp float64         `json:"speed_up"`
+	Before  repair.Fidelity `json:"before"` // without offsets
+	After   repair.Fidelity `json:"after"`
+}
+
+// Result of a search.
+type Result struct {
+	Offsets     map[string]float64 `json:"offsets"`     // by group, added to the logarithm of the scores; their mean is 0
+	Sensitivity map[string]Slope   `json:"sensitivity"` // by group, of the first round
+	Points      []Point            `json:"points"`
+	Trials      int                `json:"trials"`
+}
+
+// Slope is how the goal, the mean logarithm of the outputs' relative errors over the speed-ups, changes where one group keeps less or more than its scores say.
+type Slope struct {
+	Less float64 `json:"less"` // with the step taken off the logarithm of its scores
+	More float64 `json:"more"` // with it added
+}
+
+// subject is a model that is searched.
+type subject struct {
+	analysis  *graphcodec.Analysis
+	reference *repair.Reference
+	options   Options
+	groups    []string
+	scores    prune.Scores
+	speedUps  []float64
+	slopes    map[string]Slope
+	trials    int
+}
+
+// trial is one set of offsets and its goal: the mean logarithm of the relative errors.
+type trial struct {
+	offsets []float64
+	goal    float64
+	points  []repair.Fidelity
+}
+
+// Search looks for the offsets of a's groups under which what is left of m comes closest to it. The reference holds the inputs to repair on and those to judge by, some hundreds of which make the
+// judgement steady. The same options give the same result on one backend.
+func Search(ctx context.Context, a *graphcodec.Analysis, r *repair.Reference, o Options) (*Result, error) {
+	o = o.filled()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	s := &subject{analysis: a, reference: r, options: o, slopes: map[string]Slope{}}
+	for i := range a.Groups {
+		if g := &a.Groups[i]; g.Frozen == "" {
+			s.groups = append(s.groups, g.Name)
+		}
+	}
+	var err error
+	if s.scores, err = prune.Score(a, nil, o.Criterion); err != nil {
+		return nil, err
+	}
+	start, err := s.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	best, err := s.search(ctx, start)
+	if err != nil {
+		return nil, err
+	}
+	out := &Result{Offsets: s.byName(centred(best.offsets)), Sensitivity: s.slopes, Trials: s.trials}
+	for i, x := range s.speedUps {
+		out.Points = append(out.Points, Point{x, start.points[i], best.points[i]})
+	}
+	return out, nil
+}
+
+// start judges the scores as they are, and settles on speed-ups that can be reached.
+func (s *subject) start(ctx context.Context) (*trial, error) {
+	t := &trial{offsets: make([]float64, len(s.groups))}
+	for _, x := range s.options.SpeedUps {
+		for {
+			f, err := s.point(ctx, t.offsets, x)
+			var far *prune.TargetError
+			if errors.As(err, &far) && x > 1.05 {
+				x = 1 + (x-1)*.8
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			t.points = append(t.points, f)
+			break
+		}
+		s.speedUps = append(s.speedUps, x)
+	}
+	t.settle()
+	s.report(t)
+	return t, nil
+}
+
+// search looks around group by group, lays a parabola through what it saw of each, and goes a part of the way to where all of them are lowest; then once more around there, more narrowly.
+func (s *subject) search(ctx context.Context, start *trial) (*trial, error) {
+	best, step := start, s.options.Step
+	if len(s.groups) < 2 {
+		return start, nil
+	}
+	for round := range s.options.Rounds {
+		centre := best
+		to := slices.Clone(centre.offsets)
+		for i, g := range s.groups {
+			var seen [2]*trial
+			for k, x := range []float64{-step, step} {
+				offsets := slices.Clone(centre.offsets)
+				offsets[i] += x
+				t, err := s.judge(ctx, offsets)
+				if err != nil {
+					return nil, err
+				}
+				if t.goal < best.goal {
+					best = t
+				}
+				s.report(best)
+				seen[k] = t
+			}
+			less, more := seen[0].goal-centre.goal, seen[1].goal-centre.goal
+			if round == 0 {
+				s.slopes[g] = Slope{less, more}
+			}
+			to[i] += step * lowest(less, more)
+		}
+		for _, share := range []float64{.35, .7, 1} {
+			t, err := s.judge(ctx, between(centre.offsets, to, share))
+			if err != nil {
+				return nil, err
+			}
+			if t.goal < best.goal {
+				best = t
+			}
+			s.report(best)
+		}
+		step *= narrower
+	}
+	return best, nil
+}
+
+// lowest is where a parabola through (-1, less), (0, 0) and (1, more) is lowest between -1 and 1.
+func lowest(less, more float64) float64 {
+	bend := less + more
+	if bend <= math.Abs(less-more)/2 { // the end that is lower
+		switch {
+		case less < more && less < 0:
+			return -1
+		case more < less && more < 0:
+			return 1
+		}
+		return 0
+	}
+	return (less - more) / (2 * bend)
+}
+
+// judge tries offsets at every speed-up.
+func (s *subject) judge(ctx context.Context, offsets []float64) (*trial, error) {
+	t := &trial{offsets: offsets}
+	for _, x := range s.speedUps {
+		f, err := s.point(ctx, offsets, x)
+		var far *prune.TargetError
+		if errors.As(err, &far) {
+			f, err = repair.Fidelity{Error: math.Inf(1)}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.points = append(t.points, f)
+	}
+	t.settle()
+	return t, nil
+}
+
+// point prunes to a speed-up and repairs.
+func (s *subject) point(ctx context.Context, offsets []float64, speedUp float64) (repair.Fidelity, error) {
+	plan, err := prune.MakePlan(ctx, s.analysis, prune.Options{Target: prune.Target{SpeedUp: speedUp}, Criterion: s.options.Criterion, Scores: s.scores, Allocation: s.byName(offsets)})
+	if err != nil {
+		return repair.Fidelity{}, err
+	}
+	small, err := prune.Apply(s.analysis, plan)
+	if err != nil {
+		return repair.Fidelity{}, err
+	}
+	fitted, _, err := s.reference.Fit(ctx, small, plan.Removed, repair.Solve, repair.Options{})
+	if err != nil {
+		return repair.Fidelity{}, err
+	}
+	return s.reference.Fidelity(ctx, fitted)
+}
+
+func (s *subject) report(best *trial) {
+	s.trials++
+	if s.options.Progress != nil {
+		s.options.Progress(s.trials, 1+s.options.Rounds*(2*len(s.groups)+3), best.goal)
+	}
+}
+
+func (s *subject) byName(offsets []float64) map[string]float64 {
+	out := map[string]float64{}
+	for i, g := range s.groups {
+		out[g] = offsets[i]
+	}
+	return out
+}
+
+// settle works out the goal. Errors that are not finite count as very large ones.
+func (t *trial) settle() {
+	t.goal = 0
+	for _, f := range t.points {
+		e := f.Error
+		if !(e < 1e6) {
+			e = 1e6
+		}
+		t.goal += math.Log(math.Max(e, 1e-12)) / float64(len(t.points))
+	}
+}
+
+func between(from, to []float64, share float64) []float64 {
+	out := make([]float64, len(from))
+	for i := range out {
+		out[i] = from[i] + share*(to[i]-from[i])
+	}
+	return out
+}
+
+// centred takes the mean off, which changes nothing about the ranking.
+func centred(v []float64) []float64 {
+	m := 0.0
+	for _, x := range v {
+		m += x / float64(len(v))
+	}
+	out := make([]float64, len(v))
+	for i, x := range v {
+		out[i] = x - m
+	}
+	return out
+}
