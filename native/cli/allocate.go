@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/metaprune/metaprune/prune/allocate"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/surgeon"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -57,7 +59,7 @@ The result lies beside each model as NAME.allocation.json. What is done is left 
 	s.IntVar(&f.options.Rounds, "rounds", 3, "rounds of looking around")
 	s.Float64Var(&f.options.Step, "step", .5, "how far the first round looks, in the logarithm of the scores; further ones look less far")
 	s.Uint64Var(&f.seed, "seed", 0, "of the inputs that are drawn")
-	s.StringVar(&f.criterion, "criterion", "l2", "what ranks within a group: l2, l1 or bn")
+	s.StringVar(&f.criterion, "criterion", "obs", "what ranks within a group: obs, l2, l1 or bn")
 	s.IntVar(&f.samples, "samples", 100, "inputs that trials are repaired on")
 	s.IntVar(&f.judge, "judge", 300, "further inputs that they are judged on")
 	s.StringVar(&f.shard, "shard", "", "K/N: only the models whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
@@ -66,8 +68,8 @@ The result lies beside each model as NAME.allocation.json. What is done is left 
 }
 
 func (f *allocateFlags) check(models int) error {
-	if !slices.Contains([]string{"l2", "l1", "bn"}, f.criterion) {
-		return fmt.Errorf("--criterion %q: want l2, l1 or bn", f.criterion)
+	if !slices.Contains([]string{"obs", "l2", "l1", "bn"}, f.criterion) {
+		return fmt.Errorf("--criterion %q: want obs, l2, l1 or bn", f.criterion)
 	}
 	if f.samples < 5 || f.judge < 5 {
 		return fmt.Errorf("--samples %d, --judge %d: want at least 5", f.samples, f.judge)
@@ -99,6 +101,9 @@ func (a *app) allocate(ctx context.Context, args []string, f *allocateFlags) err
 		return err
 	}
 	defer b.Finalize()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // every trial makes arrays that are as large as the last one's
+	}
 	var all []*metatrain.Allocation
 	for i, path := range files {
 		if i%n != k {
@@ -193,6 +198,11 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *session.Session, 
 	if !a.quiet && isTerminal(a.err) {
 		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("search"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 		o.Progress = func(done, total int, best float64) { bar.ChangeMax(total); _ = bar.Set(done) }
+	}
+	if f.criterion == obsCriterion {
+		if o.Scores, err = surgeon.Scores(ctx, xla.NewEngine(b, p), s.Model, s.Analysis, fit); err != nil {
+			return nil, err
+		}
 	}
 	return allocate.Search(ctx, s.Analysis, reference, o)
 }

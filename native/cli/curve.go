@@ -51,7 +51,7 @@ func (a *app) curveCommand() *cobra.Command {
 	f.data.add(s, 100)
 	backendFlag(s, &f.backend)
 	s.StringSliceVar(&f.speedUps, "speed-up", []string{"1.1", "1.2", "1.5", "2"}, "targets")
-	s.StringSliceVar(&f.criteria, "criterion", []string{"l2"}, "criteria")
+	s.StringSliceVar(&f.criteria, "criterion", []string{"l2"}, "criteria: l2, l1, bn, random, metanet, and obs with --calibrate")
 	s.Int64Var(&f.seed, "seed", 0, "seed of the criterion random")
 	f.metanet.add(s)
 	f.repair.add(s)
@@ -159,6 +159,10 @@ func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, nam
 	if err != nil {
 		return nil, err
 	}
+	scores, err := w.scores(ctx, s, kind)
+	if err != nil {
+		return nil, err
+	}
 	var points []curvePoint
 	for _, x := range f.speedUps {
 		target, err := strconv.ParseFloat(strings.TrimSpace(x), 64)
@@ -166,7 +170,7 @@ func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, nam
 			return nil, fmt.Errorf("--speed-up %q is no number", x)
 		}
 		r := session.Request{}
-		r.Allocation = offsets
+		r.Allocation, r.Scores = offsets, scores
 		r.Target.SpeedUp, r.Criterion = target, prune.Criterion{Kind: kind, Seed: f.seed}
 		p, err := prepared.Plan(ctx, r)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,9 @@ type metatrainFlags struct {
 	steps, every           int
 	hidden, layers         int
 	sparsity, rate, shrink float64
+	held                   []string
+	heldEvery              int
+	heldSpeedUps           []float64
 }
 
 func (a *app) metatrainCommand() *cobra.Command {
@@ -62,6 +66,9 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 	s.IntVar(&f.hidden, "hidden", 32, "hidden channels of a new metanetwork")
 	s.IntVar(&f.layers, "layers", 4, "message-passing layers of a new metanetwork")
 	s.Uint64Var(&f.config.Seed, "seed", 0, "of the images, the order of the data models and the new metanetwork")
+	s.StringSliceVar(&f.held, "validate", nil, "networks that are not trained on; the metanetwork that prunes them best is the one that is written (models or folders, may be repeated)")
+	s.IntVar(&f.heldEvery, "validate-every", 25, "steps between judgements by --validate")
+	s.Float64SliceVar(&f.heldSpeedUps, "validate-speed-up", []float64{2, 3, 6}, "where they are judged, behind a repair and without labels")
 	s.IntVar(&f.every, "checkpoint-every", 25, "steps between checkpoints")
 	s.StringVarP(&f.out, "output", "o", "metanet.safetensors", "metanetwork to write")
 	s.StringVar(&f.folder, "run", "", "folder for checkpoints and metrics (default NAME.run beside the output)")
@@ -71,6 +78,8 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 // check turns flags into a configuration.
 func (f *metatrainFlags) check() error {
 	switch {
+	case f.heldEvery < 1 || len(f.heldSpeedUps) == 0 || slices.Min(f.heldSpeedUps) <= 1:
+		return errors.New("--validate-every: want at least 1; --validate-speed-up: numbers above 1")
 	case f.steps < 1 || f.every < 1:
 		return fmt.Errorf("--steps %d, --checkpoint-every %d: want at least 1", f.steps, f.every)
 	case !(f.rate > 0) || f.shrink < 0 || f.sparsity < 0 || f.config.AdamW.Clip < 0:
@@ -146,6 +155,11 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 		}
 		defer closeModel()
 	}
+	if len(f.held) > 0 {
+		if err := a.judge(ctx, r, b, f); err != nil {
+			return err
+		}
+	}
 	if r.Trainer, err = metatrain.New(b, start, f.config); err != nil {
 		return err
 	}
@@ -157,13 +171,14 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	if err := writeSafetensors(f.out, m); err != nil {
 		return err
 	}
+	step, goals := r.Chosen()
 	if a.json {
-		return a.printJSON(map[string]any{"file": f.out, "folder": f.folder, "steps": f.steps, "models": len(files)})
+		return a.printJSON(map[string]any{"file": f.out, "folder": f.folder, "steps": f.steps, "models": len(files), "chosen_step": step, "validation": goals})
 	}
 	if a.quiet {
 		return nil
 	}
-	_, err = fmt.Fprintf(a.out, "wrote %s; the run is in %s\n", f.out, f.folder)
+	_, err = fmt.Fprintf(a.out, "wrote %s, the metanetwork behind step %d; the run is in %s\n", f.out, step, f.folder)
 	return err
 }
 
@@ -188,6 +203,59 @@ func (f *metatrainFlags) metanetwork() (*metanet.File, graphcodec.Scheme, error)
 	return file, s, err
 }
 
+// judge opens the networks that the steps of a run are compared by.
+func (a *app) judge(ctx context.Context, r *metatrain.Run, b *xla.Backend, f *metatrainFlags) error {
+	files, err := modelFiles(f.held)
+	if err != nil {
+		return fmt.Errorf("--validate: %w", err)
+	}
+	r.Judge = &metatrain.Judge{SpeedUps: f.heldSpeedUps, Objective: f.config.Objective}
+	r.Plan.Validation = &metatrain.Validation{Models: map[string]string{}, SpeedUps: f.heldSpeedUps, Every: f.heldEvery}
+	for _, path := range files {
+		if r.Plan.Models[path] != "" {
+			return fmt.Errorf("--validate: %s is trained on too", path)
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		m, err := onnxio.Decode(raw, nil)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if err := a.metaImages(r, m, &f.data); err != nil {
+			return err
+		}
+		sum := sha256.Sum256(raw)
+		r.Plan.Validation.Models[path] = hex.EncodeToString(sum[:])
+		if err := r.Judge.Add(ctx, b, path, m, r.Images, r.Plan.Config.Seed^0xbe57); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// metaImages opens the images of a run once.
+func (a *app) metaImages(r *metatrain.Run, m *onnxio.Model, d *dataFlags) error {
+	if r.Images != nil {
+		return nil
+	}
+	splits, err := d.open(m)
+	if err != nil {
+		return err
+	}
+	if r.Images = splits.Train; r.Images == nil {
+		r.Images = splits.Test // files that are named one by one are what they are named for
+	}
+	if d.limit > 0 {
+		r.Images = r.Images.Shuffled(min(d.limit, r.Images.N), r.Plan.Config.Seed)
+	}
+	if r.Images.Labels == nil && r.Plan.Config.Objective != metatrain.Allocate {
+		return errors.New("the data set has no labels")
+	}
+	return nil
+}
+
 // dataModel adds a data model to a run; the first one opens the images.
 func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path string, s graphcodec.Scheme, d *dataFlags) (func(), error) {
 	file, err := onnxio.Open(path)
@@ -195,21 +263,10 @@ func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path string, s graphco
 		return nil, err
 	}
 	done := func() { _ = file.Close() }
-	if r.Images == nil && r.Plan.Config.Objective != metatrain.Allocate {
-		splits, err := d.open(file.Model)
-		if err != nil {
+	if r.Plan.Config.Objective != metatrain.Allocate {
+		if err := a.metaImages(r, file.Model, d); err != nil {
 			done()
 			return nil, err
-		}
-		if r.Images = splits.Train; r.Images == nil {
-			r.Images = splits.Test // files that are named one by one are what they are named for
-		}
-		if d.limit > 0 {
-			r.Images = r.Images.Shuffled(min(d.limit, r.Images.N), r.Plan.Config.Seed)
-		}
-		if r.Images.Labels == nil {
-			done()
-			return nil, errors.New("the data set has no labels")
 		}
 	}
 	m, err := metatrain.NewDataModel(b, path, file.Model, s, r.Plan.Config.Objective)
@@ -250,7 +307,7 @@ func teach(r *metatrain.Run, m *metatrain.DataModel, path string) error {
 	}
 	sum := sha256.Sum256(raw)
 	r.Plan.Models[name] = hex.EncodeToString(sum[:])
-	return m.Teach(allocation.Result.Offsets)
+	return m.Teach(&allocation.Result)
 }
 
 func (a *app) metaProgress(steps int) func(int, *metatrain.Report, time.Duration) {
@@ -262,6 +319,10 @@ func (a *app) metaProgress(steps int) func(int, *metatrain.Report, time.Duration
 		if r.SpeedUp > 0 {
 			at = fmt.Sprintf(" at %.2fx", r.SpeedUp)
 		}
-		fmt.Fprintf(a.err, "step %d/%d  %s%s  loss %.4f  accuracy %.2f %%  gradients %.3g (loss) %.3g (metanetwork)  %s left\n", step, steps, r.Model, at, r.Loss, 100*r.Accuracy, r.Norm, r.Gradient, left.Round(time.Second))
+		judged := ""
+		if r.Validation != nil {
+			judged = fmt.Sprintf("  validation %.4f", *r.Validation)
+		}
+		fmt.Fprintf(a.err, "step %d/%d  %s%s  loss %.4f  accuracy %.2f %%  gradients %.3g (loss) %.3g (metanetwork)%s  %s left\n", step, steps, r.Model, at, r.Loss, 100*r.Accuracy, r.Norm, r.Gradient, judged, left.Round(time.Second))
 	}
 }

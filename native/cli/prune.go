@@ -40,6 +40,7 @@ type pruneFlags struct {
 	data                 dataFlags
 	allocation           string
 	offsets              map[string]float64 // read from allocation
+	scores               prune.Scores       // of criterion obs
 	repair               repairFlags
 	metanetFlags
 }
@@ -53,7 +54,7 @@ func (a *app) pruneCommand() *cobra.Command {
 Exactly one target is wanted: --speed-up, --params, --size, --ratio or --accuracy with --data (or --pattern for zeros instead of smaller tensors).
 What the cut takes from the accuracy, --repair gives back in good part: what is left is fitted to the original's outputs, on noise or on unlabelled samples, in seconds.`,
 		Example: `  metaprune prune model.onnx --speed-up 2 -o smaller.onnx
-  metaprune prune model.onnx --speed-up 2 --calibrate photos/ -o smaller.onnx
+  metaprune prune model.onnx --speed-up 2 --criterion obs --calibrate photos/ -o smaller.onnx
   metaprune prune model.onnx --speed-up 1.2 --repair noise -o smaller.onnx
   metaprune prune model.onnx --accuracy 0.92 --data fashion-mnist --calibrate fashion-mnist -o smaller.onnx
   metaprune prune model.onnx --size 10MB --round-to 8 --ignore 'head.*' -o smaller.onnx --plan plan.json
@@ -75,7 +76,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	f.repair.add(fl)
 	f.data.add(fl, 100)
 	backendFlag(fl, &f.backend)
-	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn, random or metanet")
+	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn, random, metanet, or obs with --calibrate (what layers lose without a channel)")
 	f.metanetFlags.add(fl)
 	fl.StringVar(&f.weights, "weights", "original", "of --criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	fl.StringVar(&f.reduction, "reduction", "mean", "over a group's members: mean, sum, max or first")
@@ -106,7 +107,7 @@ func (f *pruneFlags) request() (session.Request, error) {
 		r.Target.Bytes = int64(n)
 	}
 	r.Criterion = prune.Criterion{Kind: f.criterion, Reduction: f.reduction, Normalizer: f.normalizer, Seed: f.seed}
-	r.Allocation = f.offsets
+	r.Allocation, r.Scores = f.offsets, f.scores
 	r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore = f.ranking, f.steps, f.roundTo, f.maxRatio, f.ignore
 	if f.steps < 1 || f.roundTo < 1 {
 		return r, errors.New("--steps and --round-to want at least 1")
@@ -174,11 +175,11 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	prepared, p, err := a.prepare(ctx, s, f)
-	if err != nil {
-		return nil, err
-	}
 	if f.repair.mode == "none" && f.accuracy == 0 {
+		prepared, p, err := a.prepare(ctx, s, f)
+		if err != nil {
+			return nil, err
+		}
 		if f.dryRun {
 			return &cut{plan: p}, nil
 		}
@@ -191,6 +192,13 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 	}
 	defer b.Finalize()
 	w, err := a.mender(&f.repair, &f.data, b, s.Model, f.seed)
+	if err != nil {
+		return nil, err
+	}
+	if f.scores, err = w.scores(ctx, s, f.criterion); err != nil {
+		return nil, err
+	}
+	prepared, p, err := a.prepare(ctx, s, f)
 	if err != nil {
 		return nil, err
 	}
@@ -233,6 +241,10 @@ func (f *pruneFlags) check() error {
 		return fmt.Errorf("--repair fits whole layers and would fill the zeros of --pattern %s again; finetune with --keep-zeros instead", f.pattern)
 	case repaired && f.dryRun:
 		return errors.New("--dry-run makes no model that could be repaired; leave --repair and --calibrate out")
+	case f.criterion == obsCriterion && f.planIn == "" && !repaired:
+		return errors.New("criterion obs looks at inputs: name unlabelled ones with --calibrate, or take --repair noise")
+	case f.criterion == obsCriterion && f.steps > 1:
+		return errors.New("criterion obs works out what is left after each channel by itself; leave --steps out")
 	case f.accuracy != 0 && (f.accuracy < 0 || f.accuracy >= 1):
 		return fmt.Errorf("--accuracy %g: want a share between 0 and 1, such as 0.92", f.accuracy)
 	case f.accuracy != 0 && (f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):

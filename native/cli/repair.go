@@ -16,6 +16,7 @@ import (
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/surgeon"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/pflag"
@@ -215,6 +216,24 @@ func split(all map[string]repair.Array, n int) (first, last map[string]repair.Ar
 		first[name], last[name] = a.Split(a.Dims[0] - n)
 	}
 	return first, last
+}
+
+// obsCriterion is the criterion that looks at inputs; prune/surgeon.
+const obsCriterion = "obs"
+
+// scores ranks by what the inputs of the repair say, for the criterion that does; nil for the others.
+func (w *mender) scores(ctx context.Context, s *session.Session, criterion string) (prune.Scores, error) {
+	switch {
+	case criterion != obsCriterion:
+		return nil, nil
+	case w == nil:
+		return nil, errors.New("criterion obs looks at inputs: name unlabelled ones with --calibrate, or take --repair noise")
+	}
+	v, err := surgeon.Scores(ctx, w.engine, s.Model, s.Analysis, w.fit)
+	if err != nil {
+		return nil, fmt.Errorf("criterion obs: %w", err)
+	}
+	return v, nil
 }
 
 // mend repairs a pruned model; the plan then says how.

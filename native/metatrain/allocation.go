@@ -59,12 +59,8 @@ func ReadAllocation(path string) (*Allocation, error) {
 	return r, nil
 }
 
-// Teach gives the data model the offsets that its scores are to have.
-func (d *DataModel) Teach(offsets map[string]float64) error {
-	own, err := prune.Score(d.analysis, nil, prune.Criterion{})
-	if err != nil {
-		return fmt.Errorf("data model %s: %w", d.Name, err)
-	}
+// Teach gives the data model the scores that a search has found for its units.
+func (d *DataModel) Teach(r *allocate.Result) error {
 	d.wanted = make([]float64, d.analysis.NumUnits())
 	for i := range d.wanted {
 		d.wanted[i] = math.NaN()
@@ -72,19 +68,19 @@ func (d *DataModel) Teach(offsets map[string]float64) error {
 	found := 0
 	for i := range d.analysis.Groups {
 		g := &d.analysis.Groups[i]
-		offset, ok := offsets[g.Name]
-		if g.Frozen != "" || !ok {
+		scores, ok := r.Scores[g.Name]
+		if g.Frozen != "" || !ok || len(scores) != len(g.Units) {
 			continue
 		}
 		found++
-		for _, u := range g.Units {
-			if own[u] > 0 {
-				d.wanted[u] = math.Log(own[u]) + offset
+		for k, u := range g.Units {
+			if scores[k] > 0 {
+				d.wanted[u] = math.Log(scores[k]) + r.Offsets[g.Name]
 			}
 		}
 	}
-	if found != len(offsets) {
-		return fmt.Errorf("data model %s: the allocation has %d groups, %d of them in the model; search it again with `metaprune allocate`", d.Name, len(offsets), found)
+	if found != len(r.Scores) {
+		return fmt.Errorf("data model %s: the allocation has %d groups, %d of them in the model; search it again with `metaprune allocate`", d.Name, len(r.Scores), found)
 	}
 	return nil
 }

@@ -27,23 +27,37 @@ type Plan struct {
 	Data    string            `json:"data"`
 	Backend string            `json:"backend"`
 	Version string            `json:"version"`
+
+	Validation *Validation `json:"validation,omitempty"`
+}
+
+// Validation is how the best step of a run is found.
+type Validation struct {
+	Models   map[string]string `json:"models_sha256"`
+	SpeedUps []float64         `json:"speed_ups"`
+	Every    int               `json:"every"` // steps between judgements; the last one is judged too
 }
 
 // Run trains a metanetwork on data models in a folder: config.json, metrics.jsonl (a line a step), checkpoint.safetensors and, at the end and at each checkpoint, metanet.safetensors. Started again with the
-// same plan it goes on from its checkpoint and ends with the same numbers as an undisturbed run.
+// same plan it goes on from its checkpoint and ends with the same numbers as an undisturbed run. With a judge it ends with the metanetwork that was judged best, which stands in best.safetensors too.
 type Run struct {
 	Plan    Plan
 	Trainer *Trainer
 	Models  []*DataModel
 	Images  *data.Set
+	Judge   *Judge // nil to take the last step's metanetwork
 	Folder  string
 	Every   int // steps between checkpoints, 0 for 25
 	Report  func(step int, r *Report, left time.Duration)
 
 	history []*Report
+	chosen  *metanet.File
 }
 
-const checkpointName = "checkpoint.safetensors"
+const (
+	checkpointName = "checkpoint.safetensors"
+	bestName       = "best.safetensors"
+)
 
 // Train runs to the end, or until ctx is done, which saves a checkpoint. It returns the metanetwork's file with its record in the metadata.
 func (r *Run) Train(ctx context.Context) (*metanet.File, error) {
@@ -52,6 +66,9 @@ func (r *Run) Train(ctx context.Context) (*metanet.File, error) {
 	}
 	if r.Every == 0 {
 		r.Every = 25
+	}
+	if (r.Judge != nil) != (r.Plan.Validation != nil) || r.Judge != nil && r.Plan.Validation.Every < 1 {
+		return nil, errors.New("a judge and a plan of validation go together")
 	}
 	if err := r.resume(); err != nil {
 		return nil, err
@@ -67,6 +84,11 @@ func (r *Run) Train(ctx context.Context) (*metanet.File, error) {
 		}
 		r.history = append(r.history, report)
 		done := r.Trainer.Net.Steps
+		if r.Judge != nil && (done%r.Plan.Validation.Every == 0 || done == r.Plan.Steps) {
+			if err := r.validate(context.WithoutCancel(ctx)); err != nil {
+				return nil, err
+			}
+		}
 		if r.Report != nil {
 			each := time.Since(start) / time.Duration(done-first)
 			r.Report(done, report, each*time.Duration(r.Plan.Steps-done))
@@ -76,6 +98,9 @@ func (r *Run) Train(ctx context.Context) (*metanet.File, error) {
 				return nil, err
 			}
 		}
+	}
+	if r.chosen != nil {
+		return r.chosen, nil
 	}
 	return r.weights()
 }
@@ -189,5 +214,5 @@ func (r *Run) resume() error {
 	if err := r.Trainer.Net.Restore(f); err != nil {
 		return fmt.Errorf("%s: %w", r.path(checkpointName), err)
 	}
-	return nil
+	return r.restoreChosen()
 }

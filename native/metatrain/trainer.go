@@ -82,6 +82,8 @@ type Report struct {
 	Sparsity float64 `json:"sparsity,omitempty"` // of the sparsity gradient before it was scaled
 	SpeedUp  float64 `json:"speed_up,omitempty"` // at which the loss was taken
 	Gradient float64 `json:"gradient"`           // norm of the metanetwork's gradient
+
+	Validation *float64 `json:"validation,omitempty"` // of the metanetwork behind the step, where it was judged: Judge.Goal
 }
 
 // New prepares the training of a metanetwork.

@@ -19,6 +19,7 @@ type Options struct {
 	Rounds    int             // of looking around; 0 is 3
 	Step      float64         // how far the first round looks, in the logarithm of the scores; each further one looks 0.6 times as far; 0 is 0.5
 	Criterion prune.Criterion // that ranks within groups
+	Scores    prune.Scores    // of the units, in the place of Criterion's; nil to compute them
 	Progress  func(done, total int, best float64)
 }
 
@@ -53,10 +54,11 @@ type Point struct {
 
 // Result of a search.
 type Result struct {
-	Offsets     map[string]float64 `json:"offsets"`     // by group, added to the logarithm of the scores; their mean is 0
-	Sensitivity map[string]Slope   `json:"sensitivity"` // by group, of the first round
-	Points      []Point            `json:"points"`
-	Trials      int                `json:"trials"`
+	Offsets     map[string]float64   `json:"offsets"`     // by group, added to the logarithm of the scores; their mean is 0
+	Sensitivity map[string]Slope     `json:"sensitivity"` // by group, of the first round
+	Scores      map[string][]float64 `json:"scores"`      // by group and unit, before the offsets
+	Points      []Point              `json:"points"`
+	Trials      int                  `json:"trials"`
 }
 
 // Slope is how the goal, the mean logarithm of the outputs' relative errors over the speed-ups, changes where one group keeps less or more than its scores say.
@@ -97,9 +99,11 @@ func Search(ctx context.Context, a *graphcodec.Analysis, r *repair.Reference, o 
 			s.groups = append(s.groups, g.Name)
 		}
 	}
-	var err error
-	if s.scores, err = prune.Score(a, nil, o.Criterion); err != nil {
-		return nil, err
+	if s.scores = o.Scores; s.scores == nil {
+		var err error
+		if s.scores, err = prune.Score(a, nil, o.Criterion); err != nil {
+			return nil, err
+		}
 	}
 	start, err := s.start(ctx)
 	if err != nil {
@@ -109,7 +113,14 @@ func Search(ctx context.Context, a *graphcodec.Analysis, r *repair.Reference, o 
 	if err != nil {
 		return nil, err
 	}
-	out := &Result{Offsets: s.byName(centred(best.offsets)), Sensitivity: s.slopes, Trials: s.trials}
+	out := &Result{Offsets: s.byName(centred(best.offsets)), Sensitivity: s.slopes, Scores: map[string][]float64{}, Trials: s.trials}
+	for i := range a.Groups {
+		if g := &a.Groups[i]; g.Frozen == "" {
+			for _, u := range g.Units {
+				out.Scores[g.Name] = append(out.Scores[g.Name], s.scores[u])
+			}
+		}
+	}
 	for i, x := range s.speedUps {
 		out.Points = append(out.Points, Point{x, start.points[i], best.points[i]})
 	}
