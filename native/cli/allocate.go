@@ -56,7 +56,7 @@ The result lies beside each model as NAME.allocation.json. What is done is left 
 	f.data.add(s, 100)
 	backendFlag(s, &f.backend)
 	s.Float64SliceVar(&f.options.SpeedUps, "speed-up", []float64{2, 3, 6}, "where trials are judged; out of reach, the largest that the model can reach")
-	s.IntVar(&f.options.Rounds, "rounds", 3, "rounds of looking around")
+	s.IntVar(&f.options.Rounds, "rounds", 3, "rounds of looking around; 0 notes the criterion's scores without a search")
 	s.Float64Var(&f.options.Step, "step", .5, "how far the first round looks, in the logarithm of the scores; further ones look less far")
 	s.Uint64Var(&f.seed, "seed", 0, "of the inputs that are drawn")
 	s.StringVar(&f.criterion, "criterion", "obs", "what ranks within a group: obs, l2, l1 or bn")
@@ -71,6 +71,9 @@ func (f *allocateFlags) check(models int) error {
 	if !slices.Contains([]string{"obs", "l2", "l1", "bn"}, f.criterion) {
 		return fmt.Errorf("--criterion %q: want obs, l2, l1 or bn", f.criterion)
 	}
+	if f.options.Rounds < 0 {
+		return fmt.Errorf("--rounds %d: want a number from 0 on", f.options.Rounds)
+	}
 	if f.samples < 5 || f.judge < 5 {
 		return fmt.Errorf("--samples %d, --judge %d: want at least 5", f.samples, f.judge)
 	}
@@ -81,6 +84,9 @@ func (f *allocateFlags) check(models int) error {
 		return errors.New("name inputs with --data: a folder of pictures, IDX, NPZ or a data set's name; labels are not needed")
 	}
 	f.options.Criterion.Kind = f.criterion
+	if f.options.Rounds == 0 {
+		f.options.Rounds = -1
+	}
 	return nil
 }
 

@@ -73,3 +73,24 @@ func TestAllocate(t *testing.T) {
 	require.Equal(t, exitInput, code)
 	require.Contains(t, message, "metaprune allocate "+at("c.onnx"))
 }
+
+// Criterion obs takes its inputs from the repair's, and a plan of it replays without them.
+func TestCriterionOBS(t *testing.T) {
+	dir := t.TempDir()
+	at := func(n string) string { return filepath.Join(dir, n) }
+	calibrate := []string{"--calibrate", fashionData[1], "--samples", "20", "--backend", "go"}
+	ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "-o", at("m.onnx"), "-q")
+	ok(t, append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", "obs", "--plan", at("p.json"), "-o", at("s.onnx"), "-q"}, calibrate...)...)
+	ok(t, append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--plan", at("l2.json"), "-o", at("l2.onnx"), "-q"}, calibrate...)...)
+	obs, l2 := decode[prune.Plan](t, string(read(t, at("p.json")))), decode[prune.Plan](t, string(read(t, at("l2.json"))))
+	require.Equal(t, "obs", obs.Criterion)
+	require.NotEqual(t, l2.Removed, obs.Removed)
+	require.Equal(t, l2.Achieved.MACs, obs.Achieved.MACs, "groups share as with l2")
+	ok(t, "prune", at("m.onnx"), "--from-plan", at("p.json"), "-o", at("again.onnx"), "-q")
+	require.Equal(t, read(t, at("s.onnx")), read(t, at("again.onnx")))
+	for want, more := range map[string][]string{"criterion obs looks at inputs": nil, "leave --steps out": append([]string{"--steps", "2"}, calibrate...)} {
+		code, _, message := run(t, append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", "obs", "-o", at("x.onnx")}, more...)...)
+		require.Equal(t, exitInput, code)
+		require.Contains(t, message, want)
+	}
+}

@@ -30,6 +30,7 @@ type jobsFlags struct {
 	shape            string
 	backend, folder  string
 	shard            string
+	every            time.Duration
 }
 
 func (a *app) datamodelsCommand() *cobra.Command {
@@ -38,11 +39,11 @@ func (a *app) datamodelsCommand() *cobra.Command {
 		Use:   "datamodels NETWORK...",
 		Short: "Make the networks that a metanetwork is trained on",
 		Long: `Trains each network at each width with each seed, prunes it a little and finetunes it. A data model is a job of its own in a folder of its own: what is done is left alone, and what was
-interrupted goes on. With --shard 2/8 only every eighth job is run, from the third on; in a Kubernetes Indexed Job and a Slurm array the number comes from the environment where it is left out (--shard /8).
+interrupted goes on, on another machine too where the folders are in a bucket. With --shard 2/8 only every eighth job is run, from the third on; in a Kubernetes Indexed Job and a Slurm array the number comes from the environment where it is left out (--shard /8).
 
 Networks: ` + strings.Join(models.Names(), ", ") + ".",
 		Example: `  metaprune datamodels resnet8 vgg16 mobilenetv2 mlp --widths 0.5,1 --seeds 0,1,2 --data fashion-mnist --input-shape 1x28x28 -o datamodels
-  metaprune datamodels resnet56 --seeds 0,1,2,3,4,5,6,7 --data cifar10 --epochs 200 --shard /8 -o /bucket/datamodels
+  metaprune datamodels resnet56 --seeds 0,1,2,3,4,5,6,7 --data cifar10 --epochs 200 --shard /8 -o s3://bucket/datamodels
   metaprune metatrain datamodels/ --data fashion-mnist -o metanet.safetensors`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.datamodels(c.Context(), args, f) },
@@ -60,7 +61,8 @@ Networks: ` + strings.Join(models.Names(), ", ") + ".",
 	s.StringVar(&f.shape, "input-shape", "1x28x28", "channels, height and width of the networks' input")
 	s.IntVar(&f.classes, "classes", 10, "number of outputs")
 	s.StringVar(&f.shard, "shard", "", "K/N: only the jobs whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
-	s.StringVarP(&f.folder, "output", "o", "datamodels", "folder that gets a folder for each data model")
+	s.DurationVar(&f.every, "checkpoint-every", 5*time.Minute, "time between checkpoints, which go to a bucket too")
+	s.StringVarP(&f.folder, "output", "o", "datamodels", "folder that gets a folder for each data model; or a bucket, s3://NAME/PREFIX or file:///FOLDER")
 	return c
 }
 
@@ -146,6 +148,11 @@ func (a *app) datamodels(ctx context.Context, networks []string, f *jobsFlags) e
 	if splits.Train == nil {
 		splits.Train, splits.Test = splits.Test, nil
 	}
+	place, err := openPlace(ctx, f.folder, f.every)
+	if err != nil {
+		return err
+	}
+	defer place.close()
 	var results []*metatrain.JobResult
 	progress := a.trainProgress()
 	for i, j := range jobs {
@@ -157,11 +164,14 @@ func (a *app) datamodels(ctx context.Context, networks []string, f *jobsFlags) e
 			fmt.Fprintf(a.err, "%s (%d of %d)\n", j.Name(), i+1, len(jobs))
 			report = func(_ string, p train.Progress) { progress(p) }
 		}
-		r, err := j.Run(ctx, b, splits, f.folder, 5*time.Minute, report)
+		err := place.with(ctx, j.Name(), "job.json", func(folder string) error {
+			r, err := j.Run(ctx, b, splits, folder, f.every, report)
+			results = append(results, r)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		results = append(results, r)
 	}
 	return a.dataModelTable(results, f.folder)
 }

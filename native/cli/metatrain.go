@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/native/bucket"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/session"
@@ -44,6 +46,7 @@ func (a *app) metatrainCommand() *cobra.Command {
 files in it and in its folders. Each step rewrites one of them, takes the cross-entropy's gradient there, adds that of the group sparsity and goes back through the metanetwork.`,
 		Example: `  metaprune metatrain datamodels/ --data fashion-mnist --steps 200 -o metanet.safetensors
   metaprune metatrain a.onnx b.onnx --data cifar10 --hidden 32 --layers 6 --run meta.run
+  metaprune metatrain s3://bucket/datamodels --data cifar10 -o metanet.safetensors
   metaprune curve held-out.onnx --criterion metanet --metanet metanet.safetensors --data fashion-mnist`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.metatrain(c.Context(), args, f) },
@@ -101,6 +104,55 @@ func (f *metatrainFlags) check() error {
 	return nil
 }
 
+// sources are arguments with buckets replaced by folders of this machine, which hold the models that are in them.
+type sources struct {
+	args    []string
+	buckets map[string]string // by folder
+}
+
+// name is what a file is called where its folder stands for a bucket.
+func (s *sources) name(file string) string {
+	for folder, url := range s.buckets {
+		if rest, ok := strings.CutPrefix(file, folder); ok {
+			return url + rest
+		}
+	}
+	return file
+}
+
+func (s *sources) remove() {
+	for folder := range s.buckets {
+		_ = os.RemoveAll(folder)
+	}
+}
+
+func fetched(ctx context.Context, args []string) (*sources, error) {
+	out := &sources{buckets: map[string]string{}}
+	for _, arg := range args {
+		if !bucket.Is(arg) {
+			out.args = append(out.args, arg)
+			continue
+		}
+		folder, err := os.MkdirTemp("", "metaprune-")
+		if err != nil {
+			return out, err
+		}
+		out.buckets[folder] = arg
+		out.args = append(out.args, folder)
+		b, err := bucket.Open(ctx, arg)
+		if err != nil {
+			return out, err
+		}
+		err = b.Fetch(ctx, folder, func(name string) bool {
+			return path.Base(name) == "model.onnx" || path.Base(name) == "model.allocation.json"
+		})
+		if err := errors.Join(err, b.Close()); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
 // modelFiles lists the models that arguments stand for.
 func modelFiles(args []string) ([]string, error) {
 	var out []string
@@ -132,7 +184,12 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	if err := f.check(); err != nil {
 		return err
 	}
-	files, err := modelFiles(args)
+	from, err := fetched(ctx, args)
+	defer from.remove()
+	if err != nil {
+		return err
+	}
+	files, err := modelFiles(from.args)
 	if err != nil {
 		return err
 	}
@@ -149,7 +206,7 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	r := &metatrain.Run{Folder: f.folder, Every: f.every, Report: a.metaProgress(f.steps),
 		Plan: metatrain.Plan{Config: f.config, Steps: f.steps, Models: map[string]string{}, Start: hex.EncodeToString(sum[:]), Data: f.data.describe(), Backend: b.Kind, Version: Version}}
 	for _, path := range files {
-		closeModel, err := a.dataModel(r, b, path, scheme, &f.data)
+		closeModel, err := a.dataModel(r, b, path, from.name(path), scheme, &f.data)
 		if err != nil {
 			return err
 		}
@@ -257,7 +314,7 @@ func (a *app) metaImages(r *metatrain.Run, m *onnxio.Model, d *dataFlags) error 
 }
 
 // dataModel adds a data model to a run; the first one opens the images.
-func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path string, s graphcodec.Scheme, d *dataFlags) (func(), error) {
+func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path, name string, s graphcodec.Scheme, d *dataFlags) (func(), error) {
 	file, err := onnxio.Open(path)
 	if err != nil {
 		return nil, err
@@ -269,17 +326,17 @@ func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path string, s graphco
 			return nil, err
 		}
 	}
-	m, err := metatrain.NewDataModel(b, path, file.Model, s, r.Plan.Config.Objective)
+	m, err := metatrain.NewDataModel(b, name, file.Model, s, r.Plan.Config.Objective)
 	if err != nil {
 		done()
 		return nil, err
 	}
-	if r.Plan.Models[path], err = hash(file.Model); err != nil {
+	if r.Plan.Models[name], err = hash(file.Model); err != nil {
 		done()
 		return nil, err
 	}
 	if r.Plan.Config.Objective == metatrain.Allocate {
-		if err := teach(r, m, path); err != nil {
+		if err := teach(r, m, path, name); err != nil {
 			done()
 			return nil, err
 		}
@@ -289,24 +346,24 @@ func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path string, s graphco
 }
 
 // teach gives a data model the allocation that lies beside it.
-func teach(r *metatrain.Run, m *metatrain.DataModel, path string) error {
-	name := metatrain.AllocationPath(path)
-	raw, err := os.ReadFile(name)
+func teach(r *metatrain.Run, m *metatrain.DataModel, path, name string) error {
+	beside := metatrain.AllocationPath(path)
+	raw, err := os.ReadFile(beside)
 	if os.IsNotExist(err) {
-		return fmt.Errorf("%s is missing; `metaprune allocate %s` makes it", name, path)
+		return fmt.Errorf("%s is missing; `metaprune allocate %s` makes it", metatrain.AllocationPath(name), name)
 	}
 	if err != nil {
 		return err
 	}
-	allocation, err := metatrain.ReadAllocation(name)
+	allocation, err := metatrain.ReadAllocation(beside)
 	if err != nil {
 		return err
 	}
-	if allocation.ModelSHA256 != r.Plan.Models[path] {
-		return fmt.Errorf("%s was searched for another model; remove it and search again with `metaprune allocate %s`", name, path)
+	if allocation.ModelSHA256 != r.Plan.Models[name] {
+		return fmt.Errorf("%s was searched for another model; remove it and search again with `metaprune allocate %s`", metatrain.AllocationPath(name), name)
 	}
 	sum := sha256.Sum256(raw)
-	r.Plan.Models[name] = hex.EncodeToString(sum[:])
+	r.Plan.Models[metatrain.AllocationPath(name)] = hex.EncodeToString(sum[:])
 	return m.Teach(&allocation.Result)
 }
 

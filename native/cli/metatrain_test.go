@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -58,6 +59,40 @@ func TestDatamodels(t *testing.T) {
 		require.Equal(t, exitInput, code)
 		require.Contains(t, message, "speed_up was 1.1, is 1.3")
 	})
+}
+
+// Several processes make data models in one bucket; one of them is lost, and another machine goes on. What lies there then is what one process makes in a folder, and metatrain takes it from there.
+func TestDatamodelsInABucket(t *testing.T) {
+	dir := t.TempDir()
+	at := func(n string) string { return filepath.Join(dir, n) }
+	url := "file://" + at("bucket")
+	args := func(out string, more ...string) []string {
+		a := []string{"datamodels", "mlp", "--widths", "0.1", "--seeds", "0,1,2", "--epochs", "3", "--finetune-epochs", "1", "--batch", "32", "--limit", "256", "--backend", "go", "--checkpoint-every", "20ms", "-o", out, "--json", "-q"}
+		return append(append(a, fashionData...), more...)
+	}
+	ok(t, args(at("folder"))...)
+	interruptOnce(t, at("bucket/mlp-w0.1-s0/train/checkpoint.safetensors"), args(url)...)
+	require.NoFileExists(t, at("bucket/mlp-w0.1-s0/job.json"), "it had ended before")
+	var running []*exec.Cmd
+	for _, shard := range []string{"0/2", "1/2", "0/2"} { // the first twice, which does no harm
+		c := program(args(url, "--shard", shard)...)
+		require.NoError(t, c.Start())
+		running = append(running, c)
+	}
+	for _, c := range running {
+		require.NoError(t, c.Wait())
+	}
+	for _, n := range []string{"mlp-w0.1-s0", "mlp-w0.1-s1", "mlp-w0.1-s2"} {
+		require.Equal(t, read(t, filepath.Join(at("folder"), n, "model.onnx")), read(t, filepath.Join(at("bucket"), n, "model.onnx")), n)
+	}
+	again := decode[[]metatrain.JobResult](t, ok(t, args(url)...))
+	require.Len(t, again, 3)
+	train := func(from, out string) string {
+		ok(t, append([]string{"metatrain", from, "--steps", "2", "--images-per-step", "32", "--hidden", "4", "--layers", "1", "--backend", "go", "--batch", "32", "-o", at(out), "-q"}, fashionData...)...)
+		return string(read(t, strings.TrimSuffix(at(out), ".safetensors")+".run/config.json"))
+	}
+	require.Contains(t, train(url, "b.safetensors"), url+"/mlp-w0.1-s0/model.onnx")
+	require.Equal(t, train(url, "b.safetensors"), train(url, "b.safetensors"), "it goes on")
 }
 
 func TestMetatrain(t *testing.T) {

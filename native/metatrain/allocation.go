@@ -86,7 +86,7 @@ func (d *DataModel) Teach(r *allocate.Result) error {
 }
 
 // taught is the step's gradient by theta where the metanetwork learns what a search has found: of the mean squared difference between the logarithms of its scores and those that the model's own weights have with the searched
-// offsets, both up to one constant for the model. A group counts as much as another, however many units it has.
+// offsets, both up to one constant for the model, as a share of how much the wanted ones differ: 1 is what scores without any differences have. A group counts as much as another, however many units it has.
 func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.Constant]*onnxio.Tensor, _ *data.Set, r *Report) (map[*graphcodec.Constant][]float32, error) {
 	if d.wanted == nil {
 		return nil, fmt.Errorf("it has no allocation; search one with `metaprune allocate`")
@@ -97,22 +97,24 @@ func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.
 		return nil, err
 	}
 	difference, share := make([]float64, len(scores)), make([]float64, len(scores))
-	mean := 0.0
-	groups := d.learnable(scores, func(u graphcodec.UnitID, part float64) {
+	mean, wanted, square := 0.0, 0.0, 0.0
+	d.learnable(scores, func(u graphcodec.UnitID, part float64) {
 		share[u] = part
 		difference[u] = math.Log(scores[u]) - d.wanted[u]
 		mean += part * difference[u]
+		wanted += part * d.wanted[u]
+		square += part * d.wanted[u] * d.wanted[u]
 	})
-	if groups == 0 {
-		return nil, fmt.Errorf("none of its scores is above 0")
+	variance := square - wanted*wanted
+	if !(variance > 1e-12) {
+		return nil, fmt.Errorf("its allocation makes no difference between its units")
 	}
-	mean /= float64(groups)
 	by := make([]float64, len(scores))
 	for u, part := range share {
 		if part > 0 {
 			x := difference[u] - mean
-			r.Loss += part * x * x / float64(groups)
-			by[u] = 2 * part * x / float64(groups)
+			r.Loss += part * x * x / variance
+			by[u] = 2 * part * x / variance
 		}
 	}
 	g, err := prune.ScoreGradient(d.analysis, c, by)
@@ -123,9 +125,9 @@ func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.
 	return g, nil
 }
 
-// learnable visits every unit that has a score and a wanted one, with its share of its group, and counts the groups.
-func (d *DataModel) learnable(scores prune.Scores, visit func(u graphcodec.UnitID, share float64)) int {
-	groups := 0
+// learnable visits every unit that has a score and a wanted one, with its share: that of its group among groups, evenly within the group.
+func (d *DataModel) learnable(scores prune.Scores, visit func(u graphcodec.UnitID, share float64)) {
+	var groups [][]graphcodec.UnitID
 	for i := range d.analysis.Groups {
 		var own []graphcodec.UnitID
 		for _, u := range d.analysis.Groups[i].Units {
@@ -133,13 +135,13 @@ func (d *DataModel) learnable(scores prune.Scores, visit func(u graphcodec.UnitI
 				own = append(own, u)
 			}
 		}
-		if len(own) == 0 {
-			continue
-		}
-		groups++
-		for _, u := range own {
-			visit(u, 1/float64(len(own)))
+		if len(own) > 0 {
+			groups = append(groups, own)
 		}
 	}
-	return groups
+	for _, own := range groups {
+		for _, u := range own {
+			visit(u, 1/float64(len(own)*len(groups)))
+		}
+	}
 }

@@ -16,7 +16,7 @@ import (
 // Options of a search.
 type Options struct {
 	SpeedUps  []float64       // that every trial is judged at; nil is 2, 3 and 6
-	Rounds    int             // of looking around; 0 is 3
+	Rounds    int             // of looking around; 0 is 3, negative for none
 	Step      float64         // how far the first round looks, in the logarithm of the scores; each further one looks 0.6 times as far; 0 is 0.5
 	Criterion prune.Criterion // that ranks within groups
 	Scores    prune.Scores    // of the units, in the place of Criterion's; nil to compute them
@@ -39,8 +39,8 @@ func (o Options) validate() error {
 			return fmt.Errorf("speed-up %g: want a number above 1", s)
 		}
 	}
-	if len(o.SpeedUps) == 0 || o.Rounds < 1 || !(o.Step > 0 && o.Step < 10) {
-		return fmt.Errorf("%d speed-ups, %d rounds of step %g: want at least one of both, and a step between 0 and 10", len(o.SpeedUps), o.Rounds, o.Step)
+	if len(o.SpeedUps) == 0 || !(o.Step > 0 && o.Step < 10) {
+		return fmt.Errorf("%d speed-ups, %d rounds of step %g: want at least one speed-up and a step between 0 and 10", len(o.SpeedUps), o.Rounds, o.Step)
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func (s *subject) search(ctx context.Context, start *trial) (*trial, error) {
 	if len(s.groups) < 2 {
 		return start, nil
 	}
-	for round := range s.options.Rounds {
+	for round := range max(s.options.Rounds, 0) {
 		centre := best
 		to := slices.Clone(centre.offsets)
 		for i, g := range s.groups {
@@ -249,7 +249,7 @@ func (s *subject) point(ctx context.Context, offsets []float64, speedUp float64)
 func (s *subject) report(best *trial) {
 	s.trials++
 	if s.options.Progress != nil {
-		s.options.Progress(s.trials, 1+s.options.Rounds*(2*len(s.groups)+3), best.goal)
+		s.options.Progress(s.trials, 1+max(s.options.Rounds, 0)*(2*len(s.groups)+3), best.goal)
 	}
 }
 

@@ -145,7 +145,7 @@ func TestSearchSparesWhatCannotBeMadeUpFor(t *testing.T) {
 }
 
 func TestSearchRefuses(t *testing.T) {
-	for _, o := range []Options{{SpeedUps: []float64{.5}}, {SpeedUps: []float64{}}, {Rounds: -1}, {Step: -1}, {Step: math.NaN()}} {
+	for _, o := range []Options{{SpeedUps: []float64{.5}}, {SpeedUps: []float64{}}, {Step: -1}, {Step: math.NaN()}} {
 		_, err := Search(context.Background(), nil, nil, o)
 		require.ErrorContains(t, err, "want")
 	}

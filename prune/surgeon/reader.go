@@ -53,7 +53,7 @@ func readersOf(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*l
 			positions[u] = a.Positions(u, m)
 		}
 		for k := range l.groups {
-			r := newReader(weights(w, m.Const.Tensor.Dims, m.Axis, k, l.groups), n, sampled(x, l.channel, k*n, n))
+			r := newReader(weights(w, m.Const.Tensor.Dims, m.Axis, k, l.groups), n, sampled(x, l.channel, k*n, n), ridge)
 			if r != nil {
 				r.positions = positions
 				out = append(out, r)
@@ -137,12 +137,12 @@ func sampled(x repair.Array, at, from, n int) *mat.Dense {
 }
 
 // newReader returns nil for a layer whose outputs do not change on the samples.
-func newReader(w []float64, n int, x *mat.Dense) *reader {
+func newReader(w []float64, n int, x *mat.Dense, ridge float64) *reader {
 	r := &reader{n: n, outputs: len(w) / n, w: w, energy: make([]float64, n)}
 	for i := range n {
 		r.weigh(i)
 	}
-	if n > MaxInputs || !r.invert(x) {
+	if n > MaxInputs || !r.invert(x, ridge) {
 		r.independent(x)
 	}
 	if !(r.whole > 0) {
@@ -166,7 +166,7 @@ func (r *reader) independent(x *mat.Dense) {
 }
 
 // invert works out the inverse of the covariance, and what the outputs vary by.
-func (r *reader) invert(x *mat.Dense) bool {
+func (r *reader) invert(x *mat.Dense, ridge float64) bool {
 	rows, n := x.Dims()
 	cov, products := mat.NewSymDense(n, nil), mat.NewSymDense(n, nil)
 	cov.SymOuterK(1/float64(rows), x.T())
