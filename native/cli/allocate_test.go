@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/metaprune/metaprune/native/analyse"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/stretchr/testify/require"
@@ -93,4 +94,17 @@ func TestCriterionOBS(t *testing.T) {
 		require.Equal(t, exitInput, code)
 		require.Contains(t, message, want)
 	}
+}
+
+func TestAnalyse(t *testing.T) {
+	dir := t.TempDir()
+	at := func(n string) string { return filepath.Join(dir, n) }
+	ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "-o", at("m.onnx"), "-q")
+	ok(t, "metanet", "new", "-o", at("mn.safetensors"), "-q")
+	all := decode[[]analyse.Version](t, ok(t, append([]string{"analyse", at("m.onnx"), "--metanet", at("mn.safetensors"), "--plot", at("m.svg"), "--limit", "100", "--backend", "go", "--json"}, fashionData...)...))
+	require.Len(t, all, 2)
+	require.Equal(t, all[0].Groups, all[1].Groups, "an untrained metanetwork changes nothing")
+	require.NotNil(t, all[0].Groups[0].Taylor)
+	require.FileExists(t, at("m.svg"))
+	require.Contains(t, ok(t, "analyse", at("m.onnx")), "effective rank")
 }

@@ -289,7 +289,11 @@ func (a *app) judge(ctx context.Context, r *metatrain.Run, b *xla.Backend, f *me
 			return err
 		}
 	}
-	return nil
+	own, err := r.Judge.Goal(ctx, nil)
+	if err == nil && !a.quiet {
+		fmt.Fprintf(a.err, "validation of group L2 on the networks' own weights: %.4f; less is better\n", own)
+	}
+	return err
 }
 
 // metaImages opens the images of a run once.

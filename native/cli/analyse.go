@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/native/analyse"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/xla"
+	"github.com/spf13/cobra"
+)
+
+// analyseFlags are the options of analyse.
+type analyseFlags struct {
+	data    dataFlags
+	backend string
+	metanet metanetFlags
+	rewrite bool
+	plot    string
+}
+
+func (a *app) analyseCommand() *cobra.Command {
+	f := &analyseFlags{}
+	c := &cobra.Command{
+		Use:   "analyse MODEL",
+		Short: "Norms, correlation, effective rank and sensitivity of a model's channels, before and after a metanetwork",
+		Long: `Describes each group of channels: how far their L2 importance spreads, how much filters resemble each other, how many directions a layer's matrix uses and, with labelled images, how much the loss depends on its
+channels (Taylor) and whether L2 ranks them alike. With a metanetwork the same is said of the weights that it makes.`,
+		Example: `  metaprune analyse model.onnx
+  metaprune analyse model.onnx --data fashion-mnist --limit 1000 --plot model.svg
+  metaprune analyse model.onnx --rewritten --metanet metanet.safetensors --plot before-after.svg`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.analyse(c.Context(), args[0], f) },
+	}
+	s := c.Flags()
+	f.data.add(s, 100)
+	backendFlag(s, &f.backend)
+	f.metanet.add(s)
+	s.BoolVar(&f.rewrite, "rewritten", false, "describe the weights that the metanetwork makes, too")
+	s.StringVar(&f.plot, "plot", "", "draw the measures over the groups to this file (.svg)")
+	return c
+}
+
+func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
+	s, closeModel, err := a.open(path)
+	if err != nil {
+		return err
+	}
+	defer closeModel()
+	versions := []analyse.Version{{Name: "the model"}}
+	if versions[0].Groups, err = a.described(ctx, s, f); err != nil {
+		return err
+	}
+	if f.rewrite || f.metanet.file != "" {
+		p, err := a.prepareMetanet(ctx, s, "metanet", "metanet", &f.metanet)
+		if err != nil {
+			return err
+		}
+		groups, err := a.described(ctx, p.Session, f)
+		if err != nil {
+			return err
+		}
+		versions = append(versions, analyse.Version{Name: "behind the metanetwork", Groups: groups})
+	}
+	if f.plot != "" {
+		if err := onnxio.WriteFile(f.plot, func(w io.Writer) error { return analyse.Draw(w, versions) }); err != nil {
+			return err
+		}
+	}
+	if a.json {
+		return a.printJSON(versions)
+	}
+	for _, v := range versions {
+		a.analysed(v)
+	}
+	return nil
+}
+
+// described looks at one version of a model; labelled images give Taylor's part.
+func (a *app) described(ctx context.Context, s *session.Session, f *analyseFlags) ([]analyse.Group, error) {
+	groups, err := analyse.Weights(s.Analysis, nil)
+	if err != nil || f.data.spec == "" && f.data.images == "" {
+		return groups, err
+	}
+	b, err := xla.Open(f.backend)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Finalize()
+	splits, err := f.data.open(s.Model)
+	if err != nil {
+		return nil, err
+	}
+	set := splits.Train
+	if set == nil {
+		set = splits.Test
+	}
+	if f.data.limit > 0 {
+		set = set.Shuffled(min(f.data.limit, set.N), 0)
+	}
+	if set.Labels == nil {
+		return nil, fmt.Errorf("%s has no labels, which Taylor's sensitivity takes", set.Name)
+	}
+	scores, err := analyse.Taylor(ctx, b, s.Model, s.Analysis, set, f.data.batch)
+	if err != nil {
+		return nil, err
+	}
+	return groups, analyse.Add(s.Analysis, groups, scores)
+}
+
+func (a *app) analysed(v analyse.Version) {
+	if a.quiet {
+		return
+	}
+	t := a.table("group", "channels", "L2 spread", "least", "correlation", "effective rank", "Taylor", "L2 ranks alike")
+	t.SetTitle(v.Name)
+	t.SetColumnConfigs(rightAligned(2, 3, 4, 5, 6, 7, 8))
+	number := func(v *float64, format string) string {
+		if v == nil {
+			return ""
+		}
+		return fmt.Sprintf(format, *v)
+	}
+	for _, g := range v.Groups {
+		correlation, rank := 0.0, 0.0
+		for _, l := range g.Layers {
+			correlation, rank = correlation+l.Correlation/float64(len(g.Layers)), rank+l.Rank/float64(len(g.Layers))
+		}
+		t.AppendRow(table.Row{g.Name, g.Units, fmt.Sprintf("%.3f", g.Spread), fmt.Sprintf("%.3f", g.Least), fmt.Sprintf("%.3f", correlation), fmt.Sprintf("%.0f %%", 100*rank), number(g.Taylor, "%.4f"), number(g.Agrees, "%+.2f")})
+	}
+	t.Render()
+}
