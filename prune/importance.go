@@ -1,11 +1,13 @@
 package prune
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
@@ -15,7 +17,7 @@ import (
 type Criterion struct {
 	Kind       string `json:"kind"`       // "l2" (also ""), "l1", "bn", "random", "metanet": l2 of Weights
 	Reduction  string `json:"reduction"`  // over a group's members: "mean" (also ""), "sum", "max", "first"
-	Normalizer string `json:"normalizer"` // within a group: "mean" (also ""), "max", "none"; "original": the mean that the model's own weights give where Weights stands in for them, so that whole groups can gain and lose
+	Normalizer string `json:"normalizer"` // within a group: "mean" (also ""), "max", "none"; "original": the mean that the model's own weights give where Weights stands in for them, so that whole groups can gain and lose; "order": the scores of the model's own weights, handed out within the group in the order that Weights gives
 	Seed       int64  `json:"seed"`       // of random
 	// Weights gives what a constant is scored by in its place: a metanetwork's output, with the same dims; nil for the constant itself. Kind "metanet" needs it.
 	Weights func(c *graphcodec.Constant) (*onnxio.Tensor, error) `json:"-"`
@@ -42,7 +44,7 @@ func (c Criterion) validate() error {
 	if err := check("reduction", c.Reduction, "", "mean", "sum", "max", "first"); err != nil {
 		return err
 	}
-	return check("normalizer", c.Normalizer, "", "mean", "max", "none", "original")
+	return check("normalizer", c.Normalizer, "", "mean", "max", "none", "original", "order")
 }
 
 // Scores holds the importance of every prunable unit by its id; the others have NaN.
@@ -148,14 +150,39 @@ func (s *scorer) Reduce(g *graphcodec.Group, members []graphcodec.Member) ([]flo
 		}
 	}
 	by := out
-	if s.c.Normalizer == "original" && s.c.Weights != nil {
+	if s.c.Weights != nil && (s.c.Normalizer == "original" || s.c.Normalizer == "order") {
 		var err error
 		if by, err = s.own().Reduce(g, members); err != nil {
 			return nil, err
 		}
 	}
+	if s.c.Normalizer == "order" {
+		out = s.ordered(g, out, by)
+		by = out
+	}
 	s.normalize(g, out, by)
 	return out, nil
+}
+
+// ordered hands scores out among the units that are left, in the order of others; equal ones keep theirs.
+func (s *scorer) ordered(g *graphcodec.Group, order, scores []float64) []float64 {
+	out := slices.Clone(scores)
+	var left []int
+	for i, u := range g.Units {
+		if s.state == nil || !s.state.Removed(u) {
+			left = append(left, i)
+		}
+	}
+	own := make([]float64, len(left))
+	for k, i := range left {
+		own[k] = scores[i]
+	}
+	slices.Sort(own)
+	slices.SortStableFunc(left, func(i, k int) int { return cmp.Or(cmp.Compare(order[i], order[k]), cmp.Compare(scores[i], scores[k])) })
+	for k, i := range left {
+		out[i] = own[k]
+	}
+	return out
 }
 
 // own scores by the model's own weights, without normalising.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"sort"
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec"
@@ -173,6 +174,54 @@ func TestNormalizerOriginal(t *testing.T) {
 			require.InEpsilon(t, 4*plain[u], original[u], 1e-9)
 		}
 	}
+}
+
+// In another order, a group's units have the scores of its own weights, and the units that another order likes get the large ones.
+func TestNormalizerOrder(t *testing.T) {
+	a := analysisOf(t, "../testdata/fashion-resnet20.onnx")
+	inverted := func(c *graphcodec.Constant) (*onnxio.Tensor, error) {
+		v, err := c.Tensor.Float32s()
+		w := make([]float32, len(v))
+		for i, x := range v {
+			w[i] = 1 / (x + float32(math.Copysign(.01, float64(x))))
+		}
+		return floats(c, w), err
+	}
+	score := func(state *graphcodec.State, normalizer string, weights func(*graphcodec.Constant) (*onnxio.Tensor, error)) prune.Scores {
+		s, err := prune.Score(a, state, prune.Criterion{Kind: "metanet", Normalizer: normalizer, Weights: weights})
+		require.NoError(t, err)
+		return s
+	}
+	none := func(*graphcodec.Constant) (*onnxio.Tensor, error) { return nil, nil }
+	check := func(state *graphcodec.State) {
+		plain, other, got := score(state, "mean", none), score(state, "none", inverted), score(state, "order", inverted)
+		for i := range a.Groups {
+			g := &a.Groups[i]
+			if g.Frozen != "" {
+				continue
+			}
+			var want, have []float64
+			for _, u := range g.Units {
+				if state.Removed(u) {
+					continue
+				}
+				want, have = append(want, plain[u]), append(have, got[u])
+				for _, v := range g.Units {
+					if !state.Removed(v) && other[u] < other[v] {
+						require.LessOrEqual(t, got[u], got[v])
+					}
+				}
+			}
+			sort.Float64s(want)
+			sort.Float64s(have)
+			require.InDeltaSlice(t, want, have, 1e-12)
+		}
+	}
+	check(a.NewState())
+	part := a.NewState()
+	part.Remove(a.Groups[0].Units[0])
+	part.Remove(a.Groups[2].Units[1])
+	check(part)
 }
 
 // floats is a tensor of a constant's shape.

@@ -125,7 +125,7 @@ func (a *app) allocate(ctx context.Context, args []string, f *allocateFlags) err
 		return a.printJSON(all)
 	}
 	for i, r := range all {
-		if i > 0 {
+		if i > 0 && !a.quiet {
 			fmt.Fprintln(a.out)
 		}
 		a.printAllocation(r)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,6 +70,16 @@ func TestAllocate(t *testing.T) {
 	first, last := losses[0]+losses[1], losses[158]+losses[159]
 	require.Less(t, last, first/2, "it does not learn: %v", losses)
 	require.Contains(t, ok(t, "metanet", "info", at("mn.safetensors")), "original")
+	judged := decode[struct {
+		Chosen     int                `json:"chosen_step"`
+		Validation map[string]float64 `json:"validation"`
+	}](t, ok(t, append([]string{"metatrain", at("a.onnx"), "--objective", "order", "--steps", "5", "--hidden", "4", "--layers", "1", "--lr", "0.05", "--backend", "go", "--validate", at("b.onnx"), "--validate-every", "2", "--validate-speed-up", "2", "-o", at("order.safetensors"), "--json", "-q"}, fashionData...)...))
+	require.Len(t, judged.Validation, 3, "behind the steps 2, 4 and 5")
+	for step, goal := range judged.Validation {
+		require.LessOrEqual(t, judged.Validation[fmt.Sprint(judged.Chosen)], goal, step)
+	}
+	require.Equal(t, read(t, at("order.run/best.safetensors")), read(t, at("order.safetensors")))
+	require.Contains(t, ok(t, "metanet", "info", at("order.safetensors")), "order")
 	ok(t, "new", "mlp", "--widths", "9,9", "--input", "1x28x28", "-o", at("c.onnx"), "-q")
 	code, _, message = run(t, "metatrain", at("c.onnx"), "--objective", "allocation", "--backend", "go", "-o", at("c.safetensors"))
 	require.Equal(t, exitInput, code)

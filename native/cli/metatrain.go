@@ -61,7 +61,7 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 	s.Float64Var(&f.config.AdamW.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
 	s.Float64Var(&f.sparsity, "sparsity", .1, "norm of the sparsity gradient as a share of the cross-entropy gradient's")
 	s.Float64Var(&f.config.Alpha, "alpha", 4, "how much more the least important unit is pushed than the most important one")
-	s.StringVar(&f.config.Objective, "objective", metatrain.Weights, "weights: the paper's new weights with a low loss and sparse groups; masks: scores that leave a network with a low loss; allocation: the scores that metaprune allocate has found for the data models")
+	s.StringVar(&f.config.Objective, "objective", metatrain.Weights, "weights: the paper's new weights with a low loss and sparse groups; masks: scores that leave a network with a low loss; allocation: the scores that metaprune allocate has found for the data models; order: their order within each group")
 	s.Float64Var(&f.config.SpeedUps[0], "least-speed-up", 1.5, "of --objective masks: each step prunes to a speed-up between this and --most-speed-up")
 	s.Float64Var(&f.config.SpeedUps[1], "most-speed-up", 8, "see --least-speed-up")
 	s.Float64Var(&f.config.Temperature, "temperature", .5, "of --objective masks: how far from the edge units still count, in the logarithm of their scores")
@@ -311,7 +311,7 @@ func (a *app) metaImages(r *metatrain.Run, m *onnxio.Model, d *dataFlags) error 
 	if d.limit > 0 {
 		r.Images = r.Images.Shuffled(min(d.limit, r.Images.N), r.Plan.Config.Seed)
 	}
-	if r.Images.Labels == nil && r.Plan.Config.Objective != metatrain.Allocate {
+	if r.Images.Labels == nil && !metatrain.Taught(r.Plan.Config.Objective) {
 		return errors.New("the data set has no labels")
 	}
 	return nil
@@ -324,7 +324,7 @@ func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path, name string, s g
 		return nil, err
 	}
 	done := func() { _ = file.Close() }
-	if r.Plan.Config.Objective != metatrain.Allocate {
+	if !metatrain.Taught(r.Plan.Config.Objective) {
 		if err := a.metaImages(r, file.Model, d); err != nil {
 			done()
 			return nil, err
@@ -339,7 +339,7 @@ func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path, name string, s g
 		done()
 		return nil, err
 	}
-	if r.Plan.Config.Objective == metatrain.Allocate {
+	if metatrain.Taught(r.Plan.Config.Objective) {
 		if err := teach(r, m, path, name); err != nil {
 			done()
 			return nil, err

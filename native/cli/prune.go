@@ -80,7 +80,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	f.metanetFlags.add(fl)
 	fl.StringVar(&f.weights, "weights", "original", "of --criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	fl.StringVar(&f.reduction, "reduction", "mean", "over a group's members: mean, sum, max or first")
-	fl.StringVar(&f.normalizer, "normalizer", "", "within a group: mean, max or none; original divides a metanetwork's scores by the mean of the model's own (default: what the metanetwork was trained for, else mean)")
+	fl.StringVar(&f.normalizer, "normalizer", "", "within a group: mean, max or none; original divides a metanetwork's scores by the mean of the model's own, order takes the model's own in the metanetwork's order (default: what the metanetwork was trained for, else mean)")
 	fl.StringVar(&f.ranking, "ranking", "global", "who competes: global, group or isomorphic")
 	fl.StringVar(&f.allocation, "allocation", "", "offsets of the groups' scores, from metaprune allocate")
 	fl.StringVar(&f.pattern, "pattern", "channels", "what leaves: channels, N:M (zeros) or unstructured (zeros)")

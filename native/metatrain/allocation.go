@@ -85,8 +85,9 @@ func (d *DataModel) Teach(r *allocate.Result) error {
 	return nil
 }
 
-// taught is the step's gradient by theta where the metanetwork learns what a search has found: of the mean squared difference between the logarithms of its scores and those that the model's own weights have with the searched
-// offsets, both up to one constant for the model, as a share of how much the wanted ones differ: 1 is what scores without any differences have. A group counts as much as another, however many units it has.
+// taught is the step's gradient by theta where the metanetwork learns what a search has found: of the mean squared difference between the logarithms of its scores and the wanted ones, as a share of how much the wanted ones
+// differ, so that 1 is what scores without any differences have. Both are compared up to a constant: of the whole model for the objective allocation, of each group for the order. A group counts as much as another, however many
+// units it has.
 func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.Constant]*onnxio.Tensor, _ *data.Set, r *Report) (map[*graphcodec.Constant][]float32, error) {
 	if d.wanted == nil {
 		return nil, fmt.Errorf("it has no allocation; search one with `metaprune allocate`")
@@ -96,26 +97,27 @@ func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.
 	if err != nil {
 		return nil, err
 	}
-	difference, share := make([]float64, len(scores)), make([]float64, len(scores))
-	mean, wanted, square := 0.0, 0.0, 0.0
-	d.learnable(scores, func(u graphcodec.UnitID, part float64) {
-		share[u] = part
-		difference[u] = math.Log(scores[u]) - d.wanted[u]
-		mean += part * difference[u]
-		wanted += part * d.wanted[u]
-		square += part * d.wanted[u] * d.wanted[u]
-	})
-	variance := square - wanted*wanted
-	if !(variance > 1e-12) {
-		return nil, fmt.Errorf("its allocation makes no difference between its units")
-	}
-	by := make([]float64, len(scores))
-	for u, part := range share {
-		if part > 0 {
-			x := difference[u] - mean
-			r.Loss += part * x * x / variance
-			by[u] = 2 * part * x / variance
+	sets := d.learnable(scores)
+	if t.Config.Objective == Allocate {
+		var all []graphcodec.UnitID
+		var shares []float64
+		for _, s := range sets {
+			all = append(all, s.units...)
+			for _, x := range s.shares {
+				shares = append(shares, x/float64(len(sets)))
+			}
 		}
+		sets = []set{{all, shares}}
+	}
+	by, found := make([]float64, len(scores)), 0
+	for _, s := range sets {
+		loss, ok := s.compare(scores, d.wanted, by, 1/float64(len(sets)))
+		if ok {
+			r.Loss, found = r.Loss+loss, found+1
+		}
+	}
+	if found == 0 {
+		return nil, fmt.Errorf("its allocation makes no difference between its units")
 	}
 	g, err := prune.ScoreGradient(d.analysis, c, by)
 	if err != nil {
@@ -125,23 +127,49 @@ func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.
 	return g, nil
 }
 
-// learnable visits every unit that has a score and a wanted one, with its share: that of its group among groups, evenly within the group.
-func (d *DataModel) learnable(scores prune.Scores, visit func(u graphcodec.UnitID, share float64)) {
-	var groups [][]graphcodec.UnitID
+// set are units that are compared with each other, with shares that add up to 1.
+type set struct {
+	units  []graphcodec.UnitID
+	shares []float64
+}
+
+// compare returns the set's loss times weight, and adds its derivative by the logarithms of the scores to by; false where the wanted ones do not differ.
+func (s set) compare(scores prune.Scores, wanted, by []float64, weight float64) (float64, bool) {
+	mean, middle, square := 0.0, 0.0, 0.0
+	for k, u := range s.units {
+		mean += s.shares[k] * (math.Log(scores[u]) - wanted[u])
+		middle += s.shares[k] * wanted[u]
+		square += s.shares[k] * wanted[u] * wanted[u]
+	}
+	variance := square - middle*middle
+	if !(variance > 1e-12) {
+		return 0, false
+	}
+	loss := 0.0
+	for k, u := range s.units {
+		x := math.Log(scores[u]) - wanted[u] - mean
+		loss += weight * s.shares[k] * x * x / variance
+		by[u] += 2 * weight * s.shares[k] * x / variance
+	}
+	return loss, true
+}
+
+// learnable lists, by group, the units that have a score and a wanted one.
+func (d *DataModel) learnable(scores prune.Scores) []set {
+	var out []set
 	for i := range d.analysis.Groups {
-		var own []graphcodec.UnitID
+		var s set
 		for _, u := range d.analysis.Groups[i].Units {
 			if scores[u] > 0 && !math.IsNaN(d.wanted[u]) {
-				own = append(own, u)
+				s.units = append(s.units, u)
 			}
 		}
-		if len(own) > 0 {
-			groups = append(groups, own)
+		for range s.units {
+			s.shares = append(s.shares, 1/float64(len(s.units)))
+		}
+		if len(s.units) > 0 {
+			out = append(out, s)
 		}
 	}
-	for _, own := range groups {
-		for _, u := range own {
-			visit(u, 1/float64(len(own)*len(groups)))
-		}
-	}
+	return out
 }

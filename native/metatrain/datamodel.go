@@ -38,7 +38,7 @@ func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Sch
 		e := &n.Blocks[i]
 		d.graph.Blocks = append(d.graph.Blocks, metanet.Block{Out: e.Out, In: e.In, Rows: e.Rows, Cols: e.Cols, Diagonal: e.Diagonal, Type: e.Type, Features: e.Features(0, e.Rows)})
 	}
-	if objective != Allocate {
+	if !Taught(objective) {
 		p, err := xla.Load(m)
 		if err != nil {
 			return fail(err)

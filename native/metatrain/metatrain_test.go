@@ -219,3 +219,38 @@ func TestMasks(t *testing.T) {
 		require.Error(t, err)
 	}
 }
+
+// The derivative of what scores are compared by is that of finite differences, and constants that the comparison is up to do not count.
+func TestCompare(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	s := set{units: []graphcodec.UnitID{4, 0, 2}, shares: []float64{.5, .25, .25}}
+	scores, wanted := make([]float64, 5), make([]float64, 5)
+	for i := range scores {
+		scores[i], wanted[i] = math.Exp(r.NormFloat64()), r.NormFloat64()
+	}
+	by := make([]float64, 5)
+	loss, ok := s.compare(scores, wanted, by, .5)
+	require.True(t, ok)
+	for u := range scores {
+		moved := func(h float64) float64 {
+			own := slices.Clone(scores)
+			own[u] *= math.Exp(h)
+			l, _ := s.compare(own, wanted, make([]float64, 5), .5)
+			return l
+		}
+		require.InDelta(t, (moved(1e-5)-moved(-1e-5))/2e-5, by[u], 1e-8)
+	}
+	larger := slices.Clone(scores)
+	for _, u := range s.units {
+		larger[u] *= 7
+	}
+	same, _ := s.compare(larger, wanted, make([]float64, 5), .5)
+	require.InDelta(t, loss, same, 1e-9)
+	for i := range wanted {
+		scores[i] = 3 * math.Exp(wanted[i])
+	}
+	none, _ := s.compare(scores, wanted, make([]float64, 5), .5)
+	require.InDelta(t, 0, none, 1e-12)
+	_, ok = s.compare(scores, make([]float64, 5), by, 1)
+	require.False(t, ok)
+}

@@ -123,8 +123,8 @@ func (r *Run) weights() (*metanet.File, error) {
 		return nil, err
 	}
 	f.Metadata["training"] = string(record)
-	if o := r.Plan.Config.Objective; o == Masks || o == Allocate {
-		f.Metadata["normalizer"] = "original"
+	if n := Normalizer(r.Plan.Config.Objective); n != "" {
+		f.Metadata["normalizer"] = n
 	}
 	f.Metadata["steps"] = fmt.Sprint(r.Trainer.Net.Steps)
 	if f.Metadata["name"] == "untrained" {

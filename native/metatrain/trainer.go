@@ -19,7 +19,7 @@ import (
 
 // Config is what a meta-training depends on besides data models, images and version.
 type Config struct {
-	Objective   string       `json:"objective"`   // "weights" (also ""), "masks" or "allocation"
+	Objective   string       `json:"objective"`   // "weights" (also ""), "masks", "allocation" or "order"
 	Images      int          `json:"images"`      // of one step
 	Batch       int          `json:"batch"`       // images run at a time
 	Sparsity    float64      `json:"sparsity"`    // of weights: norm of the sparsity gradient as a share of the cross-entropy gradient's; 0 for 0.1, negative for none
@@ -34,11 +34,12 @@ type Config struct {
 const (
 	Weights  = "weights"    // the paper's: new weights with a low loss and sparse groups
 	Masks    = "masks"      // scores: what they leave of a network has a low loss
-	Allocate = "allocation" // scores: those of the network's own weights with the offsets that a search has found
+	Allocate = "allocation" // scores: those that a search has found, with its offsets
+	Order    = "order"      // scores: the order within each group that a search has found
 )
 
 // Objectives lists them.
-var Objectives = []string{Weights, Masks, Allocate}
+var Objectives = []string{Weights, Masks, Allocate, Order}
 
 func (c Config) filled() Config {
 	if c.Images == 0 {
@@ -86,6 +87,20 @@ type Report struct {
 	Validation *float64 `json:"validation,omitempty"` // of the metanetwork behind the step, where it was judged: Judge.Goal
 }
 
+// Taught reports whether an objective takes what `metaprune allocate` has found, and neither images nor a loss.
+func Taught(objective string) bool { return objective == Allocate || objective == Order }
+
+// Normalizer is the one that scores of a metanetwork with an objective are meant for (prune.Criterion).
+func Normalizer(objective string) string {
+	switch objective {
+	case Masks, Allocate:
+		return "original"
+	case Order:
+		return "order"
+	}
+	return ""
+}
+
 // New prepares the training of a metanetwork.
 func New(b *xla.Backend, f *metanet.File, c Config) (*Trainer, error) {
 	c = c.filled()
@@ -128,7 +143,7 @@ func (t *Trainer) step(ctx context.Context, d *DataModel, images *data.Set) (*Re
 	switch t.Config.Objective {
 	case Masks:
 		objective = t.masks
-	case Allocate:
+	case Allocate, Order:
 		objective = t.taught
 	}
 	gradient, err := objective(ctx, d, theta, images, r)

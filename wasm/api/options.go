@@ -94,7 +94,7 @@ var options = []option{
 	choice("criterion", func(j *job) *string { return &j.Criterion.Kind }, "l2", "importance", "l2", "l1", "bn", "random", "metanet"),
 	choice("weights", func(j *job) *string { return &j.weights }, "original", "of criterion metanet: keep the original weights, or take the metanetwork's", "original", "metanet"),
 	choice("reduction", func(j *job) *string { return &j.Criterion.Reduction }, "mean", "over a group's members", "mean", "sum", "max", "first"),
-	choice("normalizer", func(j *job) *string { return &j.Criterion.Normalizer }, nil, "within a group; by default what the metanetwork was trained for, else mean", "mean", "max", "none", "original"),
+	choice("normalizer", func(j *job) *string { return &j.Criterion.Normalizer }, nil, "within a group; by default what the metanetwork was trained for, else mean", "mean", "max", "none", "original", "order"),
 	choice("ranking", func(j *job) *string { return &j.Ranking }, "global", "who competes", "global", "group", "isomorphic"),
 	{name: "pattern", kind: "string", def: "channels", doc: "what leaves: channels, N:M (zeros) or unstructured (zeros)", set: text(func(j *job) *string { return &j.Pattern })},
 	{name: "sparsity", kind: "number", def: .5, doc: "share of zeros for pattern unstructured", set: number(func(j *job) *float64 { return &j.Sparsity })},
