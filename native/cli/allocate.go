@@ -217,7 +217,7 @@ func (a *app) printAllocation(r *metatrain.Allocation) {
 	if a.quiet {
 		return
 	}
-	t := a.table("group", "error with less", "with more", "offset")
+	t := a.table("group", "distance with less", "with more", "offset")
 	t.SetColumnConfigs(rightAligned(2, 3, 4))
 	names := slices.SortedFunc(maps.Keys(r.Result.Offsets), func(x, y string) int { return strings.Compare(x, y) })
 	for _, g := range names {
@@ -226,7 +226,7 @@ func (a *app) printAllocation(r *metatrain.Allocation) {
 	}
 	t.Render()
 	for _, p := range r.Result.Points {
-		fmt.Fprintf(a.out, "%.2fx: error of the outputs %.4f -> %.4f, same top-1 %.1f %% -> %.1f %% on %d inputs that were not fitted on\n", p.SpeedUp, p.Before.Error, p.After.Error, 100*p.Before.Top1, 100*p.After.Top1, p.After.N)
+		fmt.Fprintf(a.out, "%.2fx: cosine to the outputs of the original %.4f -> %.4f, same top-1 %.1f %% -> %.1f %% on %d inputs that were not fitted on\n", p.SpeedUp, p.Before.Cosine, p.After.Cosine, 100*p.Before.Top1, 100*p.After.Top1, p.After.N)
 	}
 	fmt.Fprintf(a.out, "%d trials in %.0f s\n", r.Result.Trials, r.Seconds)
 }

@@ -26,7 +26,7 @@ func TestAllocate(t *testing.T) {
 	all := decode[[]metatrain.Allocation](t, ok(t, search()...))
 	require.Len(t, all, 2)
 	require.Len(t, all[0].Result.Sensitivity, 6)
-	require.LessOrEqual(t, all[0].Result.Points[0].After.Error, all[0].Result.Points[0].Before.Error)
+	require.GreaterOrEqual(t, all[0].Result.Points[0].After.Cosine, all[0].Result.Points[0].Before.Cosine)
 	require.Equal(t, all, decode[[]metatrain.Allocation](t, ok(t, search()...)), "it is searched again")
 	require.Contains(t, ok(t, append([]string{"allocate", at("b.onnx"), "--backend", "go", "--samples", "20", "--judge", "20", "--speed-up", "2", "--rounds", "1"}, fashionData...)...), "trials in")
 	code, _, message := run(t, search("--rounds", "2")...)

@@ -73,7 +73,7 @@ func (j *Judge) Add(ctx context.Context, b *xla.Backend, name string, m *onnxio.
 	return nil
 }
 
-// Goal is the mean over networks and speed-ups of the logarithm of the outputs' relative error; less is better. A nil metanetwork stands for the networks' own weights.
+// Goal is the mean over networks and speed-ups of the logarithm of the outputs' distance (one minus their cosine); less is better. A nil metanetwork stands for the networks' own weights.
 func (j *Judge) Goal(ctx context.Context, f *metanet.File) (float64, error) {
 	var m *session.Metanet
 	if f != nil {
@@ -84,12 +84,12 @@ func (j *Judge) Goal(ctx context.Context, f *metanet.File) (float64, error) {
 	}
 	sum, n := 0.0, 0
 	for _, s := range j.subjects {
-		errs, err := j.errors(ctx, s, m)
+		each, err := j.distances(ctx, s, m)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", s.name, err)
 		}
-		for _, e := range errs {
-			sum, n = sum+math.Log(math.Max(e, 1e-12)), n+1
+		for _, e := range each {
+			sum, n = sum+math.Log(math.Max(e, 1e-9)), n+1
 		}
 	}
 	if n == 0 {
@@ -98,8 +98,8 @@ func (j *Judge) Goal(ctx context.Context, f *metanet.File) (float64, error) {
 	return sum / float64(n), nil
 }
 
-// errors are those of one network at the speed-ups that it reaches.
-func (j *Judge) errors(ctx context.Context, s *subject, m *session.Metanet) ([]float64, error) {
+// distances are those of one network at the speed-ups that it reaches.
+func (j *Judge) distances(ctx context.Context, s *subject, m *session.Metanet) ([]float64, error) {
 	open, err := session.FromModel(s.model, nil)
 	if err != nil {
 		return nil, err
@@ -137,11 +137,7 @@ func (j *Judge) errors(ctx context.Context, s *subject, m *session.Metanet) ([]f
 		if err != nil {
 			return nil, err
 		}
-		e := f.Error
-		if !(e < 1e6) {
-			e = 1e6
-		}
-		out = append(out, e)
+		out = append(out, f.Distance())
 	}
 	return out, nil
 }

@@ -61,7 +61,7 @@ type Result struct {
 	Trials      int                  `json:"trials"`
 }
 
-// Slope is how the goal, the mean logarithm of the outputs' relative errors over the speed-ups, changes where one group keeps less or more than its scores say.
+// Slope is how the goal, the mean over speed-ups of the logarithm of the outputs' distance (one minus their cosine), changes where one group keeps less or more than its scores say.
 type Slope struct {
 	Less float64 `json:"less"` // with the step taken off the logarithm of its scores
 	More float64 `json:"more"` // with it added
@@ -79,7 +79,7 @@ type subject struct {
 	trials    int
 }
 
-// trial is one set of offsets and its goal: the mean logarithm of the relative errors.
+// trial is one set of offsets and its goal: the mean logarithm of the outputs' distances.
 type trial struct {
 	offsets []float64
 	goal    float64
@@ -218,7 +218,7 @@ func (s *subject) judge(ctx context.Context, offsets []float64) (*trial, error) 
 		f, err := s.point(ctx, offsets, x)
 		var far *prune.TargetError
 		if errors.As(err, &far) {
-			f, err = repair.Fidelity{Error: math.Inf(1)}, nil
+			f, err = repair.Fidelity{Cosine: math.NaN()}, nil
 		}
 		if err != nil {
 			return nil, err
@@ -261,15 +261,11 @@ func (s *subject) byName(offsets []float64) map[string]float64 {
 	return out
 }
 
-// settle works out the goal. Errors that are not finite count as very large ones.
+// settle works out the goal.
 func (t *trial) settle() {
 	t.goal = 0
 	for _, f := range t.points {
-		e := f.Error
-		if !(e < 1e6) {
-			e = 1e6
-		}
-		t.goal += math.Log(math.Max(e, 1e-12)) / float64(len(t.points))
+		t.goal += math.Log(math.Max(f.Distance(), 1e-9)) / float64(len(t.points))
 	}
 }
 

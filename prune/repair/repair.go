@@ -29,7 +29,6 @@ type Options struct {
 type Fidelity struct {
 	Cosine float64 `json:"cosine"` // mean over samples
 	Top1   float64 `json:"top1"`   // share of samples with the same largest output
-	Error  float64 `json:"error"`  // sum of squared differences, relative to the variance of the original's outputs over samples; mean over outputs
 	N      int     `json:"samples"`
 }
 
@@ -159,30 +158,27 @@ func (r *Reference) Fidelity(ctx context.Context, m *onnxio.Model) (Fidelity, er
 	}
 	f.Cosine /= float64(outputs * f.N)
 	f.Top1 /= float64(outputs * f.N)
-	f.Error /= float64(outputs)
 	return f, nil
 }
 
-// add takes one output in: its sums over samples, and its relative error.
+// Distance is one minus the cosine, at least 0, and 2 where the outputs are no numbers: the goal of searches.
+func (f Fidelity) Distance() float64 {
+	if math.IsNaN(f.Cosine) {
+		return 2
+	}
+	return math.Max(1-f.Cosine, 0)
+}
+
+// add takes one output's samples into the sums.
 func (f *Fidelity) add(want, got []float32) {
 	size := len(want) / f.N
-	mean := make([]float64, size)
-	for i, v := range want {
-		mean[i%size] += float64(v) / float64(f.N)
-	}
-	difference, variance := 0.0, 0.0
 	for s := range f.N {
 		x, y := want[s*size:(s+1)*size], got[s*size:(s+1)*size]
 		f.Cosine += cosine(x, y)
 		if largest(x) == largest(y) {
 			f.Top1++
 		}
-		for i, v := range x {
-			d, m := float64(y[i])-float64(v), float64(v)-mean[i]
-			difference, variance = difference+d*d, variance+m*m
-		}
 	}
-	f.Error += difference / math.Max(variance, 1e-30)
 }
 
 func cosine(x, y []float32) float64 {

@@ -343,8 +343,10 @@ func TestFidelityComparesSampleBySample(t *testing.T) {
 	r := &Reference{engine: constantEngine{Array{Dims: []int{2, 2}, Floats: []float32{2, 0, 1, 0}}}, want: want}
 	f, err := r.Fidelity(context.Background(), nil)
 	require.NoError(t, err)
-	require.Equal(t, Fidelity{Cosine: .5, Top1: .5, Error: 3, N: 2}, f)
+	require.Equal(t, Fidelity{Cosine: .5, Top1: .5, N: 2}, f)
 	require.False(t, Fidelity{Cosine: math.NaN()}.better(f))
+	require.Equal(t, .5, f.Distance())
+	require.Equal(t, 2.0, Fidelity{Cosine: math.NaN()}.Distance())
 }
 
 type constantEngine []Array
