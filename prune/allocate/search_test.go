@@ -135,9 +135,12 @@ func TestSearchSparesWhatCannotBeMadeUpFor(t *testing.T) {
 	require.Greater(t, got.Offsets["w2"], got.Offsets["w1"]+.1)
 	require.InDelta(t, 0, got.Offsets["w1"]+got.Offsets["w2"], 1e-9)
 	require.Greater(t, got.Sensitivity["w2"].Less, got.Sensitivity["w1"].Less)
+	better := 1.0
 	for _, p := range got.Points {
-		require.Less(t, p.After.Distance(), p.Before.Distance()/2)
+		require.Less(t, p.After.Distance(), p.Before.Distance())
+		better *= p.After.Distance() / p.Before.Distance()
 	}
+	require.Less(t, better, .9)
 	again, err := Search(ctx, a, reference, Options{SpeedUps: o.SpeedUps})
 	require.NoError(t, err)
 	require.Equal(t, got, again)
