@@ -56,7 +56,7 @@ func TestTaylorIsTheDerivativeByTheGate(t *testing.T) {
 	loss := func(c *graphcodec.Constant, axis, at int, gate float64) float64 {
 		p, err := xla.Load(m)
 		require.NoError(t, err)
-		d, err := xla.NewDifferentiator(b, p, false)
+		d, err := xla.NewDifferentiator(b, p, false, 1)
 		require.NoError(t, err)
 		defer d.Close()
 		values := make([][]float32, len(p.Params))

@@ -19,7 +19,7 @@ func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.
 	if err != nil {
 		return nil, err
 	}
-	d, err := xla.NewDifferentiator(b, p, false)
+	d, err := xla.NewDifferentiator(b, p, false, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,7 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 	s.Float64Var(&f.config.SpeedUps[0], "least-speed-up", 1.5, "of --objective masks: each step prunes to a speed-up between this and --most-speed-up")
 	s.Float64Var(&f.config.SpeedUps[1], "most-speed-up", 8, "see --least-speed-up")
 	s.Float64Var(&f.config.Temperature, "temperature", .5, "of --objective masks: how far from the edge units still count, in the logarithm of their scores")
+	s.IntVar(&f.config.Devices, "devices", 1, "devices of the backend that share each batch of images; the metanetwork itself runs on the first")
 	s.StringVar(&f.start, "metanet", "", "metanetwork to go on from (default: a new one of --hidden and --layers)")
 	s.IntVar(&f.hidden, "hidden", 32, "hidden channels of a new metanetwork")
 	s.IntVar(&f.layers, "layers", 4, "message-passing layers of a new metanetwork")
@@ -330,7 +331,7 @@ func (a *app) dataModel(r *metatrain.Run, b *xla.Backend, path, name string, s g
 			return nil, err
 		}
 	}
-	m, err := metatrain.NewDataModel(b, name, file.Model, s, r.Plan.Config.Objective)
+	m, err := metatrain.NewDataModel(b, name, file.Model, s, r.Plan.Config.Objective, max(r.Plan.Config.Devices, 1))
 	if err != nil {
 		done()
 		return nil, err

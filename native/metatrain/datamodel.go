@@ -22,8 +22,8 @@ type DataModel struct {
 	wanted   []float64 // by unit: logarithm of the score that it is to have, up to a constant; NaN for none
 }
 
-// NewDataModel encodes a model for a feature scheme and prepares its loss for an objective.
-func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Scheme, objective string) (*DataModel, error) {
+// NewDataModel encodes a model for a feature scheme and prepares its loss for an objective, on so many devices of the backend.
+func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Scheme, objective string, devices int) (*DataModel, error) {
 	fail := func(err error) (*DataModel, error) { return nil, fmt.Errorf("data model %s: %w", name, err) }
 	a, err := graphcodec.Analyze(m)
 	if err != nil {
@@ -43,7 +43,7 @@ func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Sch
 		if err != nil {
 			return fail(err)
 		}
-		if d.loss, err = xla.NewDifferentiator(b, p, objective == Masks); err != nil {
+		if d.loss, err = xla.NewDifferentiator(b, p, objective == Masks, devices); err != nil {
 			return fail(err)
 		}
 	}

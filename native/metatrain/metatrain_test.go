@@ -34,7 +34,7 @@ func dataModel(t testing.TB, b *xla.Backend, name string, o models.Options) *Dat
 	o.Input, o.Classes = []int{1, 28, 28}, 10
 	m, err := models.New(name, o)
 	require.NoError(t, err)
-	d, err := NewDataModel(b, name, m, graphcodec.Universal, Weights)
+	d, err := NewDataModel(b, name, m, graphcodec.Universal, Weights, 1)
 	require.NoError(t, err)
 	t.Cleanup(d.Close)
 	return d
@@ -171,7 +171,7 @@ func TestConfigIsChecked(t *testing.T) {
 	defer b.Finalize()
 	_, err = New(b, metanet.New(session.Sizes(graphcodec.Universal, 4, 1), 1), Config{Images: 3, Batch: 5})
 	require.ErrorContains(t, err, "at least one batch")
-	_, err = NewDataModel(b, "broken", nil, graphcodec.Universal, Weights)
+	_, err = NewDataModel(b, "broken", nil, graphcodec.Universal, Weights, 1)
 	require.ErrorContains(t, err, "broken")
 }
 

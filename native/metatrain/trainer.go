@@ -22,6 +22,7 @@ type Config struct {
 	Objective   string       `json:"objective"`   // "weights" (also ""), "masks", "allocation" or "order"
 	Images      int          `json:"images"`      // of one step
 	Batch       int          `json:"batch"`       // images run at a time
+	Devices     int          `json:"devices"`     // of the backend that share a batch, 0 for 1
 	Sparsity    float64      `json:"sparsity"`    // of weights: norm of the sparsity gradient as a share of the cross-entropy gradient's; 0 for 0.1, negative for none
 	Alpha       float64      `json:"alpha"`       // of weights: of the group sparsity, 0 for 4
 	SpeedUps    [2]float64   `json:"speed_ups"`   // of masks: the range that a step's speed-up is drawn from, evenly in its logarithm; 0 for 1.5 to 8
@@ -53,6 +54,9 @@ func (c Config) filled() Config {
 	}
 	if c.Alpha == 0 {
 		c.Alpha = 4
+	}
+	if c.Devices == 0 {
+		c.Devices = 1
 	}
 	if c.Objective == "" {
 		c.Objective = Weights
@@ -106,6 +110,9 @@ func New(b *xla.Backend, f *metanet.File, c Config) (*Trainer, error) {
 	c = c.filled()
 	if c.Images < c.Batch || c.Batch < 1 {
 		return nil, fmt.Errorf("%d images in batches of %d: want at least one batch", c.Images, c.Batch)
+	}
+	if have := int(b.Backend.NumDevices()); c.Devices < 1 || c.Devices > have || c.Batch%c.Devices != 0 {
+		return nil, fmt.Errorf("%d devices for batches of %d: want 1 to %d of them, by which the batch can be divided", c.Devices, c.Batch, have)
 	}
 	if !slices.Contains(Objectives, c.Objective) {
 		return nil, fmt.Errorf("objective %q: want one of %q", c.Objective, Objectives)
