@@ -5,6 +5,8 @@
 // Within a group, channels leave one by one, the cheapest first. The cost of a channel is summed over all layers that read it, each relative to the variance of that layer's outputs; with each that leaves, the weights of
 // the others take over and their costs are worked out anew. Spatial positions of a kernel count as outputs of their own.
 //
+// Places in this order and in that of group L2 are averaged, three to one: L2 also knows what produces a channel.
+//
 // The order says nothing about how groups compare, which L2 knows: a group's units get the L2 scores of the group in the order of their leaving.
 //
 // # Limits

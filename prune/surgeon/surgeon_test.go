@@ -250,3 +250,10 @@ func TestScoresReportsTheEngine(t *testing.T) {
 	m.Graph.Nodes = append(m.Graph.Nodes, &onnxio.Node{OpType: "Identity", Inputs: []string{"w2"}, Outputs: []string{"z"}})
 	require.Empty(t, layersOf(m.Graph)["w2"])
 }
+
+func TestMixed(t *testing.T) {
+	scores := prune.Scores{1, 2, 3, 4, 5}
+	require.Equal(t, []graphcodec.UnitID{0, 1, 2, 3, 4}, mixed([]graphcodec.UnitID{0, 1, 2, 3, 4}, scores))
+	require.Equal(t, []graphcodec.UnitID{4, 3, 2, 1, 0}, mixed([]graphcodec.UnitID{4, 3, 2, 1, 0}, scores), "three places against one")
+	require.Equal(t, []graphcodec.UnitID{0, 1, 3, 2, 4}, mixed([]graphcodec.UnitID{1, 0, 3, 2, 4}, prune.Scores{1, 5, 3, 2, 4}))
+}
