@@ -15,16 +15,16 @@ import (
 
 // Criterion says how units are scored. Its zero value is group L2 with mean reduction and mean normaliser.
 type Criterion struct {
-	Kind       string `json:"kind"`       // "l2" (also ""), "l1", "bn", "random", "metanet": l2 of Weights
+	Kind       string `json:"kind"`       // "l2" (also ""), "l1", "bn", "fpgm" (distance to the other slices, https://arxiv.org/abs/1811.00250), "random", "metanet": l2 of Weights
 	Reduction  string `json:"reduction"`  // over a group's members: "mean" (also ""), "sum", "max", "first"
-	Normalizer string `json:"normalizer"` // within a group: "mean" (also ""), "max", "none"; "original": the mean that the model's own weights give where Weights stands in for them, so that whole groups can gain and lose; "order": the scores of the model's own weights, handed out within the group in the order that Weights gives
+	Normalizer string `json:"normalizer"` // within a group: "mean" (also ""), "max", "none", "lamp" (by the sum of those that are as large or larger, https://arxiv.org/abs/2010.07611); "original": the mean that the model's own weights give where Weights stands in for them, so that whole groups can gain and lose; "order": the scores of the model's own weights, handed out within the group in the order that Weights gives
 	Seed       int64  `json:"seed"`       // of random
 	// Weights gives what a constant is scored by in its place: a metanetwork's output, with the same dims; nil for the constant itself. Kind "metanet" needs it.
 	Weights func(c *graphcodec.Constant) (*onnxio.Tensor, error) `json:"-"`
 }
 
 // Criteria lists the kinds that need nothing but the model.
-var Criteria = []string{"l2", "l1", "bn", "random"}
+var Criteria = []string{"l2", "l1", "bn", "fpgm", "random"}
 
 func (c Criterion) validate() error {
 	check := func(what, v string, allowed ...string) error {
@@ -35,7 +35,7 @@ func (c Criterion) validate() error {
 		}
 		return fmt.Errorf("%s %q: want one of %q", what, v, allowed[1:])
 	}
-	if err := check("criterion", c.Kind, "", "l2", "l1", "bn", "random", "metanet"); err != nil {
+	if err := check("criterion", c.Kind, "", "l2", "l1", "bn", "fpgm", "random", "metanet"); err != nil {
 		return err
 	}
 	if c.Kind == "metanet" && c.Weights == nil {
@@ -44,7 +44,7 @@ func (c Criterion) validate() error {
 	if err := check("reduction", c.Reduction, "", "mean", "sum", "max", "first"); err != nil {
 		return err
 	}
-	return check("normalizer", c.Normalizer, "", "mean", "max", "none", "original", "order")
+	return check("normalizer", c.Normalizer, "", "mean", "max", "none", "lamp", "original", "order")
 }
 
 // Scores holds the importance of every prunable unit by its id; the others have NaN.
@@ -110,8 +110,11 @@ func (s *scorer) counts(m graphcodec.Member) bool {
 	if !m.Const.Tensor.DataType.IsFloat() {
 		return false
 	}
-	if s.c.Kind == "bn" {
+	switch s.c.Kind {
+	case "bn":
 		return m.Role == graphcodec.Norm
+	case "fpgm":
+		return m.Role == graphcodec.Output || m.Role == graphcodec.Input
 	}
 	return m.Role == graphcodec.Output || m.Role == graphcodec.Input || m.Role == graphcodec.Norm
 }
@@ -197,7 +200,11 @@ func (s *scorer) own() *scorer {
 
 // normalize divides by the mean or the maximum of scores over the units that are left.
 func (s *scorer) normalize(g *graphcodec.Group, v, of []float64) {
-	if s.c.Normalizer == "none" {
+	switch s.c.Normalizer {
+	case "none":
+		return
+	case "lamp":
+		s.lamp(g, v)
 		return
 	}
 	sum, top, n := 0.0, 0.0, 0
@@ -220,6 +227,41 @@ func (s *scorer) normalize(g *graphcodec.Group, v, of []float64) {
 	}
 }
 
+// ByMean divides scores by the mean of their group, as the normaliser "mean" does.
+func ByMean(a *graphcodec.Analysis, scores Scores) Scores {
+	out := slices.Clone(scores)
+	for i := range a.Groups {
+		g := &a.Groups[i]
+		mean := 0.0
+		for _, u := range g.Units {
+			mean += scores[u] / float64(len(g.Units))
+		}
+		for _, u := range g.Units {
+			if mean > 0 {
+				out[u] /= mean
+			}
+		}
+	}
+	return out
+}
+
+// lamp divides each score by the sum of those that are as large or larger, ties in the order of the units.
+func (s *scorer) lamp(g *graphcodec.Group, v []float64) {
+	var left []int
+	for i, u := range g.Units {
+		if s.state == nil || !s.state.Removed(u) {
+			left = append(left, i)
+		}
+	}
+	slices.SortStableFunc(left, func(i, k int) int { return cmp.Compare(v[k], v[i]) })
+	sum := 0.0
+	for _, i := range left {
+		if sum += v[i]; sum > 0 {
+			v[i] /= sum
+		}
+	}
+}
+
 // axis returns the sums over a member's axis.
 func (s *scorer) axis(m graphcodec.Member) ([]float64, error) {
 	t := m.Const.Tensor
@@ -232,6 +274,9 @@ func (s *scorer) axis(m graphcodec.Member) ([]float64, error) {
 		if w != nil {
 			t = w
 		}
+	}
+	if s.c.Kind == "fpgm" {
+		return s.distances(t, m)
 	}
 	if m.Axis > 1 {
 		return s.anyAxis(t, m)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/stretchr/testify/require"
 )
@@ -41,4 +42,65 @@ func TestAllocationShiftsGroups(t *testing.T) {
 		_, err := prune.MakePlan(context.Background(), a, o)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// FPGM: a unit's score is the sum of the distances of its slices to the others'. LAMP: by the sum of those that are as large or larger.
+func TestFPGMAndLAMP(t *testing.T) {
+	a := analysisOf(t, "../testdata/models/mlp_bn.ts.onnx")
+	raw, err := prune.Score(a, nil, prune.Criterion{Kind: "fpgm", Normalizer: "none"})
+	require.NoError(t, err)
+	lamp, err := prune.Score(a, nil, prune.Criterion{Normalizer: "lamp"})
+	require.NoError(t, err)
+	l2, err := prune.Score(a, nil, prune.Criterion{Normalizer: "none"})
+	require.NoError(t, err)
+	groups := 0
+	for i := range a.Groups {
+		g := &a.Groups[i]
+		if g.Frozen != "" {
+			continue
+		}
+		groups++
+		want := make([]float64, len(g.Units))
+		members := 0.0
+		for _, m := range g.Members {
+			if m.Role != graphcodec.Output && m.Role != graphcodec.Input {
+				continue
+			}
+			members++
+			v, err := m.Const.Tensor.Float64s()
+			require.NoError(t, err)
+			rows, cols := int(m.Const.Tensor.Dims[0]), int(m.Const.Tensor.Dims[1])
+			at := func(u graphcodec.UnitID, k int) float64 {
+				p := int(a.Positions(u, m)[0])
+				if m.Axis == 0 {
+					return v[p*cols+k]
+				}
+				return v[k*cols+p]
+			}
+			length := cols
+			if m.Axis == 1 {
+				length = rows
+			}
+			for x, u := range g.Units {
+				for _, w := range g.Units {
+					d := 0.0
+					for k := range length {
+						d += (at(u, k) - at(w, k)) * (at(u, k) - at(w, k))
+					}
+					want[x] += math.Sqrt(d)
+				}
+			}
+		}
+		for x, u := range g.Units {
+			require.InEpsilon(t, want[x]/members, raw[u], 1e-6, g.Name)
+			larger := 0.0
+			for _, w := range g.Units {
+				if l2[w] >= l2[u] {
+					larger += l2[w]
+				}
+			}
+			require.InEpsilon(t, l2[u]/larger, lamp[u], 1e-9)
+		}
+	}
+	require.Positive(t, groups)
 }

@@ -119,3 +119,18 @@ func TestAnalyse(t *testing.T) {
 	require.FileExists(t, at("m.svg"))
 	require.Contains(t, ok(t, "analyse", at("m.onnx")), "effective rank")
 }
+
+// Criterion taylor takes labelled images and nothing else.
+func TestCriterionTaylor(t *testing.T) {
+	dir := t.TempDir()
+	at := func(n string) string { return filepath.Join(dir, n) }
+	ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "-o", at("m.onnx"), "-q")
+	args := append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor", "--backend", "go", "--batch", "50", "-q"}, fashionData...)
+	ok(t, append(args, "--plan", at("p.json"), "-o", at("s.onnx"))...)
+	require.Equal(t, "taylor", decode[prune.Plan](t, string(read(t, at("p.json")))).Criterion)
+	ok(t, append(args, "--dry-run")...)
+	require.Contains(t, ok(t, append([]string{"curve", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor,fpgm", "--backend", "go", "--limit", "50"}, fashionData...)...), "taylor")
+	code, _, message := run(t, "prune", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor", "-o", at("x.onnx"))
+	require.Equal(t, exitInput, code)
+	require.Contains(t, message, "labelled images: name them with --data")
+}

@@ -37,7 +37,7 @@ func (a *app) pipelineCommand() *cobra.Command {
 	f.metanetFlags.add(c.Flags())
 	s, p := c.Flags(), &f.pipeline
 	s.BoolVar(&f.own, "own-weights", false, "no metanetwork: prune the model's own weights")
-	s.StringVar(&p.Criterion, "criterion", "l2", "importance in each step of pruning: l2, l1, bn or random")
+	s.StringVar(&p.Criterion, "criterion", "l2", "importance in each step of pruning: l2, l1, bn, fpgm or random")
 	s.Float64Var(&p.SpeedUp, "speed-up", 2, "multiply-accumulates before / after, at the end")
 	s.StringVar(&p.Pattern, "pattern", "", "zeros instead: N:M or unstructured")
 	s.Float64Var(&p.Sparsity, "sparsity", .5, "share of zeros for --pattern unstructured")

@@ -76,11 +76,11 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	f.repair.add(fl)
 	f.data.add(fl, 100)
 	backendFlag(fl, &f.backend)
-	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn, random, metanet, or obs with --calibrate (what layers lose without a channel)")
+	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn, fpgm, random, metanet, obs with --calibrate (what layers lose without a channel), or taylor with labelled --data (what the loss does)")
 	f.metanetFlags.add(fl)
 	fl.StringVar(&f.weights, "weights", "original", "of --criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	fl.StringVar(&f.reduction, "reduction", "mean", "over a group's members: mean, sum, max or first")
-	fl.StringVar(&f.normalizer, "normalizer", "", "within a group: mean, max or none; original divides a metanetwork's scores by the mean of the model's own, order takes the model's own in the metanetwork's order (default: what the metanetwork was trained for, else mean)")
+	fl.StringVar(&f.normalizer, "normalizer", "", "within a group: mean, max, none or lamp; original divides a metanetwork's scores by the mean of the model's own, order takes the model's own in the metanetwork's order (default: what the metanetwork was trained for, else mean)")
 	fl.StringVar(&f.ranking, "ranking", "global", "who competes: global, group or isomorphic")
 	fl.StringVar(&f.allocation, "allocation", "", "offsets of the groups' scores, from metaprune allocate")
 	fl.StringVar(&f.pattern, "pattern", "channels", "what leaves: channels, N:M (zeros) or unstructured (zeros)")
@@ -175,7 +175,7 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	if f.repair.mode == "none" && f.accuracy == 0 {
+	if f.repair.mode == "none" && f.accuracy == 0 && (f.planIn != "" || !looksAtData(f.criterion)) {
 		prepared, p, err := a.prepare(ctx, s, f)
 		if err != nil {
 			return nil, err
@@ -195,7 +195,7 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 	if err != nil {
 		return nil, err
 	}
-	if f.scores, err = w.scores(ctx, s, f.criterion); err != nil {
+	if f.scores, err = a.dataScores(ctx, b, s, f.criterion, w, &f.data, f.seed); err != nil {
 		return nil, err
 	}
 	prepared, p, err := a.prepare(ctx, s, f)
@@ -204,6 +204,9 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 	}
 	if f.accuracy > 0 {
 		return a.adaptive(ctx, b, s, prepared, w, f)
+	}
+	if f.dryRun {
+		return &cut{plan: p}, nil
 	}
 	return carry(ctx, prepared, p, w)
 }
@@ -243,8 +246,10 @@ func (f *pruneFlags) check() error {
 		return errors.New("--dry-run makes no model that could be repaired; leave --repair and --calibrate out")
 	case f.criterion == obsCriterion && f.planIn == "" && !repaired:
 		return errors.New("criterion obs looks at inputs: name unlabelled ones with --calibrate, or take --repair noise")
-	case f.criterion == obsCriterion && f.steps > 1:
-		return errors.New("criterion obs works out what is left after each channel by itself; leave --steps out")
+	case f.criterion == taylorCriterion && f.planIn == "" && f.data.spec == "" && f.data.images == "":
+		return errors.New("criterion taylor looks at labelled images: name them with --data")
+	case looksAtData(f.criterion) && f.steps > 1:
+		return fmt.Errorf("criterion %s looks at the whole model once; leave --steps out", f.criterion)
 	case f.accuracy != 0 && (f.accuracy < 0 || f.accuracy >= 1):
 		return fmt.Errorf("--accuracy %g: want a share between 0 and 1, such as 0.92", f.accuracy)
 	case f.accuracy != 0 && (f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/metaprune/metaprune/native/analyse"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
@@ -234,6 +235,40 @@ func (w *mender) scores(ctx context.Context, s *session.Session, criterion strin
 		return nil, fmt.Errorf("criterion obs: %w", err)
 	}
 	return v, nil
+}
+
+// taylorCriterion is the criterion that looks at labelled images; native/analyse.
+const taylorCriterion = "taylor"
+
+// taylorImages bounds the labelled images that criterion taylor looks at.
+const taylorImages = 1000
+
+// looksAtData reports whether a criterion needs more than the model.
+func looksAtData(criterion string) bool {
+	return criterion == obsCriterion || criterion == taylorCriterion
+}
+
+// dataScores are the scores of the criteria that look at data, nil for the others.
+func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *session.Session, criterion string, w *mender, d *dataFlags, seed int64) (prune.Scores, error) {
+	if criterion != taylorCriterion {
+		return w.scores(ctx, s, criterion)
+	}
+	splits, err := d.open(s.Model)
+	if err != nil {
+		return nil, fmt.Errorf("criterion taylor looks at labelled images, --data: %w", err)
+	}
+	set := splits.Train
+	if set == nil {
+		set = splits.Test
+	}
+	if set.Labels == nil {
+		return nil, fmt.Errorf("criterion taylor looks at labels, and %s has none", set.Name)
+	}
+	scores, err := analyse.Taylor(ctx, b, s.Model, s.Analysis, set.Shuffled(min(taylorImages, set.N), uint64(seed)), d.batch)
+	if err != nil {
+		return nil, fmt.Errorf("criterion taylor: %w", err)
+	}
+	return prune.ByMean(s.Analysis, scores), nil
 }
 
 // mend repairs a pruned model; the plan then says how.
