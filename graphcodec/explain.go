@@ -1,0 +1,174 @@
+package graphcodec
+
+import (
+	"fmt"
+	"html"
+	"io"
+	"slices"
+	"strings"
+)
+
+// What a node does with the channels of a group.
+const (
+	Writes  = "writes"  // its weight makes them
+	Reads   = "reads"   // its weight takes them in and ends them there
+	Joins   = "joins"   // brings two values together that carry them, so that their channels have to leave together
+	Carries = "carries" // hands them on, channel by channel
+	Ends    = "ends"    // takes them in without a weight, and gives nothing on that carries them
+)
+
+// Step is a node that a group's channels pass.
+type Step struct {
+	Node string `json:"node"`
+	Op   string `json:"op"`
+	Does string `json:"does"`
+	From []int  `json:"from,omitempty"` // earlier steps that these channels come from
+	Why  string `json:"why,omitempty"`  // where it is the node that froze the group
+}
+
+// Path lists the nodes that the units of a group pass, in the order in which they run: why they hang together.
+func (a *Analysis) Path(group int) []Step {
+	on := map[int32]bool{}
+	for _, u := range a.Groups[group].Units {
+		on[a.units[u].root] = true
+	}
+	g := &a.Groups[group]
+	carrying := map[*Value]bool{}
+	for _, v := range a.an.order {
+		for _, axis := range v.axes {
+			if v.Const == nil && a.carries(axis, on) {
+				carrying[v] = true
+			}
+		}
+	}
+	var out []Step
+	maker := map[*Value]int{}
+	for _, c := range a.an.calls {
+		s := Step{Node: c.name(), Op: c.node.OpType}
+		in, given := 0, false
+		for _, v := range c.in {
+			if v != nil && carrying[v] {
+				in++
+				if at, ok := maker[v]; ok && !slices.Contains(s.From, at) {
+					s.From = append(s.From, at)
+				}
+			}
+		}
+		for _, v := range c.out {
+			given = given || v != nil && carrying[v]
+		}
+		s.Does = a.does(c, g, in, given)
+		if s.Node == g.Node {
+			s.Why = g.Frozen
+		}
+		if s.Does == "" && s.Why == "" {
+			continue
+		}
+		for _, v := range c.out {
+			if v != nil && carrying[v] {
+				maker[v] = len(out)
+			}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// carries reports whether any position of an axis holds one of the units.
+func (a *Analysis) carries(axis []label, on map[int32]bool) bool {
+	lab := a.an.lab
+	for _, x := range axis {
+		if x == 0 {
+			continue
+		}
+		for _, u := range lab.units(lab.norm(x)) {
+			if on[u] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// does names a node's part, "" for one that has none.
+func (a *Analysis) does(c *call, g *Group, in int, given bool) string {
+	weight := func(role Role) bool {
+		return slices.ContainsFunc(g.Members, func(m Member) bool {
+			return m.Role == role && slices.ContainsFunc(c.in, func(v *Value) bool { return v != nil && v.Const == m.Const })
+		})
+	}
+	switch {
+	case weight(Output) && given:
+		return Writes
+	case weight(Input) && in > 0:
+		return Reads
+	case in > 1 && given:
+		return Joins
+	case in > 0 && given:
+		return Carries
+	case in > 0:
+		return Ends
+	case given:
+		return Writes
+	}
+	return ""
+}
+
+// GroupsOf lists the groups that a tensor or a node belongs to, by their index. name may stand for a tensor of a group, for a group, or for a node that reads one of their tensors.
+func (a *Analysis) GroupsOf(name string) []int {
+	constants := map[*Constant]bool{}
+	for _, c := range a.an.calls {
+		if c.node.Name == name || slices.Contains(c.node.Outputs, name) {
+			for _, v := range c.in {
+				if v != nil && v.Const != nil {
+					constants[v.Const] = true
+				}
+			}
+		}
+	}
+	var out []int
+	for i := range a.Groups {
+		g := &a.Groups[i]
+		hit := g.Name == name || slices.ContainsFunc(g.Members, func(m Member) bool { return m.Const.Name == name || constants[m.Const] })
+		if hit {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+var stepColour = map[string]string{Writes: "#2e7d32", Reads: "#1565c0", Joins: "#c62828", Carries: "#757575", Ends: "#757575", "": "#6a1b9a"}
+
+// DrawPath writes steps as an SVG: a line a node, and arcs to where its channels come from.
+func DrawPath(w io.Writer, title string, steps []Step) error {
+	const row, left = 22, 150
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="760" height="%d" font-family="system-ui,sans-serif" font-size="12"><rect width="100%%" height="100%%" fill="#fff"/><text x="12" y="22" font-size="14">%s</text>`, 50+row*len(steps), html.EscapeString(shorten(title, 90)))
+	for i, s := range steps {
+		y := 48 + row*i
+		for _, f := range s.From {
+			from := 48 + row*f
+			fmt.Fprintf(&b, `<path d="M%d %d C%d %d %d %d %d %d" fill="none" stroke="%s" stroke-opacity=".6"/>`, left, from, left-min(12+6*(i-f), 130), from, left-min(12+6*(i-f), 130), y, left, y, stepColour[s.Does])
+		}
+		fmt.Fprintf(&b, `<circle cx="%d" cy="%d" r="5" fill="%s"/><text x="%d" y="%d"><tspan font-weight="600">%s</tspan> %s <tspan fill="%s">%s</tspan></text>`,
+			left, y, stepColour[s.Does], left+14, y+4, html.EscapeString(s.Op), html.EscapeString(shorten(s.Node, 60)), stepColour[s.Does], html.EscapeString(strings.TrimSpace(s.Does+" "+s.Why)))
+	}
+	b.WriteString("</svg>\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// DotPath writes steps in Graphviz's language.
+func DotPath(w io.Writer, title string, steps []Step) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "digraph %q {\n  rankdir=TB; node [shape=box, fontname=\"sans-serif\"];\n", title)
+	for i, s := range steps {
+		fmt.Fprintf(&b, "  n%d [label=%q, color=%q];\n", i, strings.TrimSpace(s.Op+" "+s.Node+"\n"+s.Does+" "+s.Why), stepColour[s.Does])
+		for _, f := range s.From {
+			fmt.Fprintf(&b, "  n%d -> n%d;\n", f, i)
+		}
+	}
+	b.WriteString("}\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,83 @@
+package graphcodec
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/stretchr/testify/require"
+)
+
+func explained(t *testing.T, path string) *Analysis {
+	t.Helper()
+	f, err := onnxio.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	a, err := Analyze(f.Model)
+	require.NoError(t, err)
+	return a
+}
+
+// A residual trunk: three convolutions write it, its sums join it, and what follows reads it.
+func TestPathOfAResidualTrunk(t *testing.T) {
+	a := explained(t, "../testdata/fashion-resnet20.onnx")
+	groups := a.GroupsOf("conv1.weight")
+	require.Len(t, groups, 1)
+	steps := a.Path(groups[0])
+	count := map[string]int{}
+	for i, s := range steps {
+		count[s.Does+" "+s.Op]++
+		for _, f := range s.From {
+			require.Less(t, f, i)
+		}
+		if s.Does == Joins {
+			require.Len(t, s.From, 2, s.Node)
+		}
+	}
+	require.Equal(t, 4, count[Writes+" Conv"], "the stem and the second convolution of three blocks: %v", count)
+	require.Equal(t, 3, count[Joins+" Add"])
+	require.Equal(t, 5, count[Reads+" Conv"], "the first convolution of three blocks, and two of the next stage")
+	require.Equal(t, 4, count[Carries+" Relu"])
+
+	var svg, dot bytes.Buffer
+	require.NoError(t, DrawPath(&svg, "a <title>", steps))
+	d := xml.NewDecoder(&svg)
+	for {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+	}
+	require.NoError(t, DotPath(&dot, "t", steps))
+	require.Contains(t, dot.String(), "n0 -> n1")
+}
+
+// A frozen group names the node that froze it, and what is asked for may be a node.
+func TestPathOfAFrozenGroup(t *testing.T) {
+	a := explained(t, "../testdata/models/unknown.onnx")
+	frozen := 0
+	for i := range a.Groups {
+		g := &a.Groups[i]
+		if g.Frozen == "" || g.Node == "" {
+			continue
+		}
+		for _, s := range a.Path(i) {
+			if s.Why != "" {
+				frozen++
+				require.Equal(t, g.Node, s.Node)
+			}
+		}
+	}
+	require.Positive(t, frozen)
+	require.Empty(t, a.GroupsOf("nothing of that name"))
+	resnet := explained(t, "../testdata/fashion-resnet20.onnx")
+	for _, n := range resnet.Model.Graph.Nodes {
+		if n.OpType == "Conv" {
+			require.Equal(t, resnet.GroupsOf(n.Inputs[1]), resnet.GroupsOf(n.Outputs[0]), n.Name)
+		}
+	}
+}
