@@ -1,5 +1,7 @@
 package graphcodec
 
+import "strings"
+
 // encoder adds a node of the model to the parameter graph; false leaves its outputs with the provenance of its inputs.
 type encoder func(b *netBuilder, c *call) bool
 
@@ -18,7 +20,7 @@ func encodes(e encoder, ops ...string) {
 func init() {
 	encodes(encodeConv, "Conv")
 	encodes(encodeConvTranspose, "ConvTranspose")
-	encodes(encodeMatMul, "Gemm", "MatMul")
+	encodes(encodeMatMul, "Gemm", "MatMul", "FusedMatMul", "Einsum")
 	encodes(encodeGather, "Gather")
 	encodes(encodeRecurrent, "LSTM", "GRU", "RNN")
 }
@@ -81,8 +83,11 @@ type operands struct {
 	weightOnTheRight bool
 }
 
-// matrices returns the operands of Gemm or MatMul with the weight, if there is one, as w.
+// matrices returns the operands of a product of two matrices with the weight, if there is one, as w.
 func (c *call) matrices() (operands, bool) {
+	if c.node.OpType == "Einsum" {
+		return c.einsumMatrices()
+	}
 	a, w := c.input(0), c.input(1)
 	if a == nil || w == nil || len(a.Shape) < 2 || len(w.Shape) < 2 || !c.out[0].Ranked || len(c.out[0].Shape) < 2 {
 		return operands{}, false
@@ -99,6 +104,31 @@ func (c *call) matrices() (operands, bool) {
 		return operands{w, a, wk, ak, am, ro - 2, false}, true
 	}
 	return operands{a, w, ak, wk, wn, ro - 1, true}, true
+}
+
+// einsumMatrices does so for an equation that multiplies with a matrix: one of its letters is summed over, the other one is in the result.
+func (c *call) einsumMatrices() (operands, bool) {
+	in, out, ok := c.einsumTerms()
+	if !ok || len(in) != 2 || !c.out[0].Ranked {
+		return operands{}, false
+	}
+	x, w, right := in[0], in[1], true
+	if w.value.Const == nil && c.traces[w.value] == nil {
+		x, w, right = w, x, false
+	}
+	o := operands{x: x.value, w: w.value, xIn: -1, wOut: -1, weightOnTheRight: right}
+	for k, l := range w.letters {
+		at, result := strings.IndexRune(x.letters, l), strings.IndexRune(out, l)
+		switch {
+		case at >= 0 && result < 0 && o.xIn < 0:
+			o.xIn, o.wIn = at, k
+		case at < 0 && result >= 0 && o.wOut < 0:
+			o.wOut, o.out = k, result
+		default:
+			return operands{}, false
+		}
+	}
+	return o, o.xIn >= 0 && o.wOut >= 0
 }
 
 func encodeMatMul(b *netBuilder, c *call) bool {

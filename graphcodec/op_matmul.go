@@ -31,7 +31,7 @@ func gemm(c *call) {
 	rows, cols := c.axis(a, am), c.axis(b, bn)
 	shape := []Dim{a.Shape[am], b.Shape[bn]}
 	y := c.set(0, a.Type, shape, rows, cols)
-	y.zero = c.contractZero(a, b)
+	y.zero = c.contractZero(a, am, b, bn)
 	if bias != nil {
 		if !bias.Ranked {
 			c.unknown("the rank of %q is unknown", bias.Name)
@@ -71,13 +71,13 @@ func (c *call) contract(a *Value, ak int, b *Value, bk int) {
 	}
 }
 
-func (c *call) contractZero(a, b *Value) zeroState {
+func (c *call) contractZero(a *Value, am int, b *Value, bn int) zeroState {
 	if (a.zero == isZero || !c.tracked(a)) && (b.zero == isZero || !c.tracked(b)) || b.Const != nil {
 		return isZero
 	}
 	if a.zero == isZero || b.zero == isZero {
 		// Removed rows of one side are zero because that side is; the other side's own removed axes need it to be zero too.
-		if !c.otherTracked(a, b) {
+		if !c.otherTracked(a, am, b, bn) {
 			return isZero
 		}
 	}
@@ -85,12 +85,12 @@ func (c *call) contractZero(a, b *Value) zeroState {
 }
 
 // otherTracked reports whether the side that is not zero at removed positions has tracked axes of its own in the result.
-func (c *call) otherTracked(a, b *Value) bool {
-	v, axis := a, len(a.Shape)-2
+func (c *call) otherTracked(a *Value, am int, b *Value, bn int) bool {
+	v, axis := a, am
 	if a.zero == isZero {
-		v, axis = b, len(b.Shape)-1
+		v, axis = b, bn
 	}
-	return axis >= 0 && c.alive(v.axes[axis])
+	return axis >= 0 && v.axes != nil && c.alive(v.axes[axis])
 }
 
 func matMul(c *call) {
@@ -99,10 +99,21 @@ func matMul(c *call) {
 		c.unknown("the rank of an input is unknown")
 		return
 	}
+	c.product(a, b, false, false)
+}
+
+// product is a MatMul, of operands whose last two axes may be swapped.
+func (c *call) product(a, b *Value, swapA, swapB bool) {
 	ra, rb := len(a.Shape), len(b.Shape)
 	am, ak, bk, bn := ra-2, ra-1, max(rb-2, 0), rb-1
 	if rb == 1 {
 		bn = -1
+	}
+	if swapA {
+		am, ak = ak, am
+	}
+	if swapB {
+		bk, bn = bn, bk
 	}
 	c.contract(a, ak, b, bk)
 	batchRank := max(ra-2, rb-2, 0)
@@ -129,7 +140,7 @@ func matMul(c *call) {
 		c.role(a, ak, Input)
 	}
 	y := c.set(0, a.Type, shape, axes...)
-	y.zero = c.contractZero(a, b)
+	y.zero = c.contractZero(a, am, b, bn)
 	c.matCost(1, a, am, ak, b, bn, costs...)
 }
 

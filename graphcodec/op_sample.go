@@ -1,0 +1,122 @@
+package graphcodec
+
+import "github.com/metaprune/metaprune/onnxio"
+
+func init() {
+	each("channels pass through; frozen on the axes it samples", gridSample, "GridSample")
+	each("channels pass through; frozen on the axes it pools", roiPool, "RoiAlign", "MaxRoiPool")
+	each("frozen on the axis it sorts; the others pass through", topK, "TopK")
+	each("frozen, with its shape", shapedLike(0), "ScatterElements", "ScatterND", "Scatter", "ReverseSequence")
+	each("frozen, with its shape", shapedLike(1), "GatherElements")
+	each("frozen, with its shape", gatherND, "GatherND")
+	each("frozen; its length depends on the data", indicesOf, "NonZero")
+}
+
+// sampled gives output 0 the first two axes of x and others behind them; all of x's other axes are frozen.
+func (c *call) sampled(x *Value, first Dim, behind ...Dim) {
+	for k := range x.Shape {
+		if k != 1 {
+			c.freeze(x, k, "samples along this axis")
+		}
+	}
+	c.set(0, x.Type, append([]Dim{first, x.Shape[1]}, behind...), nil, c.axis(x, 1)).zero = x.zero
+}
+
+func gridSample(c *call) {
+	x, grid := c.input(0), c.input(1)
+	if x == nil || grid == nil || len(x.Shape) < 3 || len(grid.Shape) != len(x.Shape) {
+		c.unknown("the ranks of its inputs are unknown or differ")
+		return
+	}
+	c.freezeValue(grid, "holds the places that are sampled")
+	c.sampled(x, x.Shape[0], grid.Shape[1:len(grid.Shape)-1]...)
+}
+
+func roiPool(c *call) {
+	x, rois := c.input(0), c.input(1)
+	if x == nil || rois == nil || len(x.Shape) != 4 || len(rois.Shape) != 2 {
+		c.unknown("wants a map and a matrix of regions")
+		return
+	}
+	for _, v := range c.in[1:] {
+		c.freezeValue(v, "holds the regions that are pooled")
+	}
+	size := []Dim{Num(c.int("output_height", 1)), Num(c.int("output_width", 1))}
+	if c.node.OpType == "MaxRoiPool" {
+		shape := c.ints("pooled_shape")
+		if len(shape) != 2 {
+			c.unknown("has no pooled_shape")
+			return
+		}
+		size = []Dim{Num(shape[0]), Num(shape[1])}
+	}
+	c.sampled(x, rois.Shape[0], size...)
+}
+
+func topK(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axis, ok := normAxis(c.int("axis", -1), len(x.Shape))
+	k, given, known := c.intsFrom("k", 1)
+	if !ok || !given || !known || len(k) != 1 {
+		c.unknown("how many it takes, or along which axis, is not known")
+		return
+	}
+	c.freeze(x, axis, "sorts along this axis")
+	shape, axes := append([]Dim(nil), x.Shape...), make([][]label, len(x.Shape))
+	shape[axis] = Num(k[0])
+	for i := range axes {
+		if i != axis {
+			axes[i] = c.axis(x, i)
+		}
+	}
+	c.set(0, x.Type, shape, axes...).zero = x.zero
+	c.set(1, onnxio.Int64, append([]Dim(nil), shape...), axes...).zero = nonZero
+}
+
+// shapedLike freezes every input; the output has the shape of one of them.
+func shapedLike(input int) func(c *call) {
+	return func(c *call) {
+		v, x := c.input(input), c.input(0)
+		if v == nil || x == nil || !v.Ranked {
+			c.unknown("the rank of its input is unknown")
+			return
+		}
+		for _, in := range c.in {
+			c.freezeValue(in, "picks positions by data")
+		}
+		c.set(0, x.Type, append([]Dim(nil), v.Shape...)).zero = nonZero
+	}
+}
+
+func gatherND(c *call) {
+	x, at := c.input(0), c.input(1)
+	batch := int(c.int("batch_dims", 0))
+	if x == nil || at == nil || !x.Ranked || len(at.Shape) == 0 || !at.Shape[len(at.Shape)-1].IsNum() {
+		c.unknown("the shapes of its inputs are unknown")
+		return
+	}
+	depth := int(at.Shape[len(at.Shape)-1].N)
+	if batch < 0 || batch+depth > len(x.Shape) || batch > len(at.Shape)-1 {
+		c.unknown("its indices do not fit its data")
+		return
+	}
+	for _, in := range c.in {
+		c.freezeValue(in, "picks positions by data")
+	}
+	shape := append([]Dim(nil), at.Shape[:len(at.Shape)-1]...)
+	c.set(0, x.Type, append(shape, x.Shape[batch+depth:]...)).zero = nonZero
+}
+
+func indicesOf(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	c.freezeValue(x, "tells zeros from the rest")
+	c.set(0, onnxio.Int64, []Dim{Num(int64(max(len(x.Shape), 1))), Symbol(c.name() + ".found")}).zero = nonZero
+}
