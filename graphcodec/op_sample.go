@@ -9,7 +9,9 @@ func init() {
 	each("frozen, with its shape", shapedLike(0), "ScatterElements", "ScatterND", "Scatter", "ReverseSequence")
 	each("frozen, with its shape", shapedLike(1), "GatherElements")
 	each("frozen, with its shape", gatherND, "GatherND")
-	each("frozen; its length depends on the data", indicesOf, "NonZero")
+	each("frozen; its length depends on the data", found, "NonZero", "NonMaxSuppression", "Compress", "Unique")
+	each("frozen, with its shape", oneHot, "OneHot")
+	each("frozen on the matrices; the others pass through", det, "Det")
 }
 
 // sampled gives output 0 the first two axes of x and others behind them; all of x's other axes are frozen.
@@ -111,12 +113,74 @@ func gatherND(c *call) {
 	c.set(0, x.Type, append(shape, x.Shape[batch+depth:]...)).zero = nonZero
 }
 
-func indicesOf(c *call) {
+// found freezes every input; one axis of the output is as long as the data say.
+func found(c *call) {
 	x := c.input(0)
 	if x == nil || !x.Ranked {
 		c.unknown("the rank of the input is unknown")
 		return
 	}
-	c.freezeValue(x, "tells zeros from the rest")
-	c.set(0, onnxio.Int64, []Dim{Num(int64(max(len(x.Shape), 1))), Symbol(c.name() + ".found")}).zero = nonZero
+	for _, in := range c.in {
+		c.freezeValue(in, "picks what it finds")
+	}
+	n := Symbol(c.name() + ".found")
+	switch c.node.OpType {
+	case "NonZero":
+		c.set(0, onnxio.Int64, []Dim{Num(int64(max(len(x.Shape), 1))), n}).zero = nonZero
+		return
+	case "NonMaxSuppression":
+		c.set(0, onnxio.Int64, []Dim{n, Num(3)}).zero = nonZero
+		return
+	}
+	shape := []Dim{n}
+	if c.attr("axis") != nil {
+		axis, ok := normAxis(c.int("axis", 0), len(x.Shape))
+		if !ok {
+			c.unknown("axis is out of range")
+			return
+		}
+		shape = append([]Dim(nil), x.Shape...)
+		shape[axis] = n
+	}
+	c.set(0, x.Type, shape).zero = nonZero
+	for i := 1; i < len(c.out); i++ { // of Unique
+		c.set(i, onnxio.Int64, []Dim{Symbol(c.name() + ".indices")}).zero = nonZero
+	}
+}
+
+func oneHot(c *call) {
+	at, values := c.input(0), c.input(2)
+	depth, given, known := c.intsFrom("depth", 1)
+	if at == nil || values == nil || !at.Ranked || !given || !known || len(depth) != 1 {
+		c.unknown("its depth or the shape of its indices is not known")
+		return
+	}
+	for _, in := range c.in {
+		c.freezeValue(in, "makes positions from data")
+	}
+	axis, ok := normAxis(c.int("axis", -1), len(at.Shape)+1)
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	shape := append([]Dim(nil), at.Shape[:axis]...)
+	c.set(0, values.Type, append(append(shape, Num(depth[0])), at.Shape[axis:]...)).zero = nonZero
+}
+
+func det(c *call) {
+	x := c.input(0)
+	if x == nil || len(x.Shape) < 2 {
+		c.unknown("the rank of the input is unknown or below 2")
+		return
+	}
+	n := len(x.Shape) - 2
+	axes := make([][]label, n)
+	for k := range x.Shape {
+		if k < n {
+			axes[k] = c.axis(x, k)
+		} else {
+			c.freeze(x, k, "is an axis of a matrix")
+		}
+	}
+	c.set(0, x.Type, append([]Dim(nil), x.Shape[:n]...), axes...).zero = x.zero
 }
