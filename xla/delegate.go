@@ -12,6 +12,9 @@ import (
 // delegate builds a node without a rule here through onnx-gomlx, as a model of one node. Inputs that are known become Constant nodes there, so that it may read them
 // while it builds.
 func delegate(o *op) []*value {
+	if d := domain(o.Domain); d != "" { // onnx-gomlx goes by the names of operators, and some mean something else elsewhere
+		fail(o.at, "operator %s of domain %s has no rule", o.OpType, d)
+	}
 	m := &onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Domain: o.Domain, Version: o.since}}, Graph: &onnxio.Graph{Name: "node"}}
 	if o.Domain != "" {
 		m.OpsetImport = append(m.OpsetImport, &onnxio.OpsetID{Version: o.e.p.opset[""]})

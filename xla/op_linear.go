@@ -10,6 +10,13 @@ import (
 func init() {
 	rules["Gemm"] = one(gemm)
 	rules["MatMul"] = one(func(o *op) *value { return plain(o.e.matmul(o.x(0), o.x(1))) })
+	rules["com.microsoft.FastGelu"] = one(func(o *op) *value {
+		x := o.x(0)
+		if o.has(1) {
+			x = Add(x, BroadcastToDims(ExpandLeftToRank(o.x(1), x.Rank()), x.Shape().Dimensions...))
+		}
+		return plain(gelu(x, true))
+	})
 	rules["com.microsoft.FusedMatMul"] = one(func(o *op) *value {
 		x, y := o.x(0), o.x(1)
 		if o.intOr("transBatchA", 0) != 0 || o.intOr("transBatchB", 0) != 0 {
