@@ -146,7 +146,7 @@ func (a *app) allocateOne(ctx context.Context, b *xla.Backend, path string, f *a
 	}
 	want := &metatrain.Allocation{Format: "metaprune-allocation", Version: 1, ModelSHA256: s.SHA256(), Options: metatrain.AllocationOptions{SpeedUps: f.options.SpeedUps, Rounds: f.options.Rounds,
 		Step: f.options.Step, Seed: f.seed, Criterion: f.criterion, Samples: f.samples, Judge: f.judge, Data: f.data.describe(), Backend: b.Kind}}
-	if old, err := readAllocation(out); err == nil {
+	if old, err := metatrain.ReadAllocation(out); err == nil {
 		if d := train.Differences(&old.Options, &want.Options); d != "" || old.ModelSHA256 != want.ModelSHA256 {
 			return nil, fmt.Errorf("%s is of another search (%s); remove it, or name another file with -o", out, orOtherModel(d))
 		}
@@ -231,17 +231,12 @@ func (a *app) printAllocation(r *metatrain.Allocation) {
 	fmt.Fprintf(a.out, "%d trials in %.0f s\n", r.Result.Trials, r.Seconds)
 }
 
-// readAllocation reads what a search has found.
-func readAllocation(path string) (*metatrain.Allocation, error) {
-	return metatrain.ReadAllocation(path)
-}
-
 // allocationOf reads the offsets for a model, nil without a file.
 func allocationOf(path string, s *session.Session) (map[string]float64, error) {
 	if path == "" {
 		return nil, nil
 	}
-	r, err := readAllocation(path)
+	r, err := metatrain.ReadAllocation(path)
 	if err != nil {
 		return nil, fmt.Errorf("--allocation: %w", err)
 	}

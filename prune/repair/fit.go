@@ -42,7 +42,7 @@ func (q *pair) solve(ctx context.Context, l *layer, at int) error {
 	}
 	dims := q.p.constant(l.weight).Dims
 	kept := q.kept(l.weight, l.out, int(dims[l.out]))
-	if _, c, _ := target.blocks(l.channel); kept[len(kept)-1] >= c {
+	if _, c, _ := target.Blocks(l.channel); kept[len(kept)-1] >= c {
 		return nil
 	}
 	var bias []float32
@@ -186,9 +186,9 @@ func (q *pair) target(ctx context.Context, l *layer, at int) (Array, error) {
 func (q *pair) compensated(l *layer, target, s, t Array, norm *onnxio.Node) (Array, error) {
 	dims := q.p.constant(l.weight).Dims
 	kept := q.kept(l.weight, l.out, int(dims[l.out]))
-	before, all, after := target.blocks(l.channel)
-	sb, sc, sa := s.blocks(l.channel)
-	tb, tc, ta := t.blocks(l.channel)
+	before, all, after := target.Blocks(l.channel)
+	sb, sc, sa := s.Blocks(l.channel)
+	tb, tc, ta := t.Blocks(l.channel)
 	if len(s.Dims) != len(target.Dims) || sb != before || tb != before || sa != after || ta != after || sc != len(kept) || tc != all {
 		return target, nil
 	}

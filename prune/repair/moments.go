@@ -5,8 +5,8 @@ import "math"
 // moments are mean and variance per channel.
 type moments struct{ mean, variance []float64 }
 
-// blocks says how a value's channels lie: before x channels x after.
-func (a Array) blocks(channel int) (before, channels, after int) {
+// Blocks says how a value's channels lie, before x channels x after; an axis below 0 counts from the end.
+func (a Array) Blocks(channel int) (before, channels, after int) {
 	if channel < 0 {
 		channel += len(a.Dims)
 	}
@@ -23,7 +23,7 @@ func (a Array) blocks(channel int) (before, channels, after int) {
 }
 
 func momentsOf(a Array, channel int) moments {
-	before, c, after := a.blocks(channel)
+	before, c, after := a.Blocks(channel)
 	m := moments{make([]float64, c), make([]float64, c)}
 	n := float64(before * after)
 	for k := range c {
@@ -80,7 +80,7 @@ func matchAffine(x, y moments, kept []int, limit float64) affine {
 
 // apply corrects a value in place.
 func (f affine) apply(a Array, channel int) {
-	before, c, after := a.blocks(channel)
+	before, c, after := a.Blocks(channel)
 	for b := range before {
 		for k := range c {
 			row := a.Floats[(b*c+k)*after : (b*c+k+1)*after]

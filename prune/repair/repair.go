@@ -357,7 +357,7 @@ func (q *pair) scale(ctx context.Context, l *layer, at int, method string) error
 	if err != nil {
 		return err
 	}
-	_, c, _ := x.blocks(l.channel)
+	_, c, _ := x.Blocks(l.channel)
 	kept := q.kept(l.weight, l.out, c)
 	ym := momentsOf(y, l.channel)
 	if len(b) != c || kept[len(kept)-1] >= len(ym.mean) {

@@ -124,8 +124,8 @@ func parallel(n int, f func(from, to int)) {
 
 // denseSystem takes rows of the input and of the target, both with features last.
 func denseSystem(x, z Array, kept []int, seed uint64) *fit {
-	_, k, _ := x.blocks(-1)
-	_, all, _ := z.blocks(-1)
+	_, k, _ := x.Blocks(-1)
+	_, all, _ := z.Blocks(-1)
 	rows := positions(len(x.Floats)/k, k, seed)
 	f := &fit{rows: len(rows), inputs: k, outputs: len(kept), x: make([]float64, len(rows)*k), z: make([]float64, len(rows)*len(kept))}
 	for i, r := range rows {

@@ -63,30 +63,11 @@ func readersOf(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*l
 	return out, nil
 }
 
-// axis cuts an array's size at an axis, which counts from the end where negative.
-func axis(x repair.Array, at int) (before, n, after int) {
-	if at < 0 {
-		at += len(x.Dims)
-	}
-	before, after = 1, 1
-	for i, d := range x.Dims {
-		switch {
-		case i < at:
-			before *= d
-		case i == at:
-			n = d
-		default:
-			after *= d
-		}
-	}
-	return before, n, after
-}
-
 func channels(x repair.Array, at int) int {
 	if at >= len(x.Dims) || -at > len(x.Dims) {
 		return -1
 	}
-	_, n, _ := axis(x, at)
+	_, n, _ := x.Blocks(at)
 	return n
 }
 
@@ -114,7 +95,7 @@ func weights(w []float32, dims []int64, at, k, groups int) []float64 {
 
 // sampled takes n channels of an array from one on, as rows of evenly spaced samples and positions, and takes their mean off.
 func sampled(x repair.Array, at, from, n int) *mat.Dense {
-	before, all, after := axis(x, at)
+	before, all, after := x.Blocks(at)
 	total := before * after
 	rows := min(total, maxRows)
 	data := make([]float64, rows*n)
