@@ -3,6 +3,7 @@ package xla
 import (
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
@@ -21,6 +22,7 @@ func TestDevicesShareBatches(t *testing.T) {
 	_, err = NewDifferentiator(b, p, false, have+1)
 	require.ErrorContains(t, err, "devices")
 	if have == 1 {
+		require.False(t, os.Getenv("CI") != "" && b.Kind != Go, "devices have to share batches in CI, and %s has one", b.Kind)
 		t.Skip("the backend has one device")
 	}
 	r := rand.New(rand.NewPCG(1, 9))

@@ -204,7 +204,7 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	}
 	defer b.Finalize()
 	sum := sha256.Sum256(start.Bytes())
-	r := &metatrain.Run{Folder: f.folder, Every: f.every, Report: a.metaProgress(f.steps),
+	r := &metatrain.Run{Folder: f.folder, Every: f.every, Report: a.metaProgress(f.steps, f.config.Objective),
 		Plan: metatrain.Plan{Config: f.config, Steps: f.steps, Models: map[string]string{}, Start: hex.EncodeToString(sum[:]), Data: f.data.describe(), Backend: b.Kind, Version: Version}}
 	for _, path := range files {
 		closeModel, err := a.dataModel(r, b, path, from.name(path), scheme, &f.data)
@@ -372,7 +372,7 @@ func teach(r *metatrain.Run, m *metatrain.DataModel, path, name string) error {
 	return m.Teach(&allocation.Result)
 }
 
-func (a *app) metaProgress(steps int) func(int, *metatrain.Report, time.Duration) {
+func (a *app) metaProgress(steps int, objective string) func(int, *metatrain.Report, time.Duration) {
 	if a.quiet {
 		return nil
 	}
@@ -381,10 +381,14 @@ func (a *app) metaProgress(steps int) func(int, *metatrain.Report, time.Duration
 		if r.SpeedUp > 0 {
 			at = fmt.Sprintf(" at %.2fx", r.SpeedUp)
 		}
+		right := ""
+		if !metatrain.Taught(objective) {
+			right = fmt.Sprintf("  accuracy %.2f %%", 100*r.Accuracy)
+		}
 		judged := ""
 		if r.Validation != nil {
 			judged = fmt.Sprintf("  validation %.4f", *r.Validation)
 		}
-		fmt.Fprintf(a.err, "step %d/%d  %s%s  loss %.4f  accuracy %.2f %%  gradients %.3g (loss) %.3g (metanetwork)%s  %s left\n", step, steps, r.Model, at, r.Loss, 100*r.Accuracy, r.Norm, r.Gradient, judged, left.Round(time.Second))
+		fmt.Fprintf(a.err, "step %d/%d  %s%s  loss %.4f%s  gradients %.3g (loss) %.3g (metanetwork)%s  %s left\n", step, steps, r.Model, at, r.Loss, right, r.Norm, r.Gradient, judged, left.Round(time.Second))
 	}
 }
