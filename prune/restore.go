@@ -32,6 +32,9 @@ func restore(m *onnxio.Model, tensors map[string][]float32) (*onnxio.Model, erro
 		}
 		v, ok := tensors[n.Outputs[0]]
 		if !ok {
+			if kept := copied(n, have, tensors); kept != nil {
+				g.Nodes[i] = kept
+			}
 			continue
 		}
 		t := onnxio.ConstantOf(n)
@@ -52,6 +55,20 @@ func restore(m *onnxio.Model, tensors map[string][]float32) (*onnxio.Model, erro
 		return nil, &PlanError{fmt.Sprintf("%d of the %d repaired tensors are not in the model", len(tensors)-found, len(tensors))}
 	}
 	return &out, nil
+}
+
+// copied is a constant with the old numbers in the place of an Identity over a vector that gets new ones; nil for other nodes. Exporters leave such copies of equal vectors, and only the original was repaired.
+func copied(n *onnxio.Node, have map[string]*onnxio.Tensor, tensors map[string][]float32) *onnxio.Node {
+	if n.OpType != "Identity" || len(n.Inputs) != 1 {
+		return nil
+	}
+	t := have[n.Inputs[0]]
+	if _, changed := tensors[n.Inputs[0]]; !changed || t == nil || len(t.Dims) > 1 {
+		return nil
+	}
+	own := *t
+	own.Name = n.Outputs[0]
+	return onnxio.ConstantNode(n.Outputs[0], &own)
 }
 
 func renumbered(t *onnxio.Tensor, name string, v []float32) (*onnxio.Tensor, error) {

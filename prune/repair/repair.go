@@ -428,7 +428,11 @@ func (q *pair) result(pruned *onnxio.Model) (*onnxio.Model, map[string][]float32
 		}
 	}
 	for i, n := range g.Nodes {
-		if len(n.Outputs) == 1 && q.changed[n.Outputs[0]] && q.p.maker[n.Outputs[0]] != nil {
+		if len(n.Outputs) != 1 || q.p.maker[n.Outputs[0]] == nil {
+			continue
+		}
+		copied := n.OpType == "Identity" && q.changed[n.Inputs[0]] // of a vector that was changed: the copy keeps the old numbers
+		if q.changed[n.Outputs[0]] || copied {
 			g.Nodes[i] = q.p.maker[n.Outputs[0]]
 		}
 	}
