@@ -16,6 +16,7 @@ type analyzer struct {
 	lab      *labels
 	calls    []*call
 	traces   map[*Value]*trace
+	points   map[*Value]*Value // zero points of quantised values, where they are not 0
 	splits   []splitRecord
 	funcs    map[string]bool
 	readers  map[string][]*onnxio.Node // made when first asked for
@@ -24,7 +25,7 @@ type analyzer struct {
 
 func newAnalyzer(m *onnxio.Model) *analyzer {
 	a := &analyzer{model: m, versions: map[string]int64{}, values: map[string]*Value{}, infos: map[string]*onnxio.ValueInfo{},
-		lab: newLabels(), traces: map[*Value]*trace{}, funcs: map[string]bool{}}
+		lab: newLabels(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, funcs: map[string]bool{}}
 	for _, o := range m.OpsetImport {
 		domain := o.Domain
 		if domain == "ai.onnx" {
@@ -174,6 +175,7 @@ func (a *analyzer) run(c *call) {
 		c.unknown("no rule for operator %s (opset %d)", c.node.OpType, c.version)
 	default:
 		r.infer(c)
+		c.passPoints()
 		c.handleLeaks()
 	}
 	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil })

@@ -97,6 +97,9 @@ func conv(c *call) {
 	}
 	y := c.set(0, x.Type, shape, c.axis(x, 0), out)
 	y.zero = biasZero(bias)
+	if w.zero != isZero && (dims[1] > 1 || x.zero != isZero) {
+		y.zero = nonZero
+	}
 	c.cost(product(shape[2:]).Mul(shape[0]).N*product(ws[2:]).N, axisCost(w, 0, out), axisCost(w, 1, c.axis(w, 1)))
 	c.macs.kernel = product(ws[2:]).N
 }
@@ -111,6 +114,9 @@ func biasZero(bias *Value) zeroState {
 // convLinks joins the channels of a convolution and returns the labels of its output channels.
 func (c *call) convLinks(x, w *Value, group int, dims []int) []label {
 	in := c.axis(x, 1)
+	if x.zero != isZero && w.zero != isZero && dims[1] > 1 {
+		c.freeze(x, 1, "sums over channels that would not be zero when removed")
+	}
 	switch {
 	case group == 1:
 		c.role(w, 0, Output)
@@ -168,6 +174,9 @@ func convTranspose(c *call) {
 	c.role(w, 0, Input)
 	c.role(w, 1, Output)
 	c.link(w, 0, x, 1)
+	if x.zero != isZero && w.zero != isZero {
+		c.freeze(x, 1, "sums over channels that would not be zero when removed")
+	}
 	var groups []label
 	if group > 1 {
 		groups, _ = c.lab.split(c.axis(w, 0), group, dims[0]/group, c.because("groups of a convolution keep one size"))
@@ -189,6 +198,9 @@ func convTranspose(c *call) {
 	}
 	y := c.set(0, x.Type, shape, c.axis(x, 0), out)
 	y.zero = biasZero(bias)
+	if w.zero != isZero {
+		y.zero = nonZero
+	}
 	c.cost(product(x.Shape[2:]).Mul(x.Shape[0]).N*product(ws[2:]).N, axisCost(w, 0, c.axis(w, 0)), axisCost(w, 1, c.axis(w, 1)))
 	c.macs.kernel = product(ws[2:]).N
 }

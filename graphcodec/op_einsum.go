@@ -63,7 +63,6 @@ func einsum(c *call) {
 		return
 	}
 	first := map[rune]int{} // operand that names a letter first
-	weight := len(in) == 2 && (in[0].value.Const != nil || in[1].value.Const != nil || c.traces[in[0].value] != nil || c.traces[in[1].value] != nil)
 	for i, t := range in {
 		for k, l := range t.letters {
 			other, seen := first[l]
@@ -72,7 +71,7 @@ func einsum(c *call) {
 				continue
 			}
 			c.link(in[other].value, strings.IndexRune(in[other].letters, l), t.value, k)
-			if !strings.ContainsRune(out, l) && !weight && in[other].value.zero != isZero && t.value.zero != isZero {
+			if !strings.ContainsRune(out, l) && in[other].value.zero != isZero && t.value.zero != isZero {
 				c.freeze(t.value, k, "sums over channels that would not be zero when removed")
 			}
 		}

@@ -65,14 +65,13 @@ func (c *call) matCost(fixed int64, a *Value, am, ak int, b *Value, bn int, batc
 // contract joins the axes that a product sums over. At removed positions one side has to be zero, which constants are.
 func (c *call) contract(a *Value, ak int, b *Value, bk int) {
 	c.link(a, ak, b, bk)
-	weight := a.Const != nil || b.Const != nil || c.traces[a] != nil || c.traces[b] != nil
-	if !weight && a.zero != isZero && b.zero != isZero {
+	if a.zero != isZero && b.zero != isZero {
 		c.freeze(a, ak, "sums over channels that would not be zero when removed")
 	}
 }
 
 func (c *call) contractZero(a *Value, am int, b *Value, bn int) zeroState {
-	if (a.zero == isZero || !c.tracked(a)) && (b.zero == isZero || !c.tracked(b)) || b.Const != nil {
+	if (a.zero == isZero || !c.tracked(a)) && (b.zero == isZero || !c.tracked(b)) || b.Const != nil && b.zero == isZero {
 		return isZero
 	}
 	if a.zero == isZero || b.zero == isZero {

@@ -43,6 +43,7 @@ func recurrent(gates int) func(c *call) {
 		}
 		h := c.hidden(gates, int(hidden.N))
 		c.link(w, 2, x, 2)
+		c.freezeUnlessZero(x, w, r, h)
 		for _, v := range []*Value{w, r} {
 			c.freeze(v, 0, "directions")
 		}
@@ -65,6 +66,18 @@ func recurrent(gates int) func(c *call) {
 		rows, columns := c.axis(w, 1), append(slices.Clone(in), labelsOr(h, int(hidden.N))...)
 		c.cost(seq.Mul(batch).Mul(directions).N, costAxis{rows, w.Shape[1].N}, costAxis{columns, int64(len(columns))})
 		c.macs.uncounted = true
+	}
+}
+
+// freezeUnlessZero keeps channels whose removal the weights do not stand for: quantised ones whose zero point is not 0.
+func (c *call) freezeUnlessZero(x, w, r *Value, h []label) {
+	if w.zero != isZero && x.zero != isZero {
+		c.freeze(x, 2, "sums over channels that would not be zero when removed")
+	}
+	for _, v := range []*Value{w, r, c.input(inputB), c.input(inputP)} {
+		if v != nil && v.zero != isZero {
+			c.lab.freezeAll(h, c.because("has weights that are not zero where they are removed"))
+		}
 	}
 }
 

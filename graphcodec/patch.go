@@ -210,7 +210,11 @@ func patchGroup(p *patching) {
 	if old == 1 || len(p.in) < 2 || len(p.old.out) == 0 || !p.old.out[0].Ranked {
 		return
 	}
-	w, channels := p.in[1].Shape, p.in[0].Shape[1]
+	weight := 1
+	if p.node.OpType == "QLinearConv" {
+		weight = 3
+	}
+	w, channels := p.in[weight].Shape, p.in[0].Shape[1]
 	if p.node.OpType == "ConvTranspose" {
 		channels = p.want(0)[1]
 	}

@@ -35,6 +35,7 @@ type Constant struct {
 	Roles  []Role         // by axis
 	Order  int            // of the first node that reads it as a weight
 	axes   [][]label
+	scale  *quantisation // what its integers stand for; nil where they are no quantised weight
 }
 
 // Value is what is known of one tensor in the graph.

@@ -107,6 +107,15 @@ func Decode(data []byte, store ExternalData) (*Model, error) {
 	return m, nil
 }
 
+// DecodeTensor reads a tensor of its own, as data sets beside models hold them (.pb). It aliases data.
+func DecodeTensor(data []byte) (*Tensor, error) {
+	t, err := decodeMessage(&decoder{base: data}, tensorSchema, data)
+	if err != nil {
+		return nil, fmt.Errorf("not a readable ONNX tensor: %w", err)
+	}
+	return t, nil
+}
+
 // EachTensor calls visit for every tensor of the model: initializers and attributes, in subgraphs and functions too.
 func (m *Model) EachTensor(visit func(*Tensor)) {
 	m.Graph.eachTensor(visit)

@@ -107,7 +107,7 @@ func (s *scorer) group(g *graphcodec.Group) ([]float64, error) {
 
 // counts reports whether a member takes part in the score.
 func (s *scorer) counts(m graphcodec.Member) bool {
-	if !m.Const.Tensor.DataType.IsFloat() {
+	if !m.Const.Counts() {
 		return false
 	}
 	switch s.c.Kind {
@@ -264,9 +264,15 @@ func (s *scorer) lamp(g *graphcodec.Group, v []float64) {
 
 // axis returns the sums over a member's axis.
 func (s *scorer) axis(m graphcodec.Member) ([]float64, error) {
-	t := m.Const.Tensor
 	sums, ok := s.sums[m.Const]
-	if s.c.Weights != nil && (m.Axis > 1 || !ok) {
+	if ok && m.Axis <= 1 && s.c.Kind != "fpgm" {
+		return sums[m.Axis], nil
+	}
+	t, err := m.Const.Real()
+	if err != nil {
+		return nil, err
+	}
+	if s.c.Weights != nil {
 		w, err := s.c.Weights(m.Const)
 		if err != nil {
 			return nil, err
@@ -281,19 +287,16 @@ func (s *scorer) axis(m graphcodec.Member) ([]float64, error) {
 	if m.Axis > 1 {
 		return s.anyAxis(t, m)
 	}
-	if !ok {
-		var dead [2][]bool
-		if s.state != nil {
-			for k := range min(2, len(t.Dims)) {
-				dead[k] = s.state.Dead(m.Const, k)
-			}
+	var dead [2][]bool
+	if s.state != nil {
+		for k := range min(2, len(t.Dims)) {
+			dead[k] = s.state.Dead(m.Const, k)
 		}
-		var err error
-		if sums, err = weightSums(t, s.power(), dead); err != nil {
-			return nil, err
-		}
-		s.sums[m.Const] = sums
 	}
+	if sums, err = weightSums(t, s.power(), dead); err != nil {
+		return nil, err
+	}
+	s.sums[m.Const] = sums
 	return sums[m.Axis], nil
 }
 

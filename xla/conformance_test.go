@@ -35,22 +35,7 @@ func readTensor(path string) (*onnxio.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A bare TensorProto is read as the only initializer of a model: field 5 of a graph, which is field 7 of a model.
-	model := appendField(nil, 7, appendField(nil, 5, data))
-	m, err := onnxio.Decode(append(model, 0x42, 2, 0x10, 17), nil) // opset_import: version 17
-	if err != nil {
-		return nil, err
-	}
-	return m.Graph.Initializers[0], nil
-}
-
-func appendField(b []byte, number int, data []byte) []byte {
-	b = append(b, byte(number<<3|2))
-	n := len(data)
-	for ; n >= 128; n >>= 7 {
-		b = append(b, byte(n)|128)
-	}
-	return append(append(b, byte(n)), data...)
+	return onnxio.DecodeTensor(data)
 }
 
 // readCase reads a model folder of ONNX's tests with the inputs of its first data set; integers are part of the program.

@@ -1,0 +1,452 @@
+package graphcodec
+
+import (
+	"math"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+func init() {
+	const heads = "heads leave from query, key and value together (query heads in groups of equal size over the key's), channels of a head from query and key, and from value"
+	const pairs = "heads pass through; rotated channels leave in pairs, with their columns of the tables"
+	register(
+		rule{op: "Attention", since: 23, infer: attention, patch: patchHeads("q_num_heads", "kv_num_heads"), note: heads},
+		rule{op: "RotaryEmbedding", since: 23, infer: rotary(1, 2, 3), patch: patchRotary, note: pairs},
+		rule{domain: microsoft, op: "RotaryEmbedding", since: 1, infer: rotary(2, 3, 1), patch: patchRotary, note: pairs},
+		rule{domain: microsoft, op: "MultiHeadAttention", since: 1, infer: multiHead, patch: patchHeads("num_heads", ""), note: heads},
+		rule{domain: microsoft, op: "GroupQueryAttention", since: 1, infer: groupQuery, patch: patchHeads("num_heads", "kv_num_heads"), note: heads},
+		rule{domain: microsoft, op: "Attention", since: 1, infer: packedAttention, patch: patchPacked, note: heads + "; the packed weight holds all three"},
+	)
+}
+
+// projected is query, key or value: [batch, heads, length, dim], or [batch, length, heads*dim] with its last axis seen as heads and channels.
+type projected struct {
+	v           *Value
+	flat        bool
+	heads, dim  Dim
+	head, inner []label // labels of the heads and of a head's channels; nil where nothing can be cut
+	zero        zeroState
+}
+
+// project views a value as n heads; ok is false where it does not divide.
+func (c *call) project(v *Value, n int64) (projected, bool) {
+	p := projected{v: v}
+	if v == nil || !v.Ranked {
+		return p, false
+	}
+	p.zero = v.zero
+	if len(v.Shape) == 4 {
+		p.heads, p.dim, p.head, p.inner = v.Shape[1], v.Shape[3], c.axis(v, 1), c.axis(v, 3)
+		return p, p.heads.IsNum() && p.dim.IsNum()
+	}
+	if len(v.Shape) != 3 || !v.Shape[2].IsNum() || n < 1 || v.Shape[2].N%n != 0 {
+		return p, false
+	}
+	p.flat, p.heads, p.dim = true, Num(n), Num(v.Shape[2].N/n)
+	p.head, p.inner = c.views(c.axis(v, 2), int(n), int(p.dim.N))
+	return p, true
+}
+
+// views splits an axis into a times b positions.
+func (c *call) views(whole []label, a, b int) (outer, inner []label) {
+	if whole == nil {
+		return nil, nil
+	}
+	outer, inner = c.lab.split(whole, a, b, c.because("views the axis as heads"))
+	c.splits = append(c.splits, splitRecord{whole, outer, inner, c.name()})
+	return outer, inner
+}
+
+func (p projected) length() Dim {
+	if p.flat {
+		return p.v.Shape[1]
+	}
+	return p.v.Shape[2]
+}
+
+// attend joins query, key and value and gives output 0; it returns the labels of the query's heads.
+func (c *call) attend(q, k, v projected, past Dim) []label {
+	each := q.heads.N / max(k.heads.N, 1)
+	queries, zero := q.head, v.zero
+	if each > 1 {
+		outer, inner := c.views(q.head, int(k.heads.N), int(each))
+		c.joinLabels(outer, k.head)
+		queries = c.lab.merge([][]label{outer, inner}, []int{int(k.heads.N), int(each)})
+		if c.alive(inner) { // such a query is zero, its keys and values are not
+			zero = nonZero
+		}
+	} else {
+		c.joinLabels(q.head, k.head)
+	}
+	c.joinLabels(k.head, v.head)
+	c.joinLabels(q.inner, k.inner)
+	if q.zero != isZero && k.zero != isZero && c.alive(q.inner) {
+		c.lab.freezeAll(q.inner, c.because("sums over channels that would not be zero when removed"))
+	}
+	for _, p := range []projected{q, k, v} {
+		for axis := range p.v.Shape {
+			if axis == 0 || p.flat && axis == 1 || !p.flat && axis == 2 {
+				c.freeze(p.v, axis, "attends along this axis")
+			}
+		}
+	}
+	b, s := q.v.Shape[0], q.length()
+	var y *Value
+	if q.flat {
+		width := q.heads.Mul(v.dim)
+		y = c.set(0, q.v.Type, []Dim{b, s, width}, nil, nil, c.lab.merge([][]label{queries, v.inner}, []int{int(q.heads.N), int(v.dim.N)}))
+	} else {
+		y = c.set(0, q.v.Type, []Dim{b, q.heads, s, v.dim}, nil, queries, nil, v.inner)
+	}
+	y.zero = zero
+	total := k.length().Add(past)
+	c.present(1, k, total)
+	c.present(2, v, total)
+	c.set(3, q.v.Type, []Dim{b, q.heads, s, total}, nil, queries).zero = nonZero
+	width := []costAxis{{labels: q.inner, size: q.dim.N}}
+	if v.dim == q.dim { // both products cost the same; counted once each
+		c.cost(2*b.Mul(s).Mul(total).N, append(width, costAxis{queries, q.heads.N})...)
+	} else {
+		c.cost(b.Mul(s).Mul(total).N*(q.dim.N+v.dim.N), costAxis{queries, q.heads.N})
+	}
+	c.macs.uncounted = true
+	return queries
+}
+
+// present is the output of keys or values with those of the past in front.
+func (c *call) present(i int, p projected, total Dim) {
+	y := c.set(i, p.v.Type, []Dim{p.v.Shape[0], p.heads, total, p.dim}, nil, p.head, nil, p.inner)
+	y.zero = p.zero
+}
+
+// cached joins past keys or values [batch, heads, length, dim] with what they continue, and returns their length.
+func (c *call) cached(past *Value, p *projected) Dim {
+	if past == nil || len(past.Shape) != 4 {
+		return Num(0)
+	}
+	c.joinLabels(c.axis(past, 1), p.head)
+	c.joinLabels(c.axis(past, 3), p.inner)
+	if past.zero != isZero {
+		p.zero = nonZero
+	}
+	return past.Shape[2]
+}
+
+// biased joins what is added to the attention scores, [.., heads, query, key] from the right.
+func (c *call) biased(mask *Value, queries []label, heads Dim) {
+	if mask == nil {
+		return
+	}
+	for k := range mask.Shape {
+		if k == len(mask.Shape)-3 && mask.Shape[k] == heads && heads != Num(1) {
+			c.join(mask, k, queries)
+			continue
+		}
+		c.freeze(mask, k, "is added to attention scores")
+	}
+}
+
+func attention(c *call) {
+	qHeads, kvHeads := c.int("q_num_heads", 0), c.int("kv_num_heads", 0)
+	q, a := c.project(c.input(0), qHeads)
+	k, b := c.project(c.input(1), kvHeads)
+	v, d := c.project(c.input(2), kvHeads)
+	if !a || !b || !d || q.flat != k.flat || k.flat != v.flat || k.heads.N < 1 || q.heads.N%k.heads.N != 0 || k.heads != v.heads {
+		c.unknown("query, key and value do not fit its heads")
+		return
+	}
+	past := c.cached(c.input(4), &k)
+	c.cached(c.input(5), &v)
+	queries := c.attend(q, k, v, past)
+	c.biased(c.input(3), queries, q.heads)
+	if n := c.input(6); n != nil {
+		c.freezeValue(n, "holds lengths")
+	}
+}
+
+func multiHead(c *call) {
+	n := c.int("num_heads", 0)
+	if c.input(1) == nil || c.input(2) == nil {
+		c.unknown("has query, key and value in one input")
+		return
+	}
+	q, a := c.project(c.input(0), n)
+	k, b := c.project(c.input(1), n)
+	v, d := c.project(c.input(2), n)
+	if !a || !b || !d || !q.flat || k.heads != q.heads || v.heads != q.heads {
+		c.unknown("query, key and value do not fit %d heads", n)
+		return
+	}
+	if bias := c.input(3); bias != nil {
+		c.packedBias(bias, q, k, v)
+		for _, p := range []*projected{&q, &k, &v} {
+			if bias.zero != isZero {
+				p.zero = nonZero
+			}
+		}
+	}
+	if m := c.input(4); m != nil {
+		c.freezeValue(m, "masks keys")
+	}
+	past := c.cached(c.input(6), &k)
+	c.cached(c.input(7), &v)
+	queries := c.attend(q, k, v, past)
+	c.biased(c.input(5), queries, q.heads)
+	for i := 8; i < len(c.in); i++ {
+		c.freezeValue(c.in[i], "holds lengths or indices")
+	}
+}
+
+// packedBias is the bias of query, key and value, one behind the other.
+func (c *call) packedBias(bias *Value, parts ...projected) {
+	var all []label
+	for _, p := range parts {
+		n := int(p.heads.N * p.dim.N)
+		all = append(all, labelsOr(c.lab.merge([][]label{p.head, p.inner}, []int{int(p.heads.N), int(p.dim.N)}), n)...)
+	}
+	if len(bias.Shape) != 1 || bias.Shape[0] != Num(int64(len(all))) {
+		c.freezeValue(bias, "does not fit the heads")
+		for _, p := range parts {
+			c.lab.freezeAll(p.head, c.because("its bias does not fit"))
+			c.lab.freezeAll(p.inner, c.because("its bias does not fit"))
+		}
+		return
+	}
+	c.join(bias, 0, all)
+}
+
+func groupQuery(c *call) {
+	if c.input(1) == nil || c.input(2) == nil {
+		c.unknown("has query, key and value in one input")
+		return
+	}
+	q, a := c.project(c.input(0), c.int("num_heads", 0))
+	k, b := c.project(c.input(1), c.int("kv_num_heads", 0))
+	v, d := c.project(c.input(2), c.int("kv_num_heads", 0))
+	if !a || !b || !d || !q.flat || !k.flat || !v.flat || q.heads.N%k.heads.N != 0 {
+		c.unknown("query, key and value do not fit its heads")
+		return
+	}
+	c.cached(c.input(3), &k)
+	c.cached(c.input(4), &v)
+	if c.int("do_rotary", 0) != 0 {
+		c.rotate(q, c.input(7), c.input(8), c.int("rotary_interleaved", 0) != 0)
+		c.rotate(k, c.input(7), c.input(8), c.int("rotary_interleaved", 0) != 0)
+	}
+	total := Symbol("?" + c.node.Outputs[0] + ".total")
+	queries := c.attend(q, k, v, total)
+	for i, p := range []projected{k, v} { // the buffer's length is that of the past where both share it
+		if past := c.input(3 + i); past != nil && len(past.Shape) == 4 {
+			c.set(1+i, p.v.Type, []Dim{p.v.Shape[0], p.heads, total, p.dim}, nil, p.head, nil, p.inner)
+		}
+	}
+	for _, i := range []int{5, 6, 9} {
+		c.freezeValue(c.input(i), "holds lengths or positions")
+	}
+	c.biased(c.input(10), queries, q.heads)
+	if sink := c.input(11); sink != nil && len(sink.Shape) == 1 {
+		c.join(sink, 0, queries)
+	}
+}
+
+// packedAttention is ONNX Runtime's fused attention: input [batch, length, I], weight [I, Q+K+V], bias [Q+K+V].
+func packedAttention(c *call) {
+	x, w, bias := c.input(0), c.input(1), c.input(2)
+	n := c.int("num_heads", 0)
+	if x == nil || w == nil || len(x.Shape) != 3 || len(w.Shape) != 2 || !w.Shape[1].IsNum() || n < 1 {
+		c.unknown("wants an input of three axes, a packed weight and num_heads")
+		return
+	}
+	sizes := c.ints("qkv_hidden_sizes")
+	if len(sizes) != 3 {
+		each := w.Shape[1].N / 3
+		sizes = []int64{each, each, each}
+	}
+	if sizes[0] != sizes[1] || sizes[0]%n != 0 || sizes[2]%n != 0 || sizes[0]+sizes[1]+sizes[2] != w.Shape[1].N {
+		c.unknown("its weight does not fit %d heads", n)
+		return
+	}
+	c.role(w, 0, Input)
+	c.role(w, 1, Output)
+	c.contract(x, 2, w, 0)
+	columns := c.axis(w, 1)
+	if bias != nil && len(bias.Shape) == 1 {
+		c.join(bias, 0, columns)
+	}
+	zero := isZero
+	if w.zero != isZero || bias != nil && bias.zero != isZero {
+		zero = nonZero
+	}
+	var parts []projected
+	at := int64(0)
+	for _, size := range sizes {
+		part := &Value{Name: w.Name, Type: x.Type, Ranked: true, Shape: []Dim{x.Shape[0], x.Shape[1], Num(size)}, axes: make([][]label, 3), zero: zero}
+		if columns != nil {
+			part.axes[2] = columns[at : at+size : at+size]
+		}
+		at += size
+		p, _ := c.project(part, n)
+		parts = append(parts, p)
+	}
+	for k := range 2 {
+		c.freeze(x, k, "attends along this axis")
+	}
+	past := Num(0)
+	if p := c.input(4); p != nil {
+		c.freezeValue(p, "holds past keys and values")
+		for _, q := range parts {
+			c.lab.freezeAll(q.head, c.because("continues past keys and values"))
+			c.lab.freezeAll(q.inner, c.because("continues past keys and values"))
+		}
+		if len(p.Shape) == 5 {
+			past = p.Shape[3]
+		}
+	}
+	queries := c.attend(parts[0], parts[1], parts[2], past)
+	if len(c.out) > 1 {
+		c.set(1, x.Type, []Dim{Num(2), x.Shape[0], Num(n), x.Shape[1].Add(past), parts[1].dim})
+		for _, q := range parts {
+			c.lab.freezeAll(q.head, c.because("gives its keys and values out"))
+			c.lab.freezeAll(q.inner, c.because("gives its keys and values out"))
+		}
+	}
+	if m := c.input(3); m != nil {
+		c.freezeValue(m, "masks keys")
+	}
+	c.biased(c.input(5), queries, parts[0].heads)
+	c.freezeValue(c.input(6), "holds lengths")
+	c.cost(x.Shape[0].Mul(x.Shape[1]).N, axisCost(w, 0, c.axis(w, 0)), axisCost(w, 1, columns))
+	c.macs.uncounted = true
+}
+
+// rotary is the rule of a rotary embedding whose tables and positions are at the given inputs.
+func rotary(cos, sin, positions int) func(c *call) {
+	return func(c *call) {
+		x, table := c.input(0), c.input(cos)
+		if x == nil || table == nil || !x.Ranked || len(table.Shape) == 0 {
+			c.unknown("the rank of an input is unknown")
+			return
+		}
+		n := c.int("num_heads", 0)
+		if n == 0 && len(x.Shape) == 3 && x.Shape[2].IsNum() && table.Shape[len(table.Shape)-1].IsNum() { // heads follow from the table
+			n = x.Shape[2].N / max(2*table.Shape[len(table.Shape)-1].N, 1)
+		}
+		p, ok := c.project(x, n)
+		if !ok {
+			c.unknown("does not fit %d heads", n)
+			return
+		}
+		c.rotate(p, table, c.input(sin), c.int("interleaved", 0) != 0)
+		if at := c.input(positions); at != nil {
+			c.freezeValue(at, "holds positions")
+		}
+		c.same(0, x.Type, x)
+	}
+}
+
+// rotate keeps the pairs of a head's channels together and joins them with the last axis of the tables.
+func (c *call) rotate(p projected, cos, sin *Value, interleaved bool) {
+	half := int(p.dim.N / 2)
+	fits := cos != nil && sin != nil && p.dim.N%2 == 0 && c.int("rotary_embedding_dim", 0) == 0
+	for _, t := range []*Value{cos, sin} {
+		fits = fits && len(t.Shape) > 0 && t.Shape[len(t.Shape)-1] == Num(int64(half))
+	}
+	if !fits {
+		c.lab.freezeAll(p.inner, c.because("rotates a part of the channels"))
+		c.freezeValue(cos, "rotates a part of the channels")
+		c.freezeValue(sin, "rotates a part of the channels")
+		return
+	}
+	pairs, within := []label(nil), []label(nil)
+	if interleaved {
+		pairs, within = c.views(p.inner, half, 2)
+	} else {
+		within, pairs = c.views(p.inner, 2, half)
+	}
+	c.lab.freezeAll(within, c.because("rotates channels in pairs"))
+	for _, t := range []*Value{cos, sin} {
+		c.join(t, len(t.Shape)-1, pairs)
+	}
+}
+
+// patchHeads sets the numbers of heads, and the scale where a head's channels have changed and the operator would compute another one.
+func patchHeads(query, key string) func(p *patching) {
+	return func(p *patching) {
+		dim, left := p.old.headDim(query, key), int64(0)
+		if dim == nil {
+			return
+		}
+		left = p.left(dim.inner, dim.dim)
+		for i, name := range []string{query, key} {
+			if name == "" || p.old.attr(name) == nil || len(p.old.in) <= i {
+				continue
+			}
+			v := p.old.in[i]
+			old, ok := p.old.project(v, p.old.int(name, 0))
+			if n := p.left(old.head, old.heads); ok && n != old.heads.N {
+				p.setAttr(&onnxio.Attribute{Name: name, Type: onnxio.AttrInt, I: n})
+			}
+		}
+		p.pinScale(dim.dim.N, left)
+	}
+}
+
+// headDim is the query as heads.
+func (c *call) headDim(query, _ string) *projected {
+	p, ok := c.project(c.input(0), c.int(query, 0))
+	if !ok {
+		return nil
+	}
+	return &p
+}
+
+// left counts what survives of an axis.
+func (p *patching) left(axis []label, whole Dim) int64 {
+	if keep := p.keep(axis); keep != nil {
+		return int64(len(keep))
+	}
+	return whole.N
+}
+
+// pinScale writes the original scale of the scores where a head has lost channels.
+func (p *patching) pinScale(before, after int64) {
+	if before == after || p.old.float("scale", 0) != 0 {
+		return
+	}
+	p.setAttr(&onnxio.Attribute{Name: "scale", Type: onnxio.AttrFloat, F: float32(1 / math.Sqrt(float64(before)))})
+}
+
+func patchRotary(p *patching) {
+	if p.old.int("num_heads", 0) == 0 {
+		return
+	}
+	if old, ok := p.old.project(p.old.in[0], p.old.int("num_heads", 0)); ok {
+		if n := p.left(old.head, old.heads); n != old.heads.N {
+			p.setAttr(&onnxio.Attribute{Name: "num_heads", Type: onnxio.AttrInt, I: n})
+		}
+	}
+}
+
+// patchPacked sets the number of heads, the sizes of query, key and value, and the scale of a fused attention.
+func patchPacked(p *patching) {
+	w, n := p.old.in[1], p.old.int("num_heads", 1)
+	columns := p.old.axis(w, 1)
+	sizes := p.old.ints("qkv_hidden_sizes")
+	if len(sizes) != 3 {
+		each := w.Shape[1].N / 3
+		sizes = []int64{each, each, each}
+	}
+	if p.keep(columns) == nil {
+		return
+	}
+	now, at := make([]int64, 3), int64(0)
+	for i, size := range sizes {
+		now[i] = p.left(columns[at:at+size:at+size], Num(size))
+		at += size
+	}
+	outer, inner := p.old.lab.split(columns[:sizes[0]:sizes[0]], int(n), int(sizes[0]/n), 0)
+	heads := p.left(outer, Num(n))
+	p.setAttr(&onnxio.Attribute{Name: "num_heads", Type: onnxio.AttrInt, I: heads})
+	p.setAttr(&onnxio.Attribute{Name: "qkv_hidden_sizes", Type: onnxio.AttrInts, Ints: now})
+	p.pinScale(sizes[0]/n, p.left(inner, Num(sizes[0]/n)))
+}

@@ -1,0 +1,592 @@
+package graphcodec
+
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// Quantised operators. A value of integers stands for real numbers, zero for its zero point: a removed channel that is zero holds the zero point. Constants hold the integer 0 where they are cut, so they stand for zero there only if
+// their zero point is 0 or leaves with the channel; where neither factor of a product is zero, the channels that it sums over stay.
+
+func init() {
+	for _, domain := range []string{"", microsoft} {
+		register(
+			rule{domain: domain, op: "QuantizeLinear", since: 1, infer: quantize, note: "scale and zero point = the axis they stand on"},
+			rule{domain: domain, op: "DequantizeLinear", since: 1, infer: dequantize, note: "scale and zero point = the axis they stand on; weights keep their roles behind it"},
+		)
+	}
+	register(
+		rule{op: "DynamicQuantizeLinear", since: 11, infer: dynamicQuantize, note: "passes channels on that are zero when removed"},
+		rule{op: "QLinearConv", since: 10, infer: qlinearConv, patch: patchGroup, note: "as Conv; scales and zero points of the weight = output channels"},
+		rule{op: "ConvInteger", since: 10, infer: convInteger, patch: patchGroup, note: "as Conv; zero point of the weight = output channels"},
+		rule{op: "QLinearMatMul", since: 10, infer: qlinearMatMul, note: "as MatMul; scale and zero point of the second operand = its columns"},
+		rule{op: "MatMulInteger", since: 10, infer: matMulInteger, note: "as MatMul; zero point of the second operand = its columns"},
+		rule{domain: microsoft, op: "QGemm", since: 1, infer: qgemm, note: "as Gemm; scale and zero point of the second operand = its columns"},
+		rule{domain: microsoft, op: "MatMulIntegerToFloat", since: 1, infer: matMulIntegerToFloat, note: "as MatMul; scale, zero point and bias = the columns"},
+		rule{domain: microsoft, op: "DynamicQuantizeMatMul", since: 1, infer: dynamicQuantizeMatMul, note: "as MatMul; scale, zero point and bias = the columns"},
+		rule{domain: microsoft, op: "QLinearAdd", since: 1, infer: qlinearBinary, note: "element-wise with broadcasting"},
+		rule{domain: microsoft, op: "QLinearMul", since: 1, infer: qlinearBinary, note: "element-wise with broadcasting"},
+		rule{domain: microsoft, op: "QLinearLeakyRelu", since: 1, infer: qlinearUnary, note: "element-wise, zero stays zero"},
+		rule{domain: microsoft, op: "QLinearSigmoid", since: 1, infer: qlinearUnary, note: "element-wise"},
+		rule{domain: microsoft, op: "QLinearAveragePool", since: 1, infer: qlinearPool(pool), note: "channels pass through"},
+		rule{domain: microsoft, op: "QLinearGlobalAveragePool", since: 1, infer: qlinearPool(globalPool), note: "channels pass through"},
+		rule{domain: microsoft, op: "QLinearConcat", since: 1, infer: qlinearConcat, note: "labels follow one another"},
+		rule{domain: microsoft, op: "QLinearSoftmax", since: 1, infer: qlinearSoftmax, note: "frozen on the normalised axis"},
+		rule{domain: microsoft, op: "MatMulNBits", since: 1, infer: matMulNBits, patch: patchNBits, note: "rows of the packed weight = output channels; input channels leave in whole blocks"},
+	)
+}
+
+// with is the call with other inputs, for rules that share an operator's core.
+func (c *call) with(in ...*Value) *call {
+	d := *c
+	d.in = in
+	return &d
+}
+
+// finish takes over what a core has found out.
+func (c *call) finish(d *call) {
+	c.macs, c.why = d.macs, d.why
+	if c.macs != nil {
+		c.macs.uncounted = true
+	}
+}
+
+// point is the zero point that a value's integers are counted from; nil for 0.
+func (c *call) setPoint(v, zero *Value) {
+	if v != nil && zero != nil {
+		c.points[v] = zero
+	}
+}
+
+// samePoint reports whether two zero points are equal; nil is 0.
+func samePoint(a, b *Value) bool {
+	if a == b {
+		return true
+	}
+	return pointIs0(a) && pointIs0(b) || a != nil && b != nil && a.Type == b.Type && equalInts(a, b)
+}
+
+func equalInts(a, b *Value) bool {
+	x, ok := a.ints()
+	y, same := b.ints()
+	return ok && same && slices.Equal(x, y)
+}
+
+// pointIs0 reports whether a zero point is left out or all zeros.
+func pointIs0(v *Value) bool {
+	if v == nil {
+		return true
+	}
+	if v.Const == nil || !v.Type.IsInteger() {
+		f, ok := v.floats()
+		return ok && !slices.ContainsFunc(f, func(x float64) bool { return x != 0 })
+	}
+	ints, err := v.Const.Tensor.Int64s()
+	return err == nil && !slices.ContainsFunc(ints, func(i int64) bool { return i != 0 })
+}
+
+// meansZero reports whether removed positions on the axes that are left to cut stand for zero, but for one axis that the zero point stands on too (-1: none).
+func (c *call) meansZero(v, zero *Value, own int) bool {
+	if v.Const == nil && c.traces[v] == nil {
+		return v.zero == isZero && samePoint(c.points[v], zero) || !c.aliveBut(v, own)
+	}
+	return pointIs0(zero) || !c.aliveBut(v, own)
+}
+
+// aliveBut reports whether anything can be cut on the axes of v other than own.
+func (c *call) aliveBut(v *Value, own int) bool {
+	for k := range v.Shape {
+		if k != own && c.alive(c.axis(v, k)) {
+			return true
+		}
+	}
+	return false
+}
+
+// track gives a constant of integers labels of its own, which those of 32 and 64 bits have nowhere else.
+func (c *call) track(v *Value) {
+	if v == nil || v.Const == nil {
+		return
+	}
+	for k, axis := range v.Const.axes {
+		if axis == nil {
+			v.Const.axes[k] = c.lab.fresh(int(v.Shape[k].N))
+		}
+	}
+}
+
+// vectorAlong joins a scale or zero point that is a vector with the axis it stands on; it reports whether it is one.
+func (c *call) vectorAlong(p, v *Value, k int) bool {
+	if p == nil || len(p.Shape) != 1 || k < 0 || p.Shape[0] != v.Shape[k] || p.Shape[0] == Num(1) {
+		return false
+	}
+	c.track(p)
+	c.link(p, 0, v, k)
+	return true
+}
+
+// scaled joins scale and zero point (inputs 1 and 2) with what they stand on and returns the axis of vectors, -1 for scalars; ok is false where they do not fit.
+func (c *call) scaled(x *Value) (own int, ok bool) {
+	scale, zero := c.input(1), c.input(2)
+	if x == nil || scale == nil || !x.Ranked || !scale.Ranked {
+		c.unknown("the rank of an input is unknown")
+		return 0, false
+	}
+	c.track(x)
+	if len(scale.Shape) > 1 {
+		return -1, c.blocks(x, scale, zero)
+	}
+	k, in := normAxis(c.int("axis", 1), len(x.Shape))
+	if len(x.Shape) == 1 {
+		k, in = 0, true
+	}
+	if !in || !c.vectorAlong(scale, x, k) {
+		return -1, true
+	}
+	c.vectorAlong(zero, x, k)
+	return k, true
+}
+
+// blocks joins scales that hold for blocks along one axis; whole blocks leave.
+func (c *call) blocks(x, scale, zero *Value) bool {
+	k, in := normAxis(c.int("axis", 1), len(x.Shape))
+	if !in || len(scale.Shape) != len(x.Shape) {
+		c.unknown("scales of shape %v do not fit %v", scale.Shape, x.Shape)
+		return false
+	}
+	for j := range x.Shape {
+		axis := c.axis(x, j)
+		if j == k {
+			n, size := scale.Shape[j].N, c.int("block_size", 0)
+			if !x.Shape[j].IsNum() || n*size != x.Shape[j].N {
+				c.freeze(x, j, "blocks of scales do not divide this axis")
+				c.freeze(scale, j, "blocks of scales do not divide this axis")
+				continue
+			}
+			axis = c.wholeBlocks(axis, int(n), int(size))
+		}
+		for _, p := range []*Value{scale, zero} {
+			if p != nil && p.Ranked && len(p.Shape) == len(x.Shape) {
+				c.join(p, j, axis)
+			}
+		}
+	}
+	return true
+}
+
+// wholeBlocks lets only whole blocks of an axis leave and returns one label a block.
+func (c *call) wholeBlocks(axis []label, n, size int) []label {
+	if axis == nil || n*size != len(axis) {
+		return nil
+	}
+	why := c.because("whole blocks of %d leave", size)
+	outer, inner := c.lab.split(axis, n, size, why)
+	c.lab.freezeAll(inner, why)
+	return outer
+}
+
+func quantize(c *call) {
+	x := c.input(0)
+	own, ok := c.scaled(x)
+	if !ok {
+		return
+	}
+	weight := x.Const != nil || c.traces[x] != nil
+	if own >= 0 && !weight {
+		c.freeze(x, own, "is divided by a scale that would be zero in a removed channel")
+	}
+	t := onnxio.DataType(c.int("output_dtype", int64(onnxio.Undefined)))
+	zero := c.input(2)
+	switch {
+	case zero != nil:
+		t = zero.Type
+	case t == onnxio.Undefined:
+		t = onnxio.Uint8
+	}
+	y := c.same(0, t, x)
+	c.setPoint(y, zero)
+}
+
+func dequantize(c *call) {
+	x := c.input(0)
+	own, ok := c.scaled(x)
+	if !ok {
+		return
+	}
+	scale, zero := c.input(1), c.input(2)
+	t := onnxio.DataType(c.int("output_dtype", int64(scale.Type)))
+	means := c.meansZero(x, zero, own)
+	y := c.same(0, t, x)
+	y.zero = isZero
+	if !means {
+		y.zero = nonZero
+	}
+	c.describe(x, scale, zero, own)
+}
+
+// describe notes what a constant's integers stand for.
+func (c *call) describe(x, scale, zero *Value, axis int) {
+	if x.Const == nil || scale == nil || scale.Const == nil || x.Const.scale != nil || len(scale.Shape) > 1 {
+		return
+	}
+	q := &quantisation{scale: scale.Const.Tensor, axis: axis}
+	if zero != nil && zero.Const != nil {
+		q.zero = zero.Const.Tensor
+	}
+	x.Const.scale = q
+}
+
+// passPoints carries zero points through operators that move elements; behind any other operator that does not set one, removed channels do not stand for zero.
+func (c *call) passPoints() {
+	if len(c.points) == 0 {
+		return
+	}
+	var points []*Value
+	for _, v := range c.in {
+		if v != nil && v.Const == nil && c.points[v] != nil {
+			points = append(points, c.points[v])
+		}
+	}
+	if len(points) == 0 {
+		return
+	}
+	same := movesElements[c.node.OpType] && !slices.ContainsFunc(points, func(p *Value) bool { return !samePoint(p, points[0]) })
+	for _, v := range c.out {
+		switch {
+		case v == nil || c.points[v] != nil || !v.Type.IsInteger() || v.Type != points[0].Type:
+		case same:
+			c.points[v] = points[0]
+		default:
+			v.zero = nonZero
+		}
+	}
+}
+
+var movesElements = map[string]bool{"Reshape": true, "Flatten": true, "Transpose": true, "Squeeze": true, "Unsqueeze": true, "Identity": true, "Slice": true, "Split": true, "Gather": true, "Concat": true,
+	"MaxPool": true, "Expand": true, "Tile": true, "DepthToSpace": true, "SpaceToDepth": true, "Dropout": true}
+
+func dynamicQuantize(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	if x.zero != isZero {
+		c.freezeValue(x, "the range is taken over channels that would not be zero when removed")
+	}
+	y := c.same(0, onnxio.Uint8, x)
+	y.zero = isZero
+	c.set(1, onnxio.Float, nil)
+	c.set(2, onnxio.Uint8, nil)
+	if len(c.out) > 2 {
+		c.setPoint(y, c.out[2])
+	}
+}
+
+// integerSum freezes the summed axis where neither side stands for zero at removed positions.
+func (c *call) integerSum(a *Value, ak int, aZero *Value, b *Value, bk int, bZero *Value, bOwn int) {
+	if c.meansZero(a, aZero, -1) || c.meansZero(b, bZero, bOwn) {
+		return
+	}
+	c.freeze(a, ak, "sums integers whose zero point is not 0 over removed channels")
+	c.freeze(b, bk, "sums integers whose zero point is not 0 over removed channels")
+}
+
+// integerProduct is MatMul of integers: the second operand's scale, zero point and the bias stand on its columns. It reports whether removed columns and rows of the product are zero.
+func (c *call) integerProduct(a, aZero, b, bScale, bZero, bias *Value) bool {
+	if a == nil || b == nil || !a.Ranked || !b.Ranked || len(a.Shape) < 1 || len(b.Shape) < 1 {
+		c.unknown("the rank of an input is unknown")
+		return false
+	}
+	if aZero != nil && len(aZero.Shape) > 0 && aZero.Shape[0] != Num(1) {
+		c.freezeValue(a, "has a zero point for every row")
+	}
+	ak, bk, bn := len(a.Shape)-1, max(len(b.Shape)-2, 0), len(b.Shape)-1
+	if len(b.Shape) == 1 {
+		bn = -1
+	}
+	own := -1
+	scaledAway := c.vectorAlong(bScale, b, bn)
+	if c.vectorAlong(bZero, b, bn) {
+		own = bn
+	}
+	c.integerSum(a, ak, aZero, b, bk, bZero, own)
+	d := c.with(a, b)
+	d.product(a, b, false, false)
+	c.finish(d)
+	c.describe(b, bScale, bZero, bn)
+	if bias != nil && bn >= 0 && len(bias.Shape) == 1 {
+		c.link(bias, 0, b, bn)
+	}
+	if len(c.out) == 0 || c.out[0] == nil {
+		return false
+	}
+	columns := bn < 0 || !c.alive(c.axis(b, bn)) || scaledAway || own >= 0 || pointIs0(bZero) && (b.Const != nil || c.traces[b] != nil)
+	return columns && (c.meansZero(a, aZero, ak) || c.rowsDead(a))
+}
+
+// rowsDead reports whether nothing but the last axis of a can be cut.
+func (c *call) rowsDead(a *Value) bool { return !c.aliveBut(a, len(a.Shape)-1) }
+
+// is gives output 0 its type, zero point and what it holds where it is cut.
+func (c *call) is(t onnxio.DataType, point *Value, zero bool) {
+	if len(c.out) == 0 || c.out[0] == nil {
+		return
+	}
+	y := c.out[0]
+	y.Type, y.zero = t, isZero
+	if !zero {
+		y.zero = nonZero
+	}
+	c.setPoint(y, point)
+}
+
+// typeOf is a zero point's type.
+func typeOf(v *Value) onnxio.DataType {
+	if v == nil {
+		return onnxio.Uint8
+	}
+	return v.Type
+}
+
+func matMulInteger(c *call) {
+	c.is(onnxio.Int32, nil, c.integerProduct(c.input(0), c.input(2), c.input(1), nil, c.input(3), nil))
+}
+
+func qlinearMatMul(c *call) {
+	zero := c.integerProduct(c.input(0), c.input(2), c.input(3), c.input(4), c.input(5), nil)
+	c.is(typeOf(c.input(7)), c.input(7), zero)
+}
+
+func matMulIntegerToFloat(c *call) {
+	bias := c.input(6)
+	zero := c.integerProduct(c.input(0), c.input(4), c.input(1), c.input(3), c.input(5), bias)
+	c.is(c.input(2).Type, nil, zero && (bias == nil || bias.zero == isZero))
+}
+
+func dynamicQuantizeMatMul(c *call) {
+	a, bias := c.input(0), c.input(4)
+	if a != nil && a.zero != isZero {
+		c.freezeValue(a, "the range is taken over channels that would not be zero when removed")
+	}
+	zero := c.integerProduct(a, nil, c.input(1), c.input(2), c.input(3), bias)
+	c.is(onnxio.Float, nil, zero && (bias == nil || bias.zero == isZero))
+}
+
+func qgemm(c *call) {
+	a, b, bias := c.input(0), c.input(3), c.input(6)
+	if a == nil || b == nil || len(a.Shape) != 2 || len(b.Shape) != 2 {
+		c.unknown("wants two matrices")
+		return
+	}
+	ak, bk, bn := 1, 0, 1
+	if c.int("transA", 0) != 0 {
+		ak = 0
+	}
+	if c.int("transB", 0) != 0 {
+		bk, bn = 1, 0
+	}
+	own := -1
+	scaledAway := c.vectorAlong(c.input(4), b, bn)
+	if c.vectorAlong(c.input(5), b, bn) {
+		own = bn
+	}
+	c.integerSum(a, ak, c.input(2), b, bk, c.input(5), own)
+	d := c.with(a, b, bias)
+	gemm(d)
+	c.finish(d)
+	c.describe(b, c.input(4), c.input(5), bn)
+	zero := (scaledAway || own >= 0 || pointIs0(c.input(5))) && (bias == nil || bias.zero == isZero) && !c.aliveBut(a, ak)
+	if p := c.input(8); p != nil {
+		c.is(p.Type, p, zero)
+		return
+	}
+	c.is(onnxio.Float, nil, zero)
+}
+
+// integerConv is Conv of integers; it reports whether removed output channels are zero.
+func (c *call) integerConv(x, xZero, w, wScale, wZero, bias *Value) bool {
+	if x == nil || w == nil || !x.Ranked || !w.Ranked || len(w.Shape) < 3 || len(x.Shape) != len(w.Shape) {
+		c.unknown("the shapes of input and weight do not fit")
+		return false
+	}
+	own := -1
+	scaledAway := c.vectorAlong(wScale, w, 0)
+	if c.vectorAlong(wZero, w, 0) {
+		own = 0
+	}
+	c.integerSum(x, 1, xZero, w, 1, wZero, own)
+	d := c.with(x, w, bias)
+	conv(d)
+	c.finish(d)
+	c.describe(w, wScale, wZero, 0)
+	return scaledAway || own >= 0 || pointIs0(wZero)
+}
+
+func qlinearConv(c *call) {
+	bias := c.input(8)
+	zero := c.integerConv(c.input(0), c.input(2), c.input(3), c.input(4), c.input(5), bias)
+	c.is(typeOf(c.input(7)), c.input(7), zero && biasZero(bias) == isZero)
+}
+
+func convInteger(c *call) {
+	c.is(onnxio.Int32, nil, c.integerConv(c.input(0), c.input(2), c.input(1), nil, c.input(3), nil))
+}
+
+// qlinearBinary is an Add or Mul of quantised values: A, scale, zero point, B, scale, zero point, the result's scale and zero point.
+func qlinearBinary(c *call) {
+	a, b, point := c.input(0), c.input(3), c.input(7)
+	if a == nil || b == nil || !a.Ranked || !b.Ranked {
+		c.unknown("the rank of an input is unknown")
+		return
+	}
+	d := c.with(a, b)
+	y := d.broadcast(d.in, a.Type)
+	if y == nil {
+		c.unknown("its operands do not fit")
+		return
+	}
+	za := c.meansZero(a, c.input(2), -1) && c.covers(a, y)
+	zb := c.meansZero(b, c.input(5), -1) && c.covers(b, y)
+	c.is(a.Type, point, za && zb || c.node.OpType == "QLinearMul" && (za || zb) || !c.tracked(y))
+}
+
+func qlinearUnary(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	zero := c.meansZero(x, c.input(2), -1) && c.node.OpType != "QLinearSigmoid"
+	c.pass(0, x)
+	c.is(x.Type, c.input(4), zero)
+}
+
+func qlinearPool(pool func(c *call)) func(c *call) {
+	return func(c *call) {
+		x := c.input(0)
+		if x == nil || c.int("channels_last", 0) != 0 {
+			c.unknown("has its channels last")
+			return
+		}
+		zero := c.meansZero(x, c.input(2), -1)
+		d := c.with(x)
+		pool(d)
+		c.finish(d)
+		c.is(x.Type, c.input(4), zero)
+	}
+}
+
+// qlinearConcat has the result's scale and zero point first, then value, scale and zero point of every part.
+func qlinearConcat(c *call) {
+	var parts []*Value
+	zero := true
+	for i := 2; i+2 < len(c.in); i += 3 {
+		if c.in[i] == nil {
+			c.unknown("a part is left out")
+			return
+		}
+		parts = append(parts, c.in[i])
+		zero = zero && c.meansZero(c.in[i], c.in[i+2], -1)
+	}
+	d := c.with(parts...)
+	d.shapeIn = map[int]bool{}
+	concat(d)
+	c.is(typeOf(c.input(1)), c.input(1), zero)
+}
+
+func qlinearSoftmax(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axis, ok := normAxis(c.int("axis", -1), len(x.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	first := axis
+	if c.int("opset", 13) >= 13 {
+		c.freeze(x, axis, "normalises over this axis")
+		first = len(x.Shape)
+	}
+	for k := first; k < len(x.Shape); k++ {
+		c.freeze(x, k, "normalises over this axis")
+	}
+	c.pass(0, x)
+	c.is(x.Type, c.input(4), !c.tracked(x))
+}
+
+// matMulNBits is A [.., K] times a packed weight: B [N, blocks, bytes], scales [N*blocks] or [N, blocks], zero points, group index, bias [N].
+func matMulNBits(c *call) {
+	a, b, scales := c.input(0), c.input(1), c.input(2)
+	rows, k, size := c.int("N", 0), c.int("K", 0), c.int("block_size", 0)
+	if a == nil || b == nil || scales == nil || !a.Ranked || len(a.Shape) == 0 || len(b.Shape) != 3 || rows < 1 || size < 1 || b.Shape[0] != Num(rows) || !b.Shape[1].IsNum() || a.Shape[len(a.Shape)-1] != Num(k) {
+		c.unknown("its shapes do not fit N, K and block_size")
+		return
+	}
+	last, blocks := len(a.Shape)-1, b.Shape[1].N
+	in := c.wholeBlocks(c.axis(a, last), int(blocks), int(size))
+	if in == nil || c.input(3) != nil || c.input(4) != nil || blocks*size != k {
+		c.freeze(a, last, "its blocks of %d cannot leave one by one", size)
+		in = make([]label, blocks)
+	}
+	c.join(b, 1, in)
+	c.freeze(b, 2, "holds packed integers")
+	out := c.axis(b, 0)
+	c.role(scales, 0, Output)
+	switch len(scales.Shape) {
+	case 2:
+		c.join(scales, 0, out)
+		c.join(scales, 1, in)
+	default:
+		c.join(scales, 0, c.lab.merge([][]label{out, in}, []int{int(rows), int(blocks)}))
+	}
+	if p := c.input(3); p != nil {
+		c.packedPoints(p, out, int(rows))
+	}
+	if g := c.input(4); g != nil {
+		c.freezeValue(g, "holds the block of every input channel")
+	}
+	if bias := c.input(5); bias != nil {
+		c.join(bias, 0, out)
+	}
+	shape, axes := slices.Clone(a.Shape), make([][]label, len(a.Shape))
+	for j := range last {
+		axes[j] = c.axis(a, j)
+	}
+	shape[last], axes[last] = Num(rows), out
+	c.set(0, a.Type, shape, axes...)
+	c.cost(product(a.Shape[:last]).Mul(Num(size)).N, axisCost(b, 0, out), axisCost(b, 1, in))
+	c.macs.uncounted = true
+	zero := (c.input(5) == nil || c.input(5).zero == isZero) && !c.aliveBut(a, last)
+	c.is(a.Type, nil, zero)
+}
+
+// packedPoints joins zero points that are packed row by row.
+func (c *call) packedPoints(p *Value, out []label, rows int) {
+	if len(p.Shape) == 2 {
+		c.join(p, 0, out)
+		c.freeze(p, 1, "holds packed integers")
+		return
+	}
+	if len(p.Shape) == 1 && p.Shape[0].IsNum() && p.Shape[0].N%int64(rows) == 0 {
+		c.join(p, 0, c.lab.merge([][]label{out, nil}, []int{rows, int(p.Shape[0].N) / rows}))
+		return
+	}
+	c.lab.freezeAll(out, c.because("its zero points do not divide by rows"))
+}
+
+// patchNBits sets N and K to what is left.
+func patchNBits(p *patching) {
+	b := p.in[1].Shape
+	size := p.old.int("block_size", 0)
+	if n := p.old.int("N", 0); b[0].N != n {
+		p.setAttr(&onnxio.Attribute{Name: "N", Type: onnxio.AttrInt, I: b[0].N})
+	}
+	if k := b[1].N * size; b[1] != p.old.in[1].Shape[1] {
+		p.setAttr(&onnxio.Attribute{Name: "K", Type: onnxio.AttrInt, I: k})
+	}
+}
