@@ -2,6 +2,7 @@ package graphcodec
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -180,13 +181,14 @@ func (a *analyzer) run(c *call) {
 	}
 	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil })
 	seen, simple := c.shapeKnown(func(v *Value) (bool, bool) { return v.seen, v.simple }), c.simple()
-	seen = seen || c.seenThroughOthers()
-	if c.node.OpType == "GroupNormalization" { // a function of ONNX's own, through which its shape inference does not look
+	seen = seen || c.seenThroughOthers() || c.seenFromTarget()
+	hidden := c.hidesRank(domain)
+	if hidden {
 		plain, seen = false, false
 	}
 	for _, v := range c.out {
 		if v != nil {
-			v.static, v.plain, v.seen, v.simple = v.static || static, v.plain || plain, v.seen || seen, v.simple || simple
+			v.static, v.plain, v.seen, v.hidden, v.simple = v.static || static, v.plain || plain, v.seen || seen, hidden, v.simple || simple
 			a.refine(v)
 		}
 	}
@@ -195,12 +197,40 @@ func (a *analyzer) run(c *call) {
 		if len(c.out) > 0 && c.out[0] != nil && !c.out[0].seen && c.macs.kernel > 0 {
 			c.macs.visible = c.macs.kernel
 		}
+		if op := c.node.OpType; (op == "MatMul" || op == "Gemm") && c.in[0] != nil && !c.in[0].seen {
+			c.macs.visible = 0
+		}
 		if c.macs.uncounted {
 			c.macs.visible = 0
 		}
 	}
 	a.calls = append(a.calls, c)
 }
+
+// seenFromTarget reports whether a Reshape's target alone says every dim.
+func (c *call) seenFromTarget() bool {
+	if c.node.OpType != "Reshape" || len(c.in) < 2 || c.in[1] == nil || !c.in[1].simple {
+		return false
+	}
+	target, ok := c.in[1].ints()
+	return ok && !slices.ContainsFunc(target, func(n int64) bool { return n <= 0 })
+}
+
+// hidesRank reports whether ONNX's shape inference finds nothing about the outputs.
+func (c *call) hidesRank(domain string) bool {
+	if domain != "" || opaque[c.node.OpType] {
+		return true
+	}
+	for i, v := range c.in {
+		if v != nil && v.hidden && !c.shapeIn[i] && c.node.OpType != "Reshape" {
+			return true
+		}
+	}
+	return false
+}
+
+// opaque are operators of ONNX's own domain that its shape inference does not look through: a function, and one that only ONNX Runtime knows.
+var opaque = map[string]bool{"GroupNormalization": true, "SimplifiedLayerNormalization": true}
 
 // static reports whether all inputs are computed from constants alone.
 func (c *call) static() bool {
@@ -297,7 +327,7 @@ func (a *analyzer) refine(v *Value) {
 	if !ok || len(dims) != len(v.Shape) {
 		return
 	}
-	v.plain, v.seen = true, true
+	v.plain, v.seen, v.hidden = true, true, false
 	for k, d := range dims {
 		if d.IsNum() && !v.Shape[k].IsNum() {
 			v.Shape[k] = d

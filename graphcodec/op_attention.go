@@ -227,6 +227,9 @@ func groupQuery(c *call) {
 		c.unknown("query, key and value do not fit its heads")
 		return
 	}
+	for _, p := range []projected{q, k, v} { // one size for all, and a multiple of 8 in ONNX Runtime
+		c.lab.freezeAll(p.inner, c.because("the size of its heads stays"))
+	}
 	c.cached(c.input(3), &k)
 	c.cached(c.input(4), &v)
 	if c.int("do_rotary", 0) != 0 {

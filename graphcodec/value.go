@@ -50,6 +50,7 @@ type Value struct {
 	zero   zeroState
 	plain  bool   // the shape follows from the file without evaluating computed shapes
 	seen   bool   // like plain, with contents that simple arithmetic on shapes gives
+	hidden bool   // like not seen, and the rank is not either
 	simple bool   // contents are a constant or simple arithmetic on shapes that are seen
 	static bool   // computed from constants alone
 	mean   *Value // where this is a mean over tracked axes: of what
