@@ -18,35 +18,40 @@ func encodes(e encoder, ops ...string) {
 }
 
 func init() {
-	encodes(encodeConv, "Conv")
+	encodes(encodeConv(2), "Conv")
+	encodes(encodeConv(3), "DeformConv")
+	encodes(encodePackedAttention, "Attention")
 	encodes(encodeConvTranspose, "ConvTranspose")
 	encodes(encodeMatMul, "Gemm", "MatMul", "FusedMatMul", "Einsum")
 	encodes(encodeGather, "Gather")
 	encodes(encodeRecurrent, "LSTM", "GRU", "RNN")
 }
 
-func encodeConv(b *netBuilder, c *call) bool {
-	x, w, y := c.input(0), c.input(1), c.out[0]
-	view := b.weight(c, w, 0, 1)
-	groups := int(c.int("group", 1))
-	if view == nil || groups < 1 || view.rows%groups != 0 || axisLength(x, 1) != view.cols*groups {
-		return false
-	}
-	ids := b.nodes(x, 1)
-	s := b.layer(c, view, view.rows, y, 1, x)
-	fixed := b.take(view.c)
-	rows := view.rows / groups
-	if view.cols == 1 && rows == 1 && groups > 1 {
-		s.depthwise = true
-		b.depthwise(s, ids, view, fixed)
-	} else {
-		for g := range groups {
-			b.dense(s, g*rows, rows, ids[g*view.cols:(g+1)*view.cols], view, g*rows*view.rowStride, fixed)
+// encodeConv is a convolution whose bias is the given input.
+func encodeConv(bias int) encoder {
+	return func(b *netBuilder, c *call) bool {
+		x, w, y := c.input(0), c.input(1), c.out[0]
+		view := b.weight(c, w, 0, 1)
+		groups := int(c.int("group", 1))
+		if view == nil || groups < 1 || view.rows%groups != 0 || axisLength(x, 1) != view.cols*groups {
+			return false
 		}
+		ids := b.nodes(x, 1)
+		s := b.layer(c, view, view.rows, y, 1, x)
+		fixed := b.take(view.c)
+		rows := view.rows / groups
+		if view.cols == 1 && rows == 1 && groups > 1 {
+			s.depthwise = true
+			b.depthwise(s, ids, view, fixed)
+		} else {
+			for g := range groups {
+				b.dense(s, g*rows, rows, ids[g*view.cols:(g+1)*view.cols], view, g*rows*view.rowStride, fixed)
+			}
+		}
+		b.from[y] = &provenance{main: []*nodeSet{s}}
+		b.bias(c, c.input(bias), y, 1)
+		return true
 	}
-	b.from[y] = &provenance{main: []*nodeSet{s}}
-	b.bias(c, c.input(2), y, 1)
-	return true
 }
 
 func encodeConvTranspose(b *netBuilder, c *call) bool {
@@ -154,6 +159,27 @@ func encodeMatMul(b *netBuilder, c *call) bool {
 	b.from[y] = p
 	if c.node.OpType == "Gemm" && c.input(2) != nil {
 		b.bias(c, c.input(2), y, o.out)
+	}
+	return true
+}
+
+// encodePackedAttention is ONNX Runtime's fused attention, a layer whose nodes are query, key and value one behind the other; what follows sees the values. The operator of ONNX itself has no weights.
+func encodePackedAttention(b *netBuilder, c *call) bool {
+	if c.node.Domain != microsoft {
+		return false
+	}
+	x, y := c.input(0), c.out[0]
+	view := b.weight(c, c.input(1), 1, 0)
+	values := axisLength(y, 2)
+	if view == nil || axisLength(x, 2) != view.cols || values > view.rows {
+		return false
+	}
+	ids := b.nodes(x, 2)
+	s := b.layer(c, view, view.rows, y, 2, x)
+	b.dense(s, 0, view.rows, ids, view, 0, b.take(view.c))
+	b.from[y] = &provenance{main: []*nodeSet{s}}
+	if values < view.rows {
+		b.from[y].main = b.views(upFrom(s.base, s.size)[view.rows-values:])
 	}
 	return true
 }

@@ -2,6 +2,7 @@ package graphcodec
 
 import (
 	"math"
+	"slices"
 
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -103,12 +104,8 @@ func (c *call) attend(q, k, v projected, past Dim) []label {
 	c.present(1, k, total)
 	c.present(2, v, total)
 	c.set(3, q.v.Type, []Dim{b, q.heads, s, total}, nil, queries).zero = nonZero
-	width := []costAxis{{labels: q.inner, size: q.dim.N}}
-	if v.dim == q.dim { // both products cost the same; counted once each
-		c.cost(2*b.Mul(s).Mul(total).N, append(width, costAxis{queries, q.heads.N})...)
-	} else {
-		c.cost(b.Mul(s).Mul(total).N*(q.dim.N+v.dim.N), costAxis{queries, q.heads.N})
-	}
+	both := slices.Concat(labelsOr(q.inner, int(q.dim.N)), labelsOr(v.inner, int(v.dim.N)))
+	c.cost(b.Mul(s).Mul(total).N, costAxis{queries, q.heads.N}, costAxis{both, int64(len(both))})
 	c.macs.uncounted = true
 	return queries
 }

@@ -7,7 +7,7 @@ func init() {
 	each("computes over what is left", reduce(meanLike), "ReduceMean")
 	each("frozen on the reduced axes", reduce(strict), "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp")
 	each("frozen on the axis it searches", argReduce, "ArgMax", "ArgMin")
-	each("frozen on the axis it runs along", cumulative, "CumSum")
+	each("frozen on the axis it runs along", cumulative, "CumSum", "CumProd")
 }
 
 type reduceKind int8
@@ -172,5 +172,7 @@ func cumulative(c *call) {
 		return
 	}
 	c.freeze(x, k, "sums along this axis")
-	c.same(0, x.Type, x)
+	if y := c.same(0, x.Type, x); c.node.OpType == "CumProd" && c.tracked(y) { // an empty product is 1
+		y.zero = nonZero
+	}
 }

@@ -29,6 +29,7 @@ type curveFlags struct {
 	speedUps, criteria []string
 	weights            string
 	allocation         string
+	ranking            string
 	seed               int64
 	metanet            metanetFlags
 	repair             repairFlags
@@ -57,6 +58,7 @@ func (a *app) curveCommand() *cobra.Command {
 	f.repair.add(s)
 	s.StringVar(&f.weights, "weights", "original", "of the criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	s.StringVar(&f.allocation, "allocation", "", "offsets of the groups' scores for every criterion, from metaprune allocate (for one model)")
+	s.StringVar(&f.ranking, "ranking", "global", "who competes: global, group or isomorphic")
 	s.StringVar(&f.csv, "csv", "", "write the points to this file too")
 	s.StringSliceVar(&f.plots, "plot", nil, "draw the curves to these files (.svg, .png or .pdf)")
 	return c
@@ -170,7 +172,7 @@ func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, nam
 			return nil, fmt.Errorf("--speed-up %q is no number", x)
 		}
 		r := session.Request{}
-		r.Allocation, r.Scores = offsets, scores
+		r.Allocation, r.Scores, r.Ranking = offsets, scores, f.ranking
 		r.Target.SpeedUp, r.Criterion = target, prune.Criterion{Kind: kind, Seed: f.seed}
 		p, err := prepared.Plan(ctx, r)
 		if err != nil {
