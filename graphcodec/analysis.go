@@ -84,6 +84,7 @@ func Analyze(m *onnxio.Model) (a *Analysis, err error) {
 	if err := an.end(); err != nil {
 		return nil, err
 	}
+	an.readersCosts(order)
 	a = &Analysis{Model: m, an: an, unitAxes: map[int32][]axisRef{}, byRoot: map[int32]UnitID{}}
 	if err := a.invariant(); err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package graphcodec
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -21,6 +20,7 @@ type analyzer struct {
 	splits   []splitRecord
 	funcs    map[string]bool
 	readers  map[string][]*onnxio.Node // made when first asked for
+	reading  bool                      // as a reader of the file, see reader.go
 	broken   error                     // what stopped a rule: the model contradicts itself
 }
 
@@ -83,7 +83,7 @@ func (a *analyzer) begin() error {
 		if a.values[in.Name] != nil {
 			continue
 		}
-		v := a.add(&Value{Name: in.Name, zero: nonZero, plain: true, seen: true})
+		v := a.add(&Value{Name: in.Name, zero: nonZero, plain: true})
 		if in.Type != nil && in.Type.Tensor != nil {
 			v.Type = in.Type.Tensor.ElemType
 		}
@@ -180,57 +180,20 @@ func (a *analyzer) run(c *call) {
 		c.handleLeaks()
 	}
 	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil })
-	seen, simple := c.shapeKnown(func(v *Value) (bool, bool) { return v.seen, v.simple }), c.simple()
-	seen = seen || c.seenThroughOthers() || c.seenFromTarget()
-	hidden := c.hidesRank(domain)
-	if hidden {
-		plain, seen = false, false
+	if domain != "" || opaque[c.node.OpType] {
+		plain = false
+	}
+	if a.reading {
+		c.forget(domain)
 	}
 	for _, v := range c.out {
 		if v != nil {
-			v.static, v.plain, v.seen, v.hidden, v.simple = v.static || static, v.plain || plain, v.seen || seen, hidden, v.simple || simple
+			v.static, v.plain = v.static || static, v.plain || plain
 			a.refine(v)
-		}
-	}
-	if c.macs != nil {
-		c.macs.visible = c.macs.fixed
-		if len(c.out) > 0 && c.out[0] != nil && !c.out[0].seen && c.macs.kernel > 0 {
-			c.macs.visible = c.macs.kernel
-		}
-		if op := c.node.OpType; (op == "MatMul" || op == "Gemm") && c.in[0] != nil && !c.in[0].seen {
-			c.macs.visible = 0
-		}
-		if c.macs.uncounted {
-			c.macs.visible = 0
 		}
 	}
 	a.calls = append(a.calls, c)
 }
-
-// seenFromTarget reports whether a Reshape's target alone says every dim.
-func (c *call) seenFromTarget() bool {
-	if c.node.OpType != "Reshape" || len(c.in) < 2 || c.in[1] == nil || !c.in[1].simple {
-		return false
-	}
-	target, ok := c.in[1].ints()
-	return ok && !slices.ContainsFunc(target, func(n int64) bool { return n <= 0 })
-}
-
-// hidesRank reports whether ONNX's shape inference finds nothing about the outputs.
-func (c *call) hidesRank(domain string) bool {
-	if domain != "" || opaque[c.node.OpType] {
-		return true
-	}
-	for i, v := range c.in {
-		if v != nil && v.hidden && !c.shapeIn[i] && c.node.OpType != "Reshape" {
-			return true
-		}
-	}
-	return false
-}
-
-// opaque are operators of ONNX's own domain that its shape inference does not look through: a function, and one that only ONNX Runtime knows.
-var opaque = map[string]bool{"GroupNormalization": true, "SimplifiedLayerNormalization": true}
 
 // static reports whether all inputs are computed from constants alone.
 func (c *call) static() bool {
@@ -254,37 +217,6 @@ func (c *call) shapeKnown(known func(v *Value) (shape, contents bool)) bool {
 		}
 	}
 	return true
-}
-
-// seenThroughOthers reports whether one operand of a broadcast or a concatenation shows the dims that another one leaves open.
-func (c *call) seenThroughOthers() bool {
-	switch c.node.OpType {
-	case "Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Where", "Concat":
-	default:
-		return false
-	}
-	for _, v := range c.in {
-		if v != nil && v.seen && v.Const == nil && len(c.out) > 0 && c.out[0] != nil && len(v.Shape) == len(c.out[0].Shape) {
-			return true
-		}
-	}
-	return false
-}
-
-// simple reports whether the output's contents are what ONNX's own shape inference propagates.
-func (c *call) simple() bool {
-	switch c.node.OpType {
-	case "Shape", "Size":
-		return c.in[0] != nil && c.in[0].seen
-	case "Add", "Sub", "Mul", "Cast", "Concat", "Gather", "Slice", "Squeeze", "Unsqueeze", "Identity":
-		for _, v := range c.in {
-			if v != nil && !v.simple {
-				return false
-			}
-		}
-		return len(c.in) > 0
-	}
-	return false
 }
 
 // handleLeaks pins inputs through which the length of a cut axis would flow into data.
@@ -327,7 +259,7 @@ func (a *analyzer) refine(v *Value) {
 	if !ok || len(dims) != len(v.Shape) {
 		return
 	}
-	v.plain, v.seen, v.hidden = true, true, false
+	v.plain = true
 	for k, d := range dims {
 		if d.IsNum() && !v.Shape[k].IsNum() {
 			v.Shape[k] = d

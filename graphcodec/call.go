@@ -22,10 +22,11 @@ type call struct {
 
 // macs is the cost of a node: fixed times the number of surviving positions on each axis.
 type macs struct {
-	fixed   int64
-	kernel  int64 // of a convolution: what is left of fixed where the map's size is not visible
-	visible int64 // fixed as a reader counts it who does not evaluate computed shapes
-	axes    []costAxis
+	fixed int64
+	axes  []costAxis
+
+	seenFixed int64 // the same as a reader of the file counts it
+	seen      []costAxis
 
 	uncounted bool // by readers of the file who count the products of convolutions and matrices
 }

@@ -101,7 +101,6 @@ func conv(c *call) {
 		y.zero = nonZero
 	}
 	c.cost(product(shape[2:]).Mul(shape[0]).N*product(ws[2:]).N, axisCost(w, 0, out), axisCost(w, 1, c.axis(w, 1)))
-	c.macs.kernel = product(ws[2:]).N
 }
 
 func biasZero(bias *Value) zeroState {
@@ -202,7 +201,6 @@ func convTranspose(c *call) {
 		y.zero = nonZero
 	}
 	c.cost(product(x.Shape[2:]).Mul(x.Shape[0]).N*product(ws[2:]).N, axisCost(w, 0, c.axis(w, 0)), axisCost(w, 1, c.axis(w, 1)))
-	c.macs.kernel = product(ws[2:]).N
 }
 
 func (c *call) transposedOut(w window, i int, in Dim) Dim {

@@ -18,6 +18,9 @@ func init() {
 
 func reshape(c *call) {
 	x, s := c.input(0), c.input(1)
+	if c.reading && x != nil && s != nil && s.elems != nil && c.readTarget(x, s) {
+		return
+	}
 	if x == nil || s == nil || !x.Ranked || s.elems == nil {
 		c.unknown("the new shape is not known")
 		return
@@ -419,7 +422,7 @@ func expand(c *call) {
 	for k := range rank {
 		i, j := len(x.Shape)-rank+k, len(dims)-rank+k
 		switch {
-		case j < 0 || dims[j] == Num(1) || (i >= 0 && x.Shape[i] != Num(1)):
+		case i >= 0 && (j < 0 || dims[j] == Num(1) || x.Shape[i] != Num(1)):
 			shape[k], axes[k] = x.Shape[i], c.axis(x, i)
 			if j >= 0 && lengths[j] != nil && dims[j] != Num(1) {
 				c.joinLabels(axes[k], lengths[j])

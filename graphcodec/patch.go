@@ -113,22 +113,28 @@ func (p *patching) setVector(i int, want []Dim) {
 	}
 }
 
-// correct adds the difference to a vector that the graph computes, so that shape arithmetic stays arithmetic; false where the input is a constant or not
-// known in numbers.
+// correct adds the difference to a vector that the graph computes, so that shape arithmetic stays arithmetic; false where the input is a constant or the
+// difference is not known in numbers.
 func (p *patching) correct(i int, want []Dim) bool {
 	if i >= len(p.in) || p.in[i] == nil || p.in[i].Const != nil || len(p.in[i].Shape) != 1 {
 		return false
 	}
-	now, ok := p.in[i].ints()
-	if !ok || len(now) != len(want) {
+	now := p.in[i].elems
+	if len(now) != len(want) || len(now) == 0 {
 		return false
 	}
 	delta := make([]int64, len(want))
 	for k, d := range want {
-		if !d.IsNum() || (d.N < 0) != (now[k] < 0) {
+		n := now[k].Int
+		switch {
+		case now[k].IsFloat:
 			return false
+		case n == d:
+		case !d.IsNum() || !n.IsNum() || (d.N < 0) != (n.N < 0):
+			return false
+		default:
+			delta[k] = d.N - n.N
 		}
-		delta[k] = d.N - now[k]
 	}
 	c := &onnxio.Tensor{Dims: []int64{int64(len(delta))}, DataType: p.old.in[i].Type, Name: p.fresh(fmt.Sprintf("%s/delta%d", p.node.Outputs[0], i))}
 	c.SetInt64s(delta)
@@ -263,7 +269,9 @@ func patchShapeInput(p *patching) {
 			target[k] = e.Int
 		}
 	}
-	p.setVector(i, p.inferOne(target))
+	if !p.correct(i, target) {
+		p.setVector(i, p.inferOne(target))
+	}
 }
 
 // inferOne replaces the only element of a Reshape's target that is known at run time alone by -1.

@@ -24,7 +24,13 @@ type classRef struct {
 type nodeCost struct {
 	node    int
 	fixed   int64
-	visible int64 // fixed without what only evaluating computed shapes shows
+	classes []int32
+	seen    readerCost
+}
+
+// readerCost is a node's cost as a reader of the file counts it.
+type readerCost struct {
+	fixed   int64
 	classes []int32
 }
 
@@ -61,7 +67,7 @@ func newClasses(a *Analysis) *classes {
 		if call.macs != nil {
 			n := nodeCost{node: call.index}
 			n.classes, n.fixed = b.factors(call.macs.axes, call.macs.fixed)
-			_, n.visible = b.factors(call.macs.axes, call.macs.visible)
+			n.seen.classes, n.seen.fixed = b.factors(call.macs.seen, call.macs.seenFixed)
 			b.c.nodes = append(b.c.nodes, n)
 		}
 	}
@@ -70,8 +76,10 @@ func newClasses(a *Analysis) *classes {
 	}
 	b.c.use = make([][]int32, len(b.c.size))
 	for i, n := range b.c.nodes {
-		for _, k := range n.classes {
-			b.c.use[k] = append(b.c.use[k], int32(i))
+		for _, k := range slices.Concat(n.classes, n.seen.classes) {
+			if u := b.c.use[k]; len(u) == 0 || u[len(u)-1] != int32(i) {
+				b.c.use[k] = append(u, int32(i))
+			}
 		}
 	}
 	return b.c
@@ -176,13 +184,14 @@ type State struct {
 	removed []bool   // by unit
 	count   int
 	macs    []int64 // by node cost
+	seen    []int64 // the same as a reader counts
 	total   int64
 	visible int64
 }
 
 // NewState returns the state in which everything is left.
 func (a *Analysis) NewState() *State {
-	s := &State{a: a, removed: make([]bool, len(a.units)), macs: make([]int64, len(a.classes.nodes))}
+	s := &State{a: a, removed: make([]bool, len(a.units)), macs: make([]int64, len(a.classes.nodes)), seen: make([]int64, len(a.classes.nodes))}
 	for _, n := range a.classes.size {
 		s.left = append(s.left, int64(n))
 		s.dead = append(s.dead, make([]bool, n))
@@ -190,18 +199,20 @@ func (a *Analysis) NewState() *State {
 	for i := range s.macs {
 		s.macs[i] = s.nodeCost(i)
 		s.total += s.macs[i]
-		s.visible += s.visibleCost(i)
+		s.seen[i] = s.readersCost(i)
+		s.visible += s.seen[i]
 	}
 	return s
 }
 
-// visibleCost is nodeCost without what only evaluating computed shapes shows.
-func (s *State) visibleCost(i int) int64 {
-	n := s.a.classes.nodes[i]
-	if n.fixed == 0 {
-		return 0
+// readersCost is nodeCost without what only evaluating computed shapes shows.
+func (s *State) readersCost(i int) int64 {
+	n := s.a.classes.nodes[i].seen
+	m := n.fixed
+	for _, k := range n.classes {
+		m *= s.left[k]
 	}
-	return s.macs[i] / n.fixed * n.visible
+	return m
 }
 
 func (s *State) nodeCost(i int) int64 {
@@ -263,9 +274,10 @@ func (s *State) Remove(u UnitID) {
 		for _, i := range s.a.classes.use[k] {
 			m := s.nodeCost(int(i))
 			s.total += m - s.macs[i]
-			s.visible -= s.visibleCost(int(i))
 			s.macs[i] = m
-			s.visible += s.visibleCost(int(i))
+			seen := s.readersCost(int(i))
+			s.visible += seen - s.seen[i]
+			s.seen[i] = seen
 		}
 	}
 }

@@ -49,9 +49,6 @@ type Value struct {
 	elems  []Elem // contents of a small tensor, nil where unknown
 	zero   zeroState
 	plain  bool   // the shape follows from the file without evaluating computed shapes
-	seen   bool   // like plain, with contents that simple arithmetic on shapes gives
-	hidden bool   // like not seen, and the rank is not either
-	simple bool   // contents are a constant or simple arithmetic on shapes that are seen
 	static bool   // computed from constants alone
 	mean   *Value // where this is a mean over tracked axes: of what
 }
@@ -142,7 +139,7 @@ next:
 
 // constValue makes the value of a constant tensor, with its contents where they are small.
 func constValue(name string, t *onnxio.Tensor, node int) *Value {
-	v := &Value{Name: name, Type: t.DataType, Ranked: true, static: true, plain: true, seen: true, simple: true}
+	v := &Value{Name: name, Type: t.DataType, Ranked: true, static: true, plain: true}
 	for _, d := range t.Dims {
 		v.Shape = append(v.Shape, Num(d))
 	}

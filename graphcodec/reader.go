@@ -1,0 +1,191 @@
+package graphcodec
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A reader of the file that counts multiply-accumulates, as ONNX's shape inference lets it, knows less than the analysis: contents that it does not propagate are unknown to it, and so is what comes out of operators of other domains. Its
+// view is the same rules run with those unknown; where a dim is a number there, the reader sees it.
+
+// propagates are the operators through which ONNX's shape inference carries contents.
+var propagates = map[string]bool{"Constant": true, "Shape": true, "Size": true, "Add": true, "Sub": true, "Mul": true, "Cast": true, "Concat": true, "Gather": true, "Slice": true, "Squeeze": true, "Unsqueeze": true, "Identity": true}
+
+// opaque are operators of ONNX's own domain that its shape inference does not look through: a function, and one that only ONNX Runtime knows.
+var opaque = map[string]bool{"GroupNormalization": true, "SimplifiedLayerNormalization": true}
+
+// targets are the operators whose target shape ONNX's shape inference takes from propagated contents too; all others want it, their bounds, axes and amounts from constants.
+var targets = map[string]bool{"Reshape": true, "Expand": true, "ConstantOfShape": true}
+
+// forget takes away what the reader does not know of the outputs.
+func (c *call) forget(domain string) {
+	computed := c.hasComputedBounds()
+	for _, v := range c.out {
+		if v == nil || v.Const != nil {
+			continue
+		}
+		if domain != "" || opaque[c.node.OpType] {
+			v.Ranked, v.Shape, v.axes, v.elems = false, nil, nil, nil
+			continue
+		}
+		if computed {
+			v.Shape = slices.Clone(v.Shape)
+			for k := range v.Shape {
+				v.Shape[k], v.axes[k] = Symbol(fmt.Sprintf("?%s.%d", v.Name, k)), nil
+			}
+		}
+		if v.elems == nil || computed || !propagates[c.node.OpType] {
+			c.forgetContents(v)
+		}
+	}
+}
+
+// hasComputedBounds reports whether something other than a constant says what the shape becomes, where it would have to be one.
+func (c *call) hasComputedBounds() bool {
+	for i, v := range c.in {
+		if i > 0 && v != nil && c.shapeIn[i] && v.Const == nil && !targets[c.node.OpType] && !propagates[c.node.OpType] {
+			return true
+		}
+	}
+	return c.node.OpType == "Slice" && slices.ContainsFunc(c.in[min(1, len(c.in)):], func(v *Value) bool { return v != nil && v.Const == nil })
+}
+
+// readTarget gives a Reshape what its target alone says, where the reader can work out no more: of an input it knows nothing about, and where a dim that is left to be inferred stands beside one that it does not know.
+func (c *call) readTarget(x, s *Value) bool {
+	inferred, open := false, !x.Ranked
+	for _, e := range s.elems {
+		inferred = inferred || e.Int == Num(-1)
+		open = open || !e.Int.IsNum()
+	}
+	if x.Ranked && !(inferred && open) {
+		return false
+	}
+	c.shapeIn[1] = true
+	shape := make([]Dim, len(s.elems))
+	for k, e := range s.elems {
+		switch {
+		case e.Int.IsNum() && e.Int.N > 0:
+			shape[k] = e.Int
+		case e.Int == Num(0) && x.Ranked && k < len(x.Shape):
+			shape[k] = x.Shape[k]
+		default:
+			shape[k] = Symbol(fmt.Sprintf("?%s.%d", c.node.Outputs[0], k))
+		}
+	}
+	c.set(0, x.Type, shape)
+	return true
+}
+
+// forgetContents leaves nothing but the number of elements of a small vector of integers.
+func (c *call) forgetContents(v *Value) {
+	v.elems = nil
+	if !v.Ranked || !v.Type.IsInteger() || len(v.Shape) > 1 || !product(v.Shape).IsNum() || product(v.Shape).N > 16 {
+		return
+	}
+	v.elems = make([]Elem, product(v.Shape).N)
+	for i := range v.elems {
+		v.elems[i] = Elem{Int: Symbol(fmt.Sprintf("?%s[%d]", v.Name, i))}
+	}
+}
+
+// readersCosts sets what each node costs in a reader's eyes, once the nodes' own costs are known.
+func (a *analyzer) readersCosts(order []int) {
+	needed := false
+	for _, c := range a.calls {
+		if c.macs == nil {
+			continue
+		}
+		c.macs.seen = c.macs.axes
+		c.macs.seenFixed = c.macs.fixed
+		if c.macs.uncounted {
+			c.macs.seenFixed = 0
+			continue
+		}
+		needed = needed || !plainShapes(c)
+	}
+	if !needed {
+		return
+	}
+	r := a.reader(order)
+	for _, c := range a.calls {
+		if c.macs != nil && !c.macs.uncounted && !plainShapes(c) {
+			c.seenBy(r)
+		}
+	}
+}
+
+// plainShapes reports whether everybody sees the shapes that the node's cost follows from, in numbers.
+func plainShapes(c *call) bool {
+	for _, v := range slices.Concat(c.in[:min(2, len(c.in))], c.out[:min(1, len(c.out))]) {
+		if v != nil && (!v.plain || slices.ContainsFunc(v.Shape, func(d Dim) bool { return !d.IsNum() })) {
+			return false
+		}
+	}
+	return true
+}
+
+// reader runs the rules as a reader would. What breaks there only leaves more unknown.
+func (a *analyzer) reader(order []int) (r *analyzer) {
+	r = newAnalyzer(a.model)
+	r.reading = true
+	defer func() { _ = recover() }()
+	if r.begin() != nil {
+		return r
+	}
+	for _, i := range order {
+		c, err := r.prepare(i, a.model.Graph.Nodes[i])
+		if err != nil {
+			return r
+		}
+		if r.run(c); r.broken != nil {
+			return r
+		}
+	}
+	return r
+}
+
+// seenBy sets the node's cost as the reader r counts it: the dims of the result that it sees, times those of the kernel or of the axis that is summed over.
+func (c *call) seenBy(r *analyzer) {
+	c.macs.seen, c.macs.seenFixed = nil, 1
+	y, x := c.out[0], c.input(0)
+	rx := r.values[x.Name]
+	switch c.node.OpType {
+	case "Conv", "ConvTranspose":
+		w := c.in[1]
+		whole := y
+		if c.node.OpType == "ConvTranspose" {
+			whole = x
+		}
+		for k := range whole.Shape {
+			c.see(whole, r.values[whole.Name], k)
+		}
+		for k := 1; k < len(w.Shape); k++ {
+			c.see(w, r.values[w.Name], k)
+		}
+	case "MatMul", "Gemm":
+		if c.node.OpType == "MatMul" && (rx == nil || len(rx.Shape) == 0) {
+			c.macs.seenFixed = 0
+			return
+		}
+		for k := range y.Shape {
+			c.see(y, r.values[y.Name], k)
+		}
+		summed, k := x, len(x.Shape)-1
+		if c.node.OpType == "Gemm" {
+			if summed, k = c.in[1], 0; c.int("transB", 0) != 0 {
+				k = 1
+			}
+		}
+		c.see(summed, r.values[summed.Name], k)
+	default:
+		c.macs.seenFixed = 0
+	}
+}
+
+// see multiplies the cost by one axis of v where the reader, which has it as rv, sees its length.
+func (c *call) see(v, rv *Value, k int) {
+	if rv == nil || k >= len(rv.Shape) || k >= len(v.Shape) || !rv.Shape[k].IsNum() || rv.Shape[k].N < 1 {
+		return
+	}
+	c.macs.seen = append(c.macs.seen, costAxis{c.axis(v, k), rv.Shape[k].N})
+}
