@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """The same models to the same speed-up with metaprune, onnxsim's pruning and Torch-Pruning, side by side.
 
-    bench/rivals.py FOLDER [--speed-up 1.5] [--out docs/results/rivals] [--only NAME...] [--definitions DEFS.py]
+    bench/rivals.py FOLDER [--speed-up 1.5] [--out docs/results/rivals] [--only NAME...] [--variants ts] [--definitions DEFS.py]
 
 FOLDER holds exports NAME.VARIANT.onnx (bench/families.py, or the definitions' own). metaprune and onnxsim start from the file; Torch-Pruning, which needs the PyTorch model, from timm, torchvision or the definitions, and its result is
-exported. Each peer gets the first of the ratios 0.1, 0.15, .. 0.9 whose result has the speed-up, or its best; nothing is set per model but the layer that gives the classes. What counts: ONNX Runtime loads and runs the result, inputs and
+exported. Each peer gets the first of the ratios 0.1, 0.2, .. 0.9 whose result has the speed-up, or its best; nothing is set per model but the layer that gives the classes. What counts: ONNX Runtime loads and runs the result, inputs and
 outputs are the original's, and the multiply-accumulates and parameters as testdata/check_pruned.py counts them. Writes OUT.jsonl and OUT.md."""
 import argparse, glob, json, os, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "testdata"))
 METAPRUNE = os.path.join(HERE, "..", "bin", "metaprune")
-RATIOS = [0.1 + 0.05 * i for i in range(17)]
+RATIOS = [0.1 * i for i in range(1, 10)]
 
 ONNXSIM = """
 import sys, onnx
@@ -40,7 +40,7 @@ torch.onnx.export(m, x, out, dynamo=False, opset_version=17, input_names=["input
 def last_line(text): return (text.strip().splitlines() or ["failed"])[-1][:160]
 
 
-def run(command, limit=180):
+def run(command, limit=120):
     start = time.time()
     try: r = subprocess.run(command, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired: return f"takes longer than {limit} s", limit
@@ -97,13 +97,13 @@ def cell(r, target):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("folder", nargs="+"); p.add_argument("--speed-up", type=float, default=1.5); p.add_argument("--out", default="docs/results/rivals"); p.add_argument("--only", nargs="*"); p.add_argument("--definitions", default="")
+    p.add_argument("folder", nargs="+"); p.add_argument("--speed-up", type=float, default=1.5); p.add_argument("--out", default="docs/results/rivals"); p.add_argument("--only", nargs="*"); p.add_argument("--variants", default="ts"); p.add_argument("--definitions", default="")
     a = p.parse_args()
     points = [json.loads(x) for x in open(a.out + ".jsonl")] if os.path.exists(a.out + ".jsonl") else []
     done = {x["model"] for x in points}
     for path in sorted(f for folder in a.folder for f in glob.glob(f"{folder}/*.onnx")):
         name = os.path.basename(path)[:-5]
-        if name in done or a.only and not any(o in name for o in a.only): continue
+        if name in done or name.split(".", 1)[1] not in a.variants.split(",") or a.only and not any(o in name for o in a.only): continue
         with tempfile.TemporaryDirectory() as folder: points.append(measure(path, a, folder))
         print(json.dumps(points[-1]), file=sys.stderr, flush=True)
         with open(a.out + ".jsonl", "a") as f: f.write(json.dumps(points[-1]) + "\n")

@@ -51,7 +51,17 @@ type Group struct {
 	Units   []UnitID // in order of their first position
 	Frozen  string   // why its units stay; empty where they can leave
 	Node    string   // the node that froze it
+	Kind    Kind     // what its units are to an attention
 }
+
+// Kind says what a group's units are to the products of activations that make an attention.
+type Kind string
+
+// Kinds of groups; all others have none.
+const (
+	Heads   Kind = "heads"    // whole heads
+	HeadDim Kind = "head-dim" // channels of every head
+)
 
 // Member is one axis of one constant in a group.
 type Member struct {
@@ -164,7 +174,7 @@ func (a *Analysis) group() {
 		roots = append(roots, u)
 	}
 	slices.Sort(roots)
-	index := map[string]int{}
+	index, kinds := map[string]int{}, a.kinds()
 	for _, u := range roots {
 		refs := a.unitAxes[u]
 		key := binary.LittleEndian.AppendUint32(nil, uint32(a.an.lab.findFactor(a.an.lab.factor[u])))
@@ -177,6 +187,7 @@ func (a *Analysis) group() {
 			g = len(a.Groups)
 			index[string(key)] = g
 			a.Groups = append(a.Groups, a.newGroup(u, refs))
+			a.Groups[g].Kind = kinds[u]
 		}
 		id := UnitID(len(a.units))
 		a.units = append(a.units, unit{root: u, group: g, refs: refs})
@@ -184,6 +195,24 @@ func (a *Analysis) group() {
 		a.Groups[g].Units = append(a.Groups[g].Units, id)
 	}
 	a.orderGroups()
+}
+
+// kinds tells of units that are heads or channels of heads.
+func (a *Analysis) kinds() map[int32]Kind {
+	out := map[int32]Kind{}
+	for _, part := range []struct {
+		axes [][]label
+		kind Kind
+	}{{a.an.headDims, HeadDim}, {a.an.heads, Heads}} {
+		for _, axis := range part.axes {
+			for _, x := range axis {
+				for _, u := range a.an.lab.units(a.an.lab.norm(x)) {
+					out[u] = part.kind
+				}
+			}
+		}
+	}
+	return out
 }
 
 func (a *Analysis) newGroup(u int32, refs []axisRef) Group {

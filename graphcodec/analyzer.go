@@ -19,6 +19,8 @@ type analyzer struct {
 	points   map[*Value]*Value // zero points of quantised values, where they are not 0
 	splits   []splitRecord
 	funcs    map[string]bool
+	heads    [][]label                 // axes that activations are multiplied along as a batch: heads of an attention
+	headDims [][]label                 // axes of such a product's matrices: channels of a head
 	readers  map[string][]*onnxio.Node // made when first asked for
 	reading  bool                      // as a reader of the file, see reader.go
 	broken   error                     // what stopped a rule: the model contradicts itself

@@ -84,6 +84,8 @@ func (c *call) attend(q, k, v projected, past Dim) []label {
 	if q.zero != isZero && k.zero != isZero && c.alive(q.inner) {
 		c.lab.freezeAll(q.inner, c.because("sums over channels that would not be zero when removed"))
 	}
+	c.heads = append(c.heads, q.head)
+	c.headDims = append(c.headDims, q.inner, v.inner)
 	for _, p := range []projected{q, k, v} {
 		for axis := range p.v.Shape {
 			if axis == 0 || p.flat && axis == 1 || !p.flat && axis == 2 {

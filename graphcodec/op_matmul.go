@@ -138,6 +138,10 @@ func (c *call) product(a, b *Value, swapA, swapB bool) {
 		c.role(a, am, Output)
 		c.role(a, ak, Input)
 	}
+	if !c.origins(a) && !c.origins(b) {
+		c.heads = append(c.heads, axes[:batchRank]...)
+		c.headDims = append(append(c.headDims, axes[batchRank:]...), c.axis(a, ak))
+	}
 	y := c.set(0, a.Type, shape, axes...)
 	y.zero = c.contractZero(a, am, b, bn)
 	c.matCost(1, a, am, ak, b, bn, costs...)

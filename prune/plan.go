@@ -20,6 +20,7 @@ type Plan struct {
 	Reduction   string               `json:"reduction,omitempty"`
 	Normalizer  string               `json:"normalizer,omitempty"`
 	Ranking     string               `json:"ranking,omitempty"`
+	Attention   graphcodec.Kind      `json:"attention,omitempty"`
 	Allocation  map[string]float64   `json:"allocation,omitempty"` // offsets of the groups' scores
 	Seed        int64                `json:"seed"`
 	Repair      string               `json:"repair"`             // "none", or what the repair looked at: "noise", "data"

@@ -29,6 +29,7 @@ type Options struct {
 	RoundTo    int                // groups keep a multiple of this many units; 0 is 1
 	MaxRatio   float64            // at most this share of a group leaves; 0 is 1
 	Ignore     []string           // globs of tensor or group names whose groups stay
+	Attention  graphcodec.Kind    // of an attention, only heads or only channels of heads leave; empty for both
 	Allocation map[string]float64 // by group name: added to the logarithm of its units' scores, so that it keeps more or less than its share
 	Scores     Scores             // of the units, from Score with the same criterion while everything is left; nil to compute them
 	Progress   func(done, total float64)
@@ -132,6 +133,9 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	if !slices.Contains([]string{"", "global", "group", "isomorphic"}, o.Ranking) {
 		return nil, fmt.Errorf("ranking %q: want global, group or isomorphic", o.Ranking)
 	}
+	if !slices.Contains([]graphcodec.Kind{"", graphcodec.Heads, graphcodec.HeadDim}, o.Attention) {
+		return nil, fmt.Errorf("attention %q: want heads or head-dim", o.Attention)
+	}
 	if o.Scores != nil && len(o.Scores) != a.NumUnits() {
 		return nil, fmt.Errorf("%d scores for %d units", len(o.Scores), a.NumUnits())
 	}
@@ -169,7 +173,7 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	c := o.Criterion
 	plan := &Plan{Format: "metaprune-plan", Version: PlanVersion, Criterion: cmp.Or(c.Kind, "l2"), Reduction: cmp.Or(c.Reduction, "mean"),
 		Normalizer: cmp.Or(c.Normalizer, "mean"), Ranking: cmp.Or(o.Ranking, "global"), Seed: c.Seed, Repair: "none", Weights: "original", Target: o.Target}
-	plan.Allocation = o.Allocation
+	plan.Allocation, plan.Attention = o.Allocation, o.Attention
 	plan.record(a, p.state)
 	return plan, nil
 }
@@ -222,7 +226,7 @@ func (p *planner) limits() error {
 		if p.o.MaxRatio > 0 {
 			p.limit[i] = int(math.Floor(p.o.MaxRatio*float64(len(g.Units)) + 1e-9))
 		}
-		if p.ignored(g, used) {
+		if p.ignored(g, used) || p.o.Attention != "" && g.Kind != "" && g.Kind != p.o.Attention {
 			p.limit[i] = 0
 		}
 	}

@@ -104,3 +104,30 @@ func TestFPGMAndLAMP(t *testing.T) {
 	}
 	require.Positive(t, groups)
 }
+
+// Heads and the channels of heads leave apart from one another, and what is no attention leaves with either.
+func TestHeadsAndTheirChannels(t *testing.T) {
+	a := analysisOf(t, "../testdata/models/attention23.onnx")
+	for kind, other := range map[graphcodec.Kind]graphcodec.Kind{graphcodec.Heads: graphcodec.HeadDim, graphcodec.HeadDim: graphcodec.Heads, "": ""} {
+		p, err := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{SpeedUp: 1.2}, Attention: kind})
+		require.NoError(t, err)
+		require.Equal(t, kind, p.Attention)
+		gone := map[graphcodec.Kind]int{}
+		at := 0
+		for _, g := range a.Groups {
+			if g.Frozen == "" {
+				require.Equal(t, g.Name, p.Groups[at].Name)
+				gone[g.Kind] += len(p.Groups[at].Removed)
+				at++
+			}
+		}
+		if kind == "" {
+			require.Positive(t, gone[graphcodec.Heads]+gone[graphcodec.HeadDim])
+			continue
+		}
+		require.Positive(t, gone[kind], kind)
+		require.Zero(t, gone[other], kind)
+	}
+	_, err := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{SpeedUp: 1.2}, Attention: "tails"})
+	require.ErrorContains(t, err, "heads or head-dim")
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/mattn/go-isatty"
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -30,6 +31,7 @@ type pruneFlags struct {
 	criterion, reduction string
 	weights              string
 	normalizer, ranking  string
+	heads, headDim       bool
 	pattern              string
 	steps, roundTo       int
 	ignore               []string
@@ -60,6 +62,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
   metaprune prune model.onnx --size 10MB --round-to 8 --ignore 'head.*' -o smaller.onnx --plan plan.json
   metaprune prune model.onnx --from-plan plan.json -o smaller.onnx
   metaprune prune model.onnx --speed-up 3 --dry-run
+  metaprune prune vit.onnx --speed-up 1.5 --heads -o smaller.onnx
   metaprune prune model.onnx --pattern 2:4 -o sparse.onnx
   metaprune prune model.onnx --speed-up 2 --criterion metanet --metanet w.safetensors --weights metanet -o smaller.onnx
   cat model.onnx | metaprune prune - --params 0.5 -o - > smaller.onnx`,
@@ -89,6 +92,8 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.IntVar(&f.roundTo, "round-to", 1, "groups keep a multiple of this many channels")
 	fl.Float64Var(&f.maxRatio, "max-ratio", 0, "at most this share of a group leaves")
 	fl.StringSliceVar(&f.ignore, "ignore", nil, "tensors whose groups stay (glob, may be repeated)")
+	fl.BoolVar(&f.heads, "heads", false, "of attention, only whole heads leave (default: heads and channels of heads)")
+	fl.BoolVar(&f.headDim, "head-dim", false, "of attention, only channels of heads leave; with --heads both")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of --criterion random")
 	fl.StringVar(&f.planOut, "plan", "", "write what leaves as JSON")
 	fl.StringVar(&f.planIn, "from-plan", "", "remove what this plan says")
@@ -109,6 +114,12 @@ func (f *pruneFlags) request() (session.Request, error) {
 	r.Criterion = prune.Criterion{Kind: f.criterion, Reduction: f.reduction, Normalizer: f.normalizer, Seed: f.seed}
 	r.Allocation, r.Scores = f.offsets, f.scores
 	r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore = f.ranking, f.steps, f.roundTo, f.maxRatio, f.ignore
+	if f.heads != f.headDim {
+		r.Attention = graphcodec.HeadDim
+		if f.heads {
+			r.Attention = graphcodec.Heads
+		}
+	}
 	if f.steps < 1 || f.roundTo < 1 {
 		return r, errors.New("--steps and --round-to want at least 1")
 	}

@@ -159,7 +159,8 @@ type GroupReport struct {
 	Name    string         `json:"name"`
 	Units   int            `json:"units"`
 	Frozen  string         `json:"frozen,omitempty"`
-	MACs    int64          `json:"macs"` // of all layers that work on the group's channels
+	Kind    string         `json:"kind,omitempty"` // heads or head-dim, of an attention
+	MACs    int64          `json:"macs"`           // of all layers that work on the group's channels
 	Members []MemberReport `json:"members"`
 }
 
@@ -190,7 +191,7 @@ func (s *Session) Inspect() *Report {
 	}
 	for i := range s.Analysis.Groups {
 		g := &s.Analysis.Groups[i]
-		gr := GroupReport{Name: g.Name, Units: len(g.Units), Frozen: g.Frozen, MACs: s.Analysis.GroupMACs(g)}
+		gr := GroupReport{Name: g.Name, Units: len(g.Units), Frozen: g.Frozen, Kind: string(g.Kind), MACs: s.Analysis.GroupMACs(g)}
 		if g.Frozen == "" {
 			r.Prunable += len(g.Units)
 		}

@@ -96,6 +96,7 @@ var options = []option{
 	choice("reduction", func(j *job) *string { return &j.Criterion.Reduction }, "mean", "over a group's members", "mean", "sum", "max", "first"),
 	choice("normalizer", func(j *job) *string { return &j.Criterion.Normalizer }, nil, "within a group; by default what the metanetwork was trained for, else mean", "mean", "max", "none", "lamp", "original", "order"),
 	choice("ranking", func(j *job) *string { return &j.Ranking }, "global", "who competes", "global", "group", "isomorphic"),
+	choice("attention", func(j *job) *string { return (*string)(&j.Attention) }, nil, "of attention, only whole heads or only channels of heads leave", "heads", "head-dim"),
 	{name: "pattern", kind: "string", def: "channels", doc: "what leaves: channels, N:M (zeros) or unstructured (zeros)", set: text(func(j *job) *string { return &j.Pattern })},
 	{name: "sparsity", kind: "number", def: .5, doc: "share of zeros for pattern unstructured", set: number(func(j *job) *float64 { return &j.Sparsity })},
 	{name: "steps", kind: "integer", def: 1, doc: "importance is recomputed after each step", set: count(func(j *job) *int { return &j.Steps })},
@@ -150,7 +151,7 @@ func (j *job) check() error {
 // key tells the request apart from others about the same model.
 func (j *job) key() string {
 	c := j.Criterion
-	return fmt.Sprintf("%v|%s|%s|%s|%d|%s|%s|%g|%d|%d|%g|%q|%s", j.Target, c.Kind, c.Reduction, c.Normalizer, c.Seed, j.Ranking, j.Pattern, j.Sparsity, j.Steps, j.RoundTo, j.MaxRatio, j.Ignore, j.weights)
+	return fmt.Sprintf("%v|%s|%s|%s|%d|%s|%s|%s|%g|%d|%d|%g|%q|%s", j.Target, c.Kind, c.Reduction, c.Normalizer, c.Seed, j.Ranking, j.Attention, j.Pattern, j.Sparsity, j.Steps, j.RoundTo, j.MaxRatio, j.Ignore, j.weights)
 }
 
 func optionNames() []string {
