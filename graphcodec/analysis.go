@@ -19,6 +19,8 @@ type Analysis struct {
 	Groups []Group // in graph order, frozen ones too
 
 	an        *analyzer
+	source    *onnxio.Model // the model as it was given, where functions were expanded
+	expanded  []expanded    // their calls
 	constants []*Constant
 	axes      []constAxis // every tracked axis of every constant
 	unitAxes  map[int32][]axisRef
@@ -71,10 +73,17 @@ type Member struct {
 	ref   int
 }
 
-// Analyze works out what hangs together in the model.
+// Analyze works out what hangs together in the model. Calls of the model's own functions are seen as their bodies, which stand in the Analysis's model.
 func Analyze(m *onnxio.Model) (a *Analysis, err error) {
 	defer caught(&err)
+	source := m
+	m, calls := inlined(m)
 	an := newAnalyzer(m)
+	for _, e := range calls {
+		for _, n := range m.Graph.Nodes[e.first:e.last] {
+			an.bodies[n] = true
+		}
+	}
 	if err := an.begin(); err != nil {
 		return nil, err
 	}
@@ -95,9 +104,12 @@ func Analyze(m *onnxio.Model) (a *Analysis, err error) {
 		return nil, err
 	}
 	an.readersCosts(order)
-	a = &Analysis{Model: m, an: an, unitAxes: map[int32][]axisRef{}, byRoot: map[int32]UnitID{}}
+	a = &Analysis{Model: m, an: an, expanded: calls, unitAxes: map[int32][]axisRef{}, byRoot: map[int32]UnitID{}}
 	if err := a.invariant(); err != nil {
 		return nil, err
+	}
+	if len(calls) > 0 {
+		a.source = source
 	}
 	a.collect()
 	a.group()

@@ -19,6 +19,7 @@ type analyzer struct {
 	points   map[*Value]*Value // zero points of quantised values, where they are not 0
 	splits   []splitRecord
 	funcs    map[string]bool
+	bodies   map[*onnxio.Node]bool     // nodes that stood in a function: their constants are not the model's to cut
 	heads    [][]label                 // axes that activations are multiplied along as a batch: heads of an attention
 	headDims [][]label                 // axes of such a product's matrices: channels of a head
 	readers  map[string][]*onnxio.Node // made when first asked for
@@ -28,7 +29,7 @@ type analyzer struct {
 
 func newAnalyzer(m *onnxio.Model) *analyzer {
 	a := &analyzer{model: m, versions: map[string]int64{}, values: map[string]*Value{}, infos: map[string]*onnxio.ValueInfo{},
-		lab: newLabels(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, funcs: map[string]bool{}}
+		lab: newLabels(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, funcs: map[string]bool{}, bodies: map[*onnxio.Node]bool{}}
 	for _, o := range m.OpsetImport {
 		domain := o.Domain
 		if domain == "ai.onnx" {
@@ -193,6 +194,9 @@ func (a *analyzer) run(c *call) {
 			v.static, v.plain = v.static || static, v.plain || plain
 			a.refine(v)
 		}
+	}
+	if c.macs != nil && a.bodies[c.node] {
+		c.macs.uncounted = true
 	}
 	a.calls = append(a.calls, c)
 }

@@ -157,7 +157,7 @@ func (d *Decoder) Model() (*onnxio.Model, error) {
 		}
 	}
 	if len(changed) == 0 {
-		return d.n.a.Model, nil
+		return d.n.a.Source(), nil
 	}
 	return d.n.a.replace(changed), nil
 }
@@ -193,5 +193,5 @@ func (a *Analysis) replace(changed map[*Constant]*onnxio.Tensor) *onnxio.Model {
 		}
 		g.Nodes[c.Node] = onnxio.ConstantNode(c.Name, t)
 	}
-	return &m
+	return a.Fold(&m)
 }

@@ -63,6 +63,13 @@ func constant(c *call) {
 		return
 	}
 	*c.out[0] = *constValue(c.out[0].Name, t, c.index)
+	if c.bodies[c.node] && c.out[0].Const != nil {
+		for k := range c.out[0].Shape {
+			if c.axis(c.out[0], k); c.alive(c.out[0].Const.axes[k]) {
+				c.freeze(c.out[0], k, "stands in a function of the model")
+			}
+		}
+	}
 }
 
 func shapeOf(c *call) {

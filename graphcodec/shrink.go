@@ -284,14 +284,7 @@ func (sh *shrinker) compare(old, now *call) error {
 	return nil
 }
 
-// rebuild puts the added nodes in place and leaves out those that became initializers.
+// rebuild puts the added nodes in place, leaves out those that became initializers, and calls functions again.
 func (sh *shrinker) rebuild() {
-	var nodes []*onnxio.Node
-	for i, n := range sh.model.Graph.Nodes {
-		nodes = append(nodes, sh.before[i]...)
-		if !sh.gone[i] {
-			nodes = append(nodes, n)
-		}
-	}
-	sh.model.Graph.Nodes = nodes
+	sh.model.Graph.Nodes = sh.old.folded(sh.model.Graph.Nodes, sh.before, sh.gone)
 }

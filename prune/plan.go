@@ -167,7 +167,7 @@ func apply(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
 		if len(us) > 0 {
 			return nil, &PlanError{"removing and zeroing in one plan is not supported"}
 		}
-		return zero(a.Model, p.Zeroed)
+		return zero(a.Source(), p.Zeroed)
 	}
 	return a.Shrink(state)
 }

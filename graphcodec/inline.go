@@ -1,0 +1,276 @@
+package graphcodec
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// maxInlined bounds the nodes that functions are expanded to, so that a small file of functions that call one another cannot ask for unbounded memory.
+const maxInlined = 1 << 20
+
+// expanded is a call of a function of the model, and the nodes from first up to last that stand for it.
+type expanded struct {
+	call        *onnxio.Node
+	first, last int
+}
+
+// inlined returns the model with calls of its own functions replaced by their bodies, and which nodes they are; the model itself where it has none. A function whose operator sets differ from the model's, or that calls itself, stays a
+// call, which the analysis freezes.
+func inlined(m *onnxio.Model) (*onnxio.Model, []expanded) {
+	if len(m.Functions) == 0 {
+		return m, nil
+	}
+	in := &inliner{functions: map[string]*onnxio.Function{}, names: map[string]bool{}, nodes: map[string]bool{}, open: map[string]bool{}}
+	versions := map[string]int64{}
+	for _, o := range m.OpsetImport {
+		versions[o.Domain] = o.Version
+	}
+	for _, f := range m.Functions {
+		if fits(f, versions) {
+			in.functions[functionKey(f.Domain, f.Name, f.Overload)] = f
+		}
+	}
+	in.reserve(m.Graph)
+	out, g := *m, *m.Graph
+	g.Nodes = nil
+	var calls []expanded
+	for _, n := range m.Graph.Nodes {
+		first := len(g.Nodes)
+		g.Nodes = append(g.Nodes, in.expand([]*onnxio.Node{n})...)
+		if len(g.Nodes) != first+1 || g.Nodes[first] != n {
+			calls = append(calls, expanded{n, first, len(g.Nodes)})
+		}
+	}
+	if in.count > maxInlined {
+		return m, nil
+	}
+	out.Graph = &g
+	return &out, calls
+}
+
+// Source returns the model that was analysed, with its functions called.
+func (a *Analysis) Source() *onnxio.Model {
+	if a.source != nil {
+		return a.source
+	}
+	return a.Model
+}
+
+// Fold returns a model that was made of the Analysis's one, whose nodes it has in the same places, with functions called again where nothing of their bodies has changed.
+func (a *Analysis) Fold(m *onnxio.Model) *onnxio.Model {
+	if a.source == nil {
+		return m
+	}
+	out, g := *m, *m.Graph
+	g.Nodes = a.folded(m.Graph.Nodes, nil, nil)
+	out.Graph = &g
+	return &out
+}
+
+// folded lists the nodes, which stand where the Analysis's model has them, with others in front of some and without those that are gone; functions are called where nothing of their bodies has changed.
+func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool) []*onnxio.Node {
+	old := a.Model.Graph.Nodes
+	var out []*onnxio.Node
+	at := 0
+	emit := func(end int) {
+		for ; at < end; at++ {
+			out = append(out, before[at]...)
+			if !gone[at] {
+				out = append(out, now[at])
+			}
+		}
+	}
+	for _, e := range a.expanded {
+		emit(e.first)
+		same := true
+		for i := e.first; i < e.last; i++ {
+			same = same && old[i] == now[i] && len(before[i]) == 0 && !gone[i]
+		}
+		if same {
+			out = append(out, e.call)
+			at = e.last
+			continue
+		}
+		emit(e.last)
+	}
+	emit(len(now))
+	return out
+}
+
+func functionKey(domain, name, overload string) string { return domain + ":" + name + ":" + overload }
+
+// fits reports whether a function's body means the same among the model's nodes.
+func fits(f *onnxio.Function, versions map[string]int64) bool {
+	for _, o := range f.OpsetImport {
+		if v, ok := versions[o.Domain]; ok && v != o.Version || !ok && (o.Domain == "" || o.Domain == "ai.onnx") {
+			return false
+		}
+	}
+	return true
+}
+
+type inliner struct {
+	functions map[string]*onnxio.Function
+	names     map[string]bool // of values
+	nodes     map[string]bool // names of nodes
+	open      map[string]bool // functions being expanded
+	count     int
+}
+
+func (in *inliner) reserve(g *onnxio.Graph) {
+	for _, v := range slices.Concat(g.Inputs, g.Outputs, g.ValueInfos) {
+		in.names[v.Name] = true
+	}
+	for _, t := range g.Initializers {
+		in.names[t.Name] = true
+	}
+	for _, n := range g.Nodes {
+		in.nodes[n.Name] = true
+		for _, name := range n.Outputs {
+			in.names[name] = true
+		}
+	}
+}
+
+// fresh returns a name that is not in use, and takes it.
+func fresh(used map[string]bool, base string) string {
+	name := base
+	for i := 1; used[name]; i++ {
+		name = base + "_" + Num(int64(i)).String()
+	}
+	used[name] = true
+	return name
+}
+
+// expand replaces calls, those in the bodies too.
+func (in *inliner) expand(nodes []*onnxio.Node) []*onnxio.Node {
+	var out []*onnxio.Node
+	for _, n := range nodes {
+		key := functionKey(n.Domain, n.OpType, n.Overload)
+		f := in.functions[key]
+		if f == nil || in.open[key] || in.count > maxInlined || len(n.Inputs) > len(f.Inputs) || len(n.Outputs) > len(f.Outputs) {
+			out = append(out, n)
+			continue
+		}
+		in.open[key] = true
+		out = append(out, in.expand(in.body(f, n))...)
+		in.open[key] = false
+	}
+	return out
+}
+
+// body is the function's nodes with the call's inputs, outputs and attributes in place.
+func (in *inliner) body(f *onnxio.Function, call *onnxio.Node) []*onnxio.Node {
+	prefix := call.Name
+	if prefix == "" {
+		prefix = slices.Concat(call.Outputs, []string{f.Name})[0]
+	}
+	rename := map[string]string{"": ""}
+	for i, name := range f.Inputs {
+		rename[name] = ""
+		if i < len(call.Inputs) {
+			rename[name] = call.Inputs[i]
+		}
+	}
+	for i, name := range f.Outputs {
+		if _, passed := rename[name]; !passed && i < len(call.Outputs) && call.Outputs[i] != "" {
+			rename[name] = call.Outputs[i]
+		}
+	}
+	given := map[string]*onnxio.Attribute{}
+	for _, a := range slices.Concat(f.Defaults, call.Attributes) {
+		given[a.Name] = a
+	}
+	for _, n := range f.Nodes {
+		for _, name := range n.Outputs {
+			if _, ok := rename[name]; !ok {
+				rename[name] = fresh(in.names, prefix+"/"+name)
+			}
+		}
+	}
+	var out []*onnxio.Node
+	for _, n := range f.Nodes {
+		c := renamedNode(n, rename, given)
+		c.Name = fresh(in.nodes, prefix+"/"+cmp.Or(n.Name, n.OpType))
+		out = append(out, c)
+	}
+	for i, name := range f.Outputs { // an input that is handed on
+		if i < len(call.Outputs) && call.Outputs[i] != "" && rename[name] != call.Outputs[i] {
+			out = append(out, &onnxio.Node{OpType: "Identity", Name: fresh(in.nodes, prefix+"/"+name), Inputs: []string{rename[name]}, Outputs: []string{call.Outputs[i]}})
+		}
+	}
+	in.count += len(out)
+	return out
+}
+
+// renamedNode is a copy of a node with other names of values and with attributes that refer to the function's resolved.
+func renamedNode(n *onnxio.Node, rename map[string]string, given map[string]*onnxio.Attribute) *onnxio.Node {
+	c := *n
+	c.Inputs, c.Outputs, c.Attributes = renamed(n.Inputs, rename), renamed(n.Outputs, rename), nil
+	for _, a := range n.Attributes {
+		switch {
+		case a.RefName != "":
+			if own := given[a.RefName]; own != nil {
+				b := *own
+				b.Name = a.Name
+				c.Attributes = append(c.Attributes, &b)
+			}
+		case a.G != nil || len(a.Graphs) > 0:
+			b := *a
+			if a.G != nil {
+				b.G = renamedGraph(a.G, rename, given)
+			}
+			b.Graphs = nil
+			for _, g := range a.Graphs {
+				b.Graphs = append(b.Graphs, renamedGraph(g, rename, given))
+			}
+			c.Attributes = append(c.Attributes, &b)
+		default:
+			c.Attributes = append(c.Attributes, a)
+		}
+	}
+	return &c
+}
+
+// renamedGraph renames what a subgraph reads from outside; its own names hide those.
+func renamedGraph(g *onnxio.Graph, rename map[string]string, given map[string]*onnxio.Attribute) *onnxio.Graph {
+	inner := maps.Clone(rename)
+	for _, v := range g.Inputs {
+		delete(inner, v.Name)
+	}
+	for _, t := range g.Initializers {
+		delete(inner, t.Name)
+	}
+	for _, n := range g.Nodes {
+		for _, name := range n.Outputs {
+			delete(inner, name)
+		}
+	}
+	c := *g
+	c.Nodes, c.Outputs = nil, nil
+	for _, n := range g.Nodes {
+		c.Nodes = append(c.Nodes, renamedNode(n, inner, given))
+	}
+	for _, v := range g.Outputs {
+		o := *v
+		if name, ok := inner[v.Name]; ok {
+			o.Name = name
+		}
+		c.Outputs = append(c.Outputs, &o)
+	}
+	return &c
+}
+
+func renamed(names []string, rename map[string]string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = name
+		if to, ok := rename[name]; ok {
+			out[i] = to
+		}
+	}
+	return out
+}
