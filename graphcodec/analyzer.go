@@ -24,6 +24,8 @@ type analyzer struct {
 	headDims [][]label                 // axes of such a product's matrices: channels of a head
 	readers  map[string][]*onnxio.Node // made when first asked for
 	reading  bool                      // as a reader of the file, see reader.go
+	outer    *analyzer                 // of the graph around a body
+	depth    int                       // of bodies in bodies
 	broken   error                     // what stopped a rule: the model contradicts itself
 }
 
@@ -145,6 +147,9 @@ func (a *analyzer) prepare(i int, n *onnxio.Node) (*call, error) {
 		}
 		v, ok := a.values[name]
 		if !ok {
+			v = a.fromOutside(name)
+		}
+		if v == nil {
 			return nil, malformed("graph.node[%d] %q (%s): input %d %q is neither an initializer, a graph input nor a node's output", i, n.Name, n.OpType, k, name)
 		}
 		c.in = append(c.in, v)
