@@ -1,19 +1,33 @@
 package cli
 
 import (
+	"cmp"
+	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/native/gorgo"
+	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/xla"
 )
 
-// compareOutputs runs the masked original and the pruned model on the same random input.
-func compareOutputs(v *verdict, before, after *session.Session, p *prune.Plan, seed int64) error {
+// engines are what verify can compare outputs in, in the order in which they are tried.
+var engines = []string{"gorgonia", "go", "xla:cpu", "xla:cuda", "ort"}
+
+// compareOutputs runs the masked original and the pruned model on the same random inputs, in the engine of that name or, for auto, in pure Go: on onnx-go with Gorgonia, else on GoMLX.
+func compareOutputs(ctx context.Context, v *verdict, before, after *session.Session, p *prune.Plan, seed int64, engine string) error {
 	if len(p.Zeroed) > 0 {
 		v.Engine = "zeroed weights change the outputs by intention"
 		return nil
@@ -23,39 +37,216 @@ func compareOutputs(v *verdict, before, after *session.Session, p *prune.Plan, s
 		v.Engine = err.Error()
 		return nil
 	}
-	x, err := gorgo.New(masked, 1)
-	if err != nil {
-		v.Engine = gorgo.Name + ": " + err.Error()
-		return nil
-	}
-	smaller := after.Model
+	smaller, note := after.Model, ""
 	if p.Repaired != nil { // the repair changes the outputs by intention: what is compared is the cut under it
 		if smaller, err = prune.Apply(before.Analysis, p.Cut()); err != nil {
 			return err
 		}
+		note = " (the cut without its repair)"
+	}
+	if node := renormalised(before, after); node != "" && engine != "gorgonia" {
+		v.Engine = fmt.Sprintf("%s computes over what is left, which zeros in its place do not show", node)
+		return nil
+	}
+	tried := engines[:2]
+	if engine != "auto" {
+		tried = []string{engine}
+	}
+	var why []string
+	for _, e := range tried {
+		worst, name, err := compareIn(ctx, e, masked, smaller, seed)
+		if err == nil {
+			v.Engine, v.Compared, v.Error = name+note, true, worst
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		why = append(why, err.Error())
+	}
+	v.Engine = strings.Join(why, "; ")
+	if engine != "auto" {
+		return fmt.Errorf("--engine %s: %s", engine, v.Engine)
+	}
+	return nil
+}
+
+// compareIn returns the largest difference of the outputs in one engine, and the engine's name.
+func compareIn(ctx context.Context, engine string, masked, smaller *onnxio.Model, seed int64) (worst float64, name string, err error) {
+	switch engine {
+	case "gorgonia":
+		worst, err = compareGorgonia(masked, smaller, seed)
+		return worst, gorgo.Name, err
+	case "ort":
+		worst, err = compareORT(ctx, masked, smaller, seed)
+		return worst, "ONNX Runtime", err
+	}
+	b, err := xla.Open(engine)
+	if err != nil {
+		return 0, "", err
+	}
+	defer b.Finalize()
+	worst, err = compareGoMLX(b, masked, smaller, seed)
+	return worst, "GoMLX, backend " + engine, err
+}
+
+func compareGorgonia(masked, smaller *onnxio.Model, seed int64) (float64, error) {
+	x, err := gorgo.New(masked, 1)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", gorgo.Name, err)
 	}
 	y, err := gorgo.New(smaller, 1)
 	if err != nil {
-		v.Engine = gorgo.Name + ": " + err.Error()
-		return nil
+		return 0, fmt.Errorf("%s: %w", gorgo.Name, err)
 	}
-	r := rand.New(rand.NewPCG(uint64(seed), 1))
-	input := make([]float32, product(x.Shape()))
-	for i := range input {
-		input[i] = float32(r.NormFloat64())
-	}
-	want, _, errX := x.Run(append([]float32(nil), input...))
+	input := normals(rand.New(rand.NewPCG(uint64(seed), 1)), product(x.Shape()))
+	want, _, errX := x.Run(slices.Clone(input))
 	got, _, errY := y.Run(input)
 	if err := errors.Join(errX, errY); err != nil {
-		v.Engine = gorgo.Name + ": " + err.Error()
-		return nil
+		return 0, fmt.Errorf("%s: %w", gorgo.Name, err)
 	}
-	v.Engine, v.Compared = gorgo.Name, true
-	if p.Repaired != nil {
-		v.Engine += " (the cut without its repair)"
+	return relativeError(want, got), nil
+}
+
+func normals(r *rand.Rand, n int) []float32 {
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = float32(r.NormFloat64())
 	}
-	v.Error = relativeError(want, got)
-	return nil
+	return out
+}
+
+// compareGoMLX draws normal numbers for inputs of real numbers and zeros and ones for the others; dims that are free are 2.
+func compareGoMLX(b *xla.Backend, masked, smaller *onnxio.Model, seed int64) (float64, error) {
+	var outs [2][]xla.Array
+	for i, m := range []*onnxio.Model{masked, smaller} {
+		p, err := xla.Load(m)
+		if err != nil {
+			return 0, fmt.Errorf("GoMLX: %w", err)
+		}
+		r := rand.New(rand.NewPCG(uint64(seed), 1))
+		var in []xla.Array
+		for k := range p.Inputs {
+			in = append(in, drawn(r, &p.Inputs[k]))
+		}
+		run, err := xla.NewRunner(b, p)
+		if err != nil {
+			return 0, fmt.Errorf("GoMLX: %w", err)
+		}
+		outs[i], err = run.Run(in...)
+		run.Close()
+		if err != nil {
+			return 0, fmt.Errorf("GoMLX: %w", err)
+		}
+	}
+	worst := 0.0
+	for k := range outs[0] {
+		if len(outs[0][k].Floats) > 0 {
+			worst = max(worst, relativeError(outs[0][k].Floats, outs[1][k].Floats))
+		} else if !slices.Equal(outs[0][k].Ints, outs[1][k].Ints) {
+			worst = math.Inf(1)
+		}
+	}
+	return worst, nil
+}
+
+func drawn(r *rand.Rand, in *xla.Input) xla.Array {
+	a := xla.Array{Type: in.Type, Dims: slices.Clone(in.Dims)}
+	for i, d := range a.Dims {
+		if d < 0 {
+			a.Dims[i] = 2
+		}
+	}
+	if in.Type.IsFloat() {
+		a.Floats = normals(r, product(a.Dims))
+		return a
+	}
+	a.Ints = make([]int64, product(a.Dims))
+	for i := range a.Ints {
+		a.Ints[i] = r.Int64N(2)
+	}
+	return a
+}
+
+//go:embed compare.py
+var compareScript string
+
+// compareORT runs both models in ONNX Runtime's Python package: of METAPRUNE_PYTHON, else of python3.
+func compareORT(ctx context.Context, masked, smaller *onnxio.Model, seed int64) (float64, error) {
+	dir, err := os.MkdirTemp("", "metaprune-verify")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	var files [2]string
+	for i, m := range []*onnxio.Model{masked, smaller} {
+		files[i] = filepath.Join(dir, fmt.Sprintf("%d.onnx", i))
+		data, err := m.Marshal()
+		if err == nil {
+			err = os.WriteFile(files[i], data, 0o600)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	c := exec.CommandContext(ctx, cmp.Or(os.Getenv("METAPRUNE_PYTHON"), "python3"), "-c", compareScript, files[0], files[1], fmt.Sprint(seed))
+	out, err := c.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
+		return 0, fmt.Errorf("ONNX Runtime: %s (METAPRUNE_PYTHON names a Python that has onnxruntime)", lines[len(lines)-1])
+	}
+	if err != nil {
+		return 0, fmt.Errorf("ONNX Runtime: %w", err)
+	}
+	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+}
+
+// renormalised names a node that takes means over an axis that has become shorter; zeros in the original do not show what it gives then.
+func renormalised(before, after *session.Session) string {
+	for _, n := range after.Analysis.Model.Graph.Nodes {
+		if len(n.Inputs) == 0 || len(n.Outputs) == 0 {
+			continue
+		}
+		x, y, z := before.Analysis.Value(n.Inputs[0]), after.Analysis.Value(n.Inputs[0]), after.Analysis.Value(n.Outputs[0])
+		if x == nil || y == nil || z == nil || x.Rank() != y.Rank() {
+			continue
+		}
+		for k := range x.Shape {
+			shorter := x.Shape[k] != y.Shape[k]
+			switch n.OpType {
+			case "LayerNormalization":
+				shorter = shorter && k == len(x.Shape)-1
+			case "ReduceMean":
+				shorter = shorter && reduces(x, y, before.Analysis.Value(n.Outputs[0]), z, k)
+			case "InstanceNormalization":
+				shorter = shorter && k > 1
+			default:
+				shorter = false
+			}
+			if shorter {
+				return fmt.Sprintf("%s %q", n.OpType, cmp.Or(n.Name, n.Outputs[0]))
+			}
+		}
+	}
+	return ""
+}
+
+// reduces reports whether a mean that makes x0 and x1 to y0 and y1 is taken over axis k; where dims are dropped and it cannot be told, it is.
+func reduces(x0, x1, y0, y1 *graphcodec.Value, k int) bool {
+	if y0 == nil || y1.Rank() == x1.Rank() {
+		return y0 == nil || y1.Shape[k] != x1.Shape[k]
+	}
+	if y1.Rank() != x1.Rank()-1 || y0.Rank() != y1.Rank() {
+		return true
+	}
+	for r := range x1.Shape {
+		without := func(v *graphcodec.Value) []graphcodec.Dim { return slices.Delete(slices.Clone(v.Shape), r, r+1) }
+		if r != k && slices.Equal(without(x0), y0.Shape) && slices.Equal(without(x1), y1.Shape) {
+			return false
+		}
+	}
+	return true
 }
 
 func product(dims []int) int {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/graphcodec"
@@ -12,7 +14,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var planPath string
+	var planPath, engine string
 	var rtol float64
 	var seed int64
 	var m metanetFlags
@@ -20,14 +22,16 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify ORIGINAL PRUNED",
 		Short: "Check a pruned model against its original",
 		Long: `Check that PRUNED is readable, has the inputs and outputs of ORIGINAL and that its shapes hold. With --plan also that exactly the planned
-slices are gone, and, where the pure-Go engine supports the operators, that the original with these slices set to zero gives the same outputs.`,
-		Example: "  metaprune verify model.onnx smaller.onnx --plan plan.json",
+slices are gone, and, where an engine supports the operators, that the original with these slices set to zero gives the same outputs: onnx-go with Gorgonia, else GoMLX
+in pure Go, or what --engine names.`,
+		Example: "  metaprune verify model.onnx smaller.onnx --plan plan.json\n  metaprune verify model.onnx smaller.onnx --plan plan.json --engine ort",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.verify(c.Context(), args[0], args[1], planPath, &m, rtol, seed)
+			return a.verify(c.Context(), args[0], args[1], planPath, engine, &m, rtol, seed)
 		},
 	}
 	c.Flags().StringVar(&planPath, "plan", "", "the plan that made PRUNED")
+	c.Flags().StringVar(&engine, "engine", "auto", "what outputs are compared in: "+strings.Join(engines, ", ")+" (ONNX Runtime's Python package), or auto")
 	m.add(c.Flags())
 	c.Flags().Float64Var(&rtol, "rtol", 1e-3, "largest difference of the outputs, relative to the largest output")
 	c.Flags().Int64Var(&seed, "seed", 0, "seed of the random inputs")
@@ -45,7 +49,10 @@ type verdict struct {
 	OK       bool    `json:"ok"`
 }
 
-func (a *app) verify(ctx context.Context, original, pruned, planPath string, m *metanetFlags, rtol float64, seed int64) error {
+func (a *app) verify(ctx context.Context, original, pruned, planPath, engine string, m *metanetFlags, rtol float64, seed int64) error {
+	if engine != "auto" && !slices.Contains(engines, engine) {
+		return fmt.Errorf("--engine %q: want auto, %s", engine, strings.Join(engines, ", "))
+	}
 	before, closeBefore, err := a.open(original)
 	if err != nil {
 		return err
@@ -70,7 +77,7 @@ func (a *app) verify(ctx context.Context, original, pruned, planPath string, m *
 			return err
 		}
 		v.Slices = checkSlices(prepared.Session, after, p)
-		if err := compareOutputs(&v, prepared.Session, after, p, seed); err != nil {
+		if err := compareOutputs(ctx, &v, prepared.Session, after, p, seed, engine); err != nil {
 			return err
 		}
 	}

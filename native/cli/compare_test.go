@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/stretchr/testify/require"
+)
+
+// verdictOf prunes a model to 1.5x and verifies it in an engine.
+func verdictOf(t *testing.T, model, engine string) verdict {
+	t.Helper()
+	dir := t.TempDir()
+	out, plan := filepath.Join(dir, "o.onnx"), filepath.Join(dir, "p.json")
+	ok(t, "prune", model, "--speed-up", "1.5", "-o", out, "--plan", plan, "-q")
+	var v verdict
+	require.NoError(t, json.Unmarshal([]byte(ok(t, "verify", model, out, "--plan", plan, "--engine", engine, "--json")), &v))
+	return v
+}
+
+func TestVerifyEngines(t *testing.T) {
+	models := map[string]string{fashion: "onnx-go with Gorgonia", "../../testdata/models/functions.onnx": "GoMLX, backend go"}
+	for model, auto := range models {
+		for engine, name := range map[string]string{"auto": auto, "go": "GoMLX, backend go"} {
+			v := verdictOf(t, model, engine)
+			require.True(t, v.Compared, "%s: %s", model, v.Engine)
+			require.Equal(t, name, v.Engine)
+			require.Less(t, v.Error, 1e-5, model)
+		}
+	}
+	v := verdictOf(t, "../../testdata/models/mlp_bn.ts.onnx", "go")
+	require.True(t, v.OK)
+	code, _, said := run(t, "verify", fashion, fashion, "--engine", "abacus")
+	require.Equal(t, 2, code)
+	require.Contains(t, said, "want auto, gorgonia")
+}
+
+func TestVerifyInONNXRuntime(t *testing.T) {
+	python, err := filepath.Abs("../../.venv/bin/python")
+	require.NoError(t, err)
+	if _, err := os.Stat(python); err != nil {
+		require.Empty(t, os.Getenv("CI"), "ONNX Runtime has to be there in CI: make venv")
+		t.Skip("ONNX Runtime is not installed: make venv")
+	}
+	t.Setenv("METAPRUNE_PYTHON", python)
+	for _, model := range []string{"quantised", "attention", "control"} { // which no other engine runs
+		v := verdictOf(t, "../../testdata/models/"+model+".onnx", "ort")
+		require.True(t, v.Compared, "%s: %s", model, v.Engine)
+		require.Equal(t, "ONNX Runtime", v.Engine)
+		require.Less(t, v.Error, 1e-5, model)
+	}
+}
+
+// A comparison that cannot fail would be none: two different models differ in every engine.
+func TestComparisonSeesADifference(t *testing.T) {
+	load := func(name string) *onnxio.Model {
+		m, err := onnxio.Decode(read(t, name), nil)
+		require.NoError(t, err)
+		return m
+	}
+	a, b := load(fashion), load(fashion)
+	w, err := b.Graph.Initializers[0].Float32s()
+	require.NoError(t, err)
+	for i := range w {
+		w[i] = -w[i]
+	}
+	b.Graph.Initializers[0].SetFloat32s(w)
+	for _, engine := range engines[:2] {
+		worst, _, err := compareIn(context.Background(), engine, a, b, 0)
+		require.NoError(t, err)
+		require.Greater(t, worst, 1e-2, engine)
+		worst, _, err = compareIn(context.Background(), engine, a, a, 0)
+		require.NoError(t, err)
+		require.Zero(t, worst, engine)
+	}
+}
