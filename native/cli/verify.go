@@ -28,7 +28,7 @@ in pure Go, or what --engine names.`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !c.Flags().Changed("rtol") {
-				rtol = 0
+				rtol = -1
 			}
 			return a.verify(c.Context(), args[0], args[1], planPath, engine, &m, rtol, seed)
 		},
@@ -84,7 +84,7 @@ func (a *app) verify(ctx context.Context, original, pruned, planPath, engine str
 			return err
 		}
 	}
-	if rtol == 0 {
+	if rtol < 0 {
 		if rtol = 1e-3; rounds(before.Model) {
 			rtol = .05
 		}
