@@ -26,12 +26,14 @@ type analyzer struct {
 	reading  bool                      // as a reader of the file, see reader.go
 	outer    *analyzer                 // of the graph around a body
 	depth    int                       // of bodies in bodies
+	budget   *int                      // nodes that may still be run in bodies
 	broken   error                     // what stopped a rule: the model contradicts itself
 }
 
 func newAnalyzer(m *onnxio.Model) *analyzer {
 	a := &analyzer{model: m, versions: map[string]int64{}, values: map[string]*Value{}, infos: map[string]*onnxio.ValueInfo{},
-		lab: newLabels(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, funcs: map[string]bool{}, bodies: map[*onnxio.Node]bool{}}
+		lab: newLabels(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, funcs: map[string]bool{}, bodies: map[*onnxio.Node]bool{}, budget: new(int)}
+	*a.budget = maxBodyNodes
 	for _, o := range m.OpsetImport {
 		domain := o.Domain
 		if domain == "ai.onnx" {

@@ -8,8 +8,11 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// maxInlined bounds the nodes that functions are expanded to, so that a small file of functions that call one another cannot ask for unbounded memory.
-const maxInlined = 1 << 20
+// maxInlined and maxInlinedBytes bound what functions are expanded to, so that a small file of functions that call one another cannot ask for unbounded memory.
+const (
+	maxInlined      = 1 << 20
+	maxInlinedBytes = 1 << 26 // of names
+)
 
 // expanded is a call of a function of the model, and the nodes from first up to last that stand for it.
 type expanded struct {
@@ -44,7 +47,7 @@ func inlined(m *onnxio.Model) (*onnxio.Model, []expanded) {
 			calls = append(calls, expanded{n, first, len(g.Nodes)})
 		}
 	}
-	if in.count > maxInlined {
+	if in.full() {
 		return m, nil
 	}
 	out.Graph = &g
@@ -118,7 +121,10 @@ type inliner struct {
 	nodes     map[string]bool // names of nodes
 	open      map[string]bool // functions being expanded
 	count     int
+	bytes     int // of names
 }
+
+func (in *inliner) full() bool { return in.count > maxInlined || in.bytes > maxInlinedBytes }
 
 func (in *inliner) reserve(g *onnxio.Graph) {
 	for _, v := range slices.Concat(g.Inputs, g.Outputs, g.ValueInfos) {
@@ -151,7 +157,7 @@ func (in *inliner) expand(nodes []*onnxio.Node) []*onnxio.Node {
 	for _, n := range nodes {
 		key := functionKey(n.Domain, n.OpType, n.Overload)
 		f := in.functions[key]
-		if f == nil || in.open[key] || in.count > maxInlined || len(n.Inputs) > len(f.Inputs) || len(n.Outputs) > len(f.Outputs) {
+		if f == nil || in.open[key] || in.full() || len(n.Inputs) > len(f.Inputs) || len(n.Outputs) > len(f.Outputs) {
 			out = append(out, n)
 			continue
 		}
@@ -203,6 +209,12 @@ func (in *inliner) body(f *onnxio.Function, call *onnxio.Node) []*onnxio.Node {
 		}
 	}
 	in.count += len(out)
+	for _, n := range out {
+		in.bytes += len(n.Name)
+		for _, name := range slices.Concat(n.Inputs, n.Outputs) {
+			in.bytes += len(name)
+		}
+	}
 	return out
 }
 

@@ -38,9 +38,9 @@ func (c *call) project(v *Value, n int64) (projected, bool) {
 	p.zero = v.zero
 	if len(v.Shape) == 4 {
 		p.heads, p.dim, p.head, p.inner = v.Shape[1], v.Shape[3], c.axis(v, 1), c.axis(v, 3)
-		return p, p.heads.IsNum() && p.dim.IsNum()
+		return p, p.heads.IsNum() && p.dim.IsNum() && p.heads.N <= maxAxis && p.dim.N <= maxAxis
 	}
-	if len(v.Shape) != 3 || !v.Shape[2].IsNum() || n < 1 || v.Shape[2].N%n != 0 {
+	if len(v.Shape) != 3 || !v.Shape[2].IsNum() || n < 1 || v.Shape[2].N%n != 0 || v.Shape[2].N > maxAxis {
 		return p, false
 	}
 	p.flat, p.heads, p.dim = true, Num(n), Num(v.Shape[2].N/n)

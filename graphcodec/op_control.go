@@ -16,8 +16,11 @@ func init() {
 	)
 }
 
-// maxBodies bounds how deep bodies nest.
-const maxBodies = 8
+// maxBodies bounds how deep bodies nest, maxBodyNodes how many nodes are run in them: loops run theirs several times, also those inside.
+const (
+	maxBodies    = 8
+	maxBodyNodes = 1 << 18
+)
 
 // unlabelled is what a body sees of a value from outside: everything but labels.
 func unlabelled(v *Value, name string) *Value {
@@ -43,8 +46,11 @@ func (c *call) body(g *onnxio.Graph, in []*Value) []*Value {
 	if g == nil || len(in) > len(g.Inputs) || c.depth >= maxBodies {
 		return nil
 	}
+	if *c.budget -= len(g.Nodes); *c.budget < 0 {
+		return nil
+	}
 	sub := newAnalyzer(&onnxio.Model{OpsetImport: c.model.OpsetImport, Functions: c.model.Functions, Graph: g})
-	sub.outer, sub.depth, sub.reading = c.analyzer, c.depth+1, c.reading
+	sub.outer, sub.depth, sub.reading, sub.budget = c.analyzer, c.depth+1, c.reading, c.budget
 	if sub.begin() != nil {
 		return nil
 	}

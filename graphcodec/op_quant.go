@@ -523,7 +523,7 @@ func qlinearSoftmax(c *call) {
 func matMulNBits(c *call) {
 	a, b, scales := c.input(0), c.input(1), c.input(2)
 	rows, k, size := c.int("N", 0), c.int("K", 0), c.int("block_size", 0)
-	if a == nil || b == nil || scales == nil || !a.Ranked || len(a.Shape) == 0 || len(b.Shape) != 3 || rows < 1 || size < 1 || b.Shape[0] != Num(rows) || !b.Shape[1].IsNum() || a.Shape[len(a.Shape)-1] != Num(k) {
+	if a == nil || b == nil || scales == nil || !a.Ranked || len(a.Shape) == 0 || len(b.Shape) != 3 || rows < 1 || size < 1 || b.Shape[0] != Num(rows) || !b.Shape[1].IsNum() || b.Shape[1].N < 1 || b.Shape[1].N > maxAxis/rows || a.Shape[len(a.Shape)-1] != Num(k) {
 		c.unknown("its shapes do not fit N, K and block_size")
 		return
 	}

@@ -59,10 +59,7 @@ func recurrent(gates int) func(c *call) {
 		c.set(0, x.Type, y, nil, nil, nil, h).zero = zero
 		c.set(1, x.Type, states, nil, nil, h).zero = zero
 		c.set(2, x.Type, slices.Clone(states), nil, nil, h).zero = zero
-		in := c.axis(w, 2)
-		if in == nil {
-			in = make([]label, w.Shape[2].N)
-		}
+		in := labelsOr(c.axis(w, 2), int(w.Shape[2].N))
 		rows, columns := c.axis(w, 1), append(slices.Clone(in), labelsOr(h, int(hidden.N))...)
 		c.cost(seq.Mul(batch).Mul(directions).N, costAxis{rows, w.Shape[1].N}, costAxis{columns, int64(len(columns))})
 		c.macs.uncounted = true
@@ -81,8 +78,9 @@ func (c *call) freezeUnlessZero(x, w, r *Value, h []label) {
 	}
 }
 
+// labelsOr returns the labels, or as many that are never cut; none where there would be too many to follow.
 func labelsOr(v []label, n int) []label {
-	if v == nil {
+	if v == nil && n >= 0 && n <= maxAxis {
 		return make([]label, n)
 	}
 	return v

@@ -31,7 +31,7 @@ func (c *call) forget(domain string) {
 		if computed {
 			v.Shape = slices.Clone(v.Shape)
 			for k := range v.Shape {
-				v.Shape[k], v.axes[k] = Symbol(fmt.Sprintf("?%s.%d", v.Name, k)), nil
+				v.Shape[k], v.axes[k] = expression(fmt.Sprintf("?%s.%d", v.Name, k)), nil
 			}
 		}
 		if v.elems == nil || computed || !propagates[c.node.OpType] {
@@ -69,7 +69,7 @@ func (c *call) readTarget(x, s *Value) bool {
 		case e.Int == Num(0) && x.Ranked && k < len(x.Shape):
 			shape[k] = x.Shape[k]
 		default:
-			shape[k] = Symbol(fmt.Sprintf("?%s.%d", c.node.Outputs[0], k))
+			shape[k] = expression(fmt.Sprintf("?%s.%d", c.node.Outputs[0], k))
 		}
 	}
 	c.set(0, x.Type, shape)
@@ -84,7 +84,7 @@ func (c *call) forgetContents(v *Value) {
 	}
 	v.elems = make([]Elem, product(v.Shape).N)
 	for i := range v.elems {
-		v.elems[i] = Elem{Int: Symbol(fmt.Sprintf("?%s[%d]", v.Name, i))}
+		v.elems[i] = Elem{Int: expression(fmt.Sprintf("?%s[%d]", v.Name, i))}
 	}
 }
 
