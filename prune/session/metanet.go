@@ -187,6 +187,9 @@ func (s *Session) Prepare(ctx context.Context, criterion, weights string, m *Met
 	case criterion != "metanet":
 		return p, nil
 	}
+	if weights == "metanet" && m.Network.Normalizer() != "" {
+		return nil, errors.New("weights metanet: this metanetwork was trained for scores, the weights that it gives are no network's; keep the original ones, or name one that was trained for weights")
+	}
 	s.StartHash()
 	var err error
 	if p.Rewrite, err = s.Rewrite(ctx, m, o); err != nil {

@@ -137,12 +137,11 @@ func request(speedUp float64, kind string) session.Request {
 	return r
 }
 
-// The untrained metanetwork of the program changes nothing, so that its scores are those of l2.
+// An untrained metanetwork changes nothing, so that its scores are those of l2.
 func TestUntrainedScoresLikeL2(t *testing.T) {
 	s := open(t, "../../testdata/fashion-resnet20.onnx")
-	m, err := session.LoadMetanet(nil)
+	m, err := session.LoadMetanet(metanet.New(session.Sizes(graphcodec.Universal, 16, 4), 0).Bytes())
 	require.NoError(t, err)
-	require.Equal(t, "universal-1", m.Network.Scheme())
 	require.Equal(t, "untrained", m.Network.Metadata["name"])
 	want, err := s.Plan(context.Background(), request(1.5, "l2"))
 	require.NoError(t, err)
@@ -155,6 +154,19 @@ func TestUntrainedScoresLikeL2(t *testing.T) {
 		require.Equal(t, weights, got.Weights)
 		require.Equal(t, m.SHA256, got.Metanet)
 	}
+}
+
+// Weights that were made for scores are nobody's: only a metanetwork that was trained for weights may rewrite a model.
+func TestScoresAreNoWeights(t *testing.T) {
+	f := metanet.New(session.Sizes(graphcodec.Universal, 8, 3), 0)
+	f.Metadata["normalizer"] = "order"
+	m, err := session.LoadMetanet(f.Bytes())
+	require.NoError(t, err)
+	s := open(t, "../../testdata/fashion-resnet20.onnx")
+	_, err = s.Prepare(context.Background(), "metanet", "original", m, metanet.Options{})
+	require.NoError(t, err)
+	_, err = s.Prepare(context.Background(), "metanet", "metanet", m, metanet.Options{})
+	require.ErrorContains(t, err, "trained for scores")
 }
 
 // A plan with a metanetwork's weights gives the same bytes when it is replayed, and is refused without its metanetwork.
