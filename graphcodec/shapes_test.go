@@ -1,3 +1,5 @@
+//go:build !js
+
 package graphcodec_test
 
 import (
@@ -37,7 +39,7 @@ func nodeTests(t *testing.T) string {
 	return dir
 }
 
-// TestShapesOfNodeTests holds the shapes that rules infer against the recorded outputs of ONNX's node tests. Every input but the first is a constant, as it is in exported models. testdata/shapes.txt lists the cases whose shapes stay
+// TestShapesOfNodeTests (not on js, which cannot start Python) holds the shapes that rules infer against the recorded outputs of ONNX's node tests. Every input but the first is a constant, as it is in exported models. testdata/shapes.txt lists the cases whose shapes stay
 // unknown or symbolic, with the reason; a shape that is known and wrong is never listed, and a case whose shapes are inferred has to leave the list.
 func TestShapesOfNodeTests(t *testing.T) {
 	dirs, err := filepath.Glob(filepath.Join(nodeTests(t), "*"))
