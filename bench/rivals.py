@@ -5,7 +5,8 @@
 
 FOLDER holds exports NAME.VARIANT.onnx (bench/families.py, or the definitions' own). metaprune and onnxsim start from the file; Torch-Pruning, which needs the PyTorch model, from timm, torchvision or the definitions, and its result is
 exported. Each peer gets the first of the ratios 0.1, 0.2, .. 0.9 whose result has the speed-up, or its best; nothing is set per model but the layer that gives the classes. What counts: ONNX Runtime loads and runs the result, inputs and
-outputs are the original's, and the multiply-accumulates and parameters as testdata/check_pruned.py counts them. Writes OUT.jsonl and OUT.md."""
+outputs are the original's, and the multiply-accumulates and parameters as testdata/check_pruned.py counts them. Whether a peer's result computes what the original computes without the removed channels is not looked at. Both peers offer more to those who choose by hand: onnxsim functions of their own for
+attention heads and quantised layers, Torch-Pruning the number of heads and layers to leave alone. Writes OUT.jsonl and OUT.md."""
 import argparse, glob, json, os, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
