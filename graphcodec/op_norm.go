@@ -203,14 +203,12 @@ func layerNorm(c *call) {
 // fusedNorm is a normalisation of the sum of its first inputs, with parameters behind them; the sum itself is the output of the given index, where that is not 1.
 func fusedNorm(summed, sum int) func(c *call) {
 	return func(c *call) {
-		x := c.input(0)
-		if x == nil || !x.Ranked || c.input(summed) == nil {
-			c.unknown("the rank of the input is unknown")
+		x, axis, ok := c.axisOfInput(-1)
+		if !ok {
 			return
 		}
-		axis, ok := normAxis(c.int("axis", -1), len(x.Shape))
-		if !ok {
-			c.unknown("axis is out of range")
+		if c.input(summed) == nil {
+			c.unknown("has no scale")
 			return
 		}
 		for i := range summed {
@@ -265,6 +263,18 @@ func embedNorm(c *call) {
 	c.set(2, table.Type, slices.Clone(shape))
 }
 
+// axisOfInput returns the first input and what the attribute axis, else def, means there; where that is not known the node is.
+func (c *call) axisOfInput(def int64) (x *Value, axis int, ok bool) {
+	if x = c.input(0); x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return nil, 0, false
+	}
+	if axis, ok = normAxis(c.int("axis", def), len(x.Shape)); !ok {
+		c.unknown("axis is out of range")
+	}
+	return x, axis, ok
+}
+
 func lrn(c *call) {
 	x := c.input(0)
 	if x == nil || len(x.Shape) < 2 {
@@ -278,14 +288,8 @@ func lrn(c *call) {
 }
 
 func lpNorm(c *call) {
-	x := c.input(0)
-	if x == nil || !x.Ranked {
-		c.unknown("the rank of the input is unknown")
-		return
-	}
-	axis, ok := normAxis(c.int("axis", -1), len(x.Shape))
+	x, axis, ok := c.axisOfInput(-1)
 	if !ok {
-		c.unknown("axis is out of range")
 		return
 	}
 	for k := range x.Shape {
@@ -315,18 +319,12 @@ func meanVariance(c *call) {
 }
 
 func softmax(c *call) {
-	x := c.input(0)
-	if x == nil || !x.Ranked {
-		c.unknown("the rank of the input is unknown")
-		return
-	}
 	def := int64(-1)
 	if c.version < 13 {
 		def = 1
 	}
-	axis, ok := normAxis(c.int("axis", def), len(x.Shape))
+	x, axis, ok := c.axisOfInput(def)
 	if !ok {
-		c.unknown("axis is out of range")
 		return
 	}
 	c.freeze(x, axis, "normalises over this axis")

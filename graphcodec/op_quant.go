@@ -497,14 +497,8 @@ func qlinearConcat(c *call) {
 }
 
 func qlinearSoftmax(c *call) {
-	x := c.input(0)
-	if x == nil || !x.Ranked {
-		c.unknown("the rank of the input is unknown")
-		return
-	}
-	axis, ok := normAxis(c.int("axis", -1), len(x.Shape))
+	x, axis, ok := c.axisOfInput(-1)
 	if !ok {
-		c.unknown("axis is out of range")
 		return
 	}
 	first := axis
