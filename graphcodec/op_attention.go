@@ -374,11 +374,11 @@ func (c *call) rotate(p projected, cos, sin *Value, interleaved bool) {
 // patchHeads sets the numbers of heads, and the scale where a head's channels have changed and the operator would compute another one.
 func patchHeads(query, key string) func(p *patching) {
 	return func(p *patching) {
-		dim, left := p.old.headDim(query, key), int64(0)
-		if dim == nil {
+		dim, ok := p.old.project(p.old.in[0], p.old.int(query, 0))
+		if !ok {
 			return
 		}
-		left = p.left(dim.inner, dim.dim)
+		left := p.left(dim.inner, dim.dim)
 		for i, name := range []string{query, key} {
 			if name == "" || p.old.attr(name) == nil || len(p.old.in) <= i {
 				continue
@@ -391,15 +391,6 @@ func patchHeads(query, key string) func(p *patching) {
 		}
 		p.pinScale(dim.dim.N, left)
 	}
-}
-
-// headDim is the query as heads.
-func (c *call) headDim(query, _ string) *projected {
-	p, ok := c.project(c.input(0), c.int(query, 0))
-	if !ok {
-		return nil
-	}
-	return &p
 }
 
 // left counts what survives of an axis.
