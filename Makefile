@@ -10,6 +10,7 @@ PJRT    := $(HOME)/.local/lib/go-xla
 APT     := libonnx-testdata
 STATIC  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 1m
+NETWORKS ?= 300
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./metanet ./wasm/api
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
@@ -18,7 +19,7 @@ REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte
 # what may be left out elsewhere has to run in CI
 MUST := test -z "$$CI"
 
-.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench fuzz lint venv testdata clean
+.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench fuzz random lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -105,6 +106,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 
 zoo: build venv ## prune a folder of models (ZOO=) to 1.5x and have them judged
 	$(VENV)/bin/python bench/zoo.py $(ZOO)
+
+random: build venv ## prune NETWORKS random networks and have them judged
+	$(VENV)/bin/python bench/randomnets.py -n $(NETWORKS)
 
 bench: build xla ## time against onnxsim, Torch-Pruning, PyTorch Geometric and PyTorch
 	@test -x $(VENV)-bench/bin/python || ($(PYTHON) -m venv $(VENV)-bench && $(VENV)-bench/bin/pip install -q $(BENCH))

@@ -355,7 +355,7 @@ func (a *analyzer) end() error {
 	return nil
 }
 
-// sorted returns the nodes' indices in an order in which every value is produced before it is read.
+// sorted returns the nodes' indices in an order in which every value is produced before it is read, constants first: so that they are there for rules that look ahead, as initializers are.
 func sorted(g *onnxio.Graph) ([]int, error) {
 	producer := map[string]int{}
 	for i, n := range g.Nodes {
@@ -404,7 +404,28 @@ func sorted(g *onnxio.Graph) ([]int, error) {
 			}
 		}
 	}
-	return order, nil
+	return constantsFirst(g, order), nil
+}
+
+// constantsFirst moves Constant nodes and Identity nodes over constants to the front.
+func constantsFirst(g *onnxio.Graph, order []int) []int {
+	known := map[string]bool{}
+	for _, t := range g.Initializers {
+		known[t.Name] = true
+	}
+	var first, rest []int
+	for _, i := range order {
+		n := g.Nodes[i]
+		if n.Domain == "" && (n.OpType == "Constant" || n.OpType == "Identity" && len(n.Inputs) == 1 && known[n.Inputs[0]]) {
+			for _, o := range n.Outputs {
+				known[o] = true
+			}
+			first = append(first, i)
+			continue
+		}
+		rest = append(rest, i)
+	}
+	return append(first, rest...)
 }
 
 // dependencies returns the names that a node and its subgraphs read.

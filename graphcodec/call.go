@@ -92,6 +92,7 @@ func (c *call) join(v *Value, k int, to []label) {
 			to = make([]label, v.Shape[k].N)
 		}
 		v.Const.axes[k] = to
+		c.lab.oneFactor(to)
 		return
 	}
 	c.joinLabels(c.axis(v, k), to)

@@ -234,6 +234,21 @@ func (l *labels) unite(a, b int32) {
 	l.uniteFactors(l.factor[a], l.factor[b])
 }
 
+// oneFactor notes that an axis was made as one, whatever its units come from, as if it had had units of its own that were joined with them.
+func (l *labels) oneFactor(axis []label) {
+	first := factorID(-1)
+	for _, x := range axis {
+		if x = l.norm(x); x <= 0 {
+			continue
+		}
+		if f := l.factor[x]; first < 0 {
+			first = f
+		} else {
+			l.uniteFactors(first, f)
+		}
+	}
+}
+
 func (l *labels) uniteFactors(f, g factorID) {
 	f, g = l.findFactor(f), l.findFactor(g)
 	if f < g {

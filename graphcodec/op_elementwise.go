@@ -275,7 +275,23 @@ func broadcastOp(c *call) {
 		return
 	}
 	c.contents(out, elems)
+	if c.node.OpType == "Mul" && len(c.in) == 2 {
+		c.scalesNorm(c.in[0], c.in[1])
+		c.scalesNorm(c.in[1], c.in[0])
+	}
 	out.zero = c.binaryZero(out)
+}
+
+// scalesNorm notes that a constant scales what a normalisation that is written out gives, as the operator's own weight does.
+func (c *call) scalesNorm(w, x *Value) {
+	if w.Const == nil || x.Const != nil || x.zero != centered {
+		return
+	}
+	for k := range w.Shape {
+		if w.Shape[k] != Num(1) && c.alive(c.axis(w, k)) {
+			c.role(w, k, Norm)
+		}
+	}
 }
 
 // binaryZero says what the result is where its channels are removed; it freezes what would not be finite there.

@@ -51,6 +51,7 @@ func (a *Analysis) Shrink(s *State) (m *onnxio.Model, err error) {
 		}
 	}
 	sh.rebuild()
+	sh.orphans()
 	return sh.model, sh.an.end()
 }
 

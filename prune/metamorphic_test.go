@@ -1,0 +1,140 @@
+package prune_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/randnet"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/stretchr/testify/require"
+)
+
+const randomNetworks = 150
+
+func analyzed(t *testing.T, m *onnxio.Model) *graphcodec.Analysis {
+	t.Helper()
+	data, err := m.Marshal()
+	require.NoError(t, err)
+	again, err := onnxio.Decode(data, nil)
+	require.NoError(t, err)
+	a, err := graphcodec.Analyze(again)
+	require.NoError(t, err)
+	return a
+}
+
+func planned(t *testing.T, a *graphcodec.Analysis, share float64) *prune.Plan {
+	t.Helper()
+	p, err := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{Ratio: share}})
+	require.NoError(t, err)
+	_, err = prune.Apply(a, p)
+	require.NoError(t, err)
+	return p
+}
+
+// cuts are what leaves of each weight, by the name of the tensor that the network was drawn with.
+func cuts(p *prune.Plan) map[string][]int {
+	out := map[string][]int{}
+	for _, r := range p.Removed {
+		name := strings.TrimSuffix(r.Tensor, ".same")
+		if strings.HasPrefix(name, "s") && !strings.HasPrefix(name, "scales") && len(r.Indices) > 0 {
+			out[fmt.Sprint(name, " axis ", r.Axis)] = slices.Sorted(slices.Values(r.Indices))
+		}
+	}
+	return out
+}
+
+// How a network is written down must not change what is pruned.
+func TestStylesPruneTheSame(t *testing.T) {
+	styles := map[string]func(*randnet.Options){
+		"identities":      func(o *randnet.Options) { o.Style.Identities = true },
+		"matmul and add":  func(o *randnet.Options) { o.Style.MatMulAdd = true },
+		"constant nodes":  func(o *randnet.Options) { o.Style.Constants = true },
+		"operator set 13": func(o *randnet.Options) { o.Opset = 13 },
+		"operator set 18": func(o *randnet.Options) { o.Opset = 18 },
+		"operator set 20": func(o *randnet.Options) { o.Opset = 20 },
+		"all of it at once": func(o *randnet.Options) {
+			o.Opset, o.Style = 18, randnet.Style{Identities: true, MatMulAdd: true, Constants: true}
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(styles)) {
+		compared := 0
+		for seed := range uint64(randomNetworks) {
+			o := randnet.Options{Seed: seed, Opset: 17}
+			a := analyzed(t, randnet.New(o))
+			styles[name](&o)
+			b := analyzed(t, randnet.New(o))
+			if live(a) < 4 || o.Opset == 13 && slices.ContainsFunc(a.Source().Graph.Nodes, isLayerNorm) {
+				continue
+			}
+			want, got := cuts(planned(t, a, .4)), cuts(planned(t, b, .4))
+			require.Equal(t, want, got, "%s, seed %d", name, seed)
+			compared++
+		}
+		require.Greater(t, compared, randomNetworks/3, name)
+	}
+}
+
+// isLayerNorm finds what operator set 13 has to write out: where channels are not zero when removed only the operator itself says over what a statistic is taken.
+func isLayerNorm(n *onnxio.Node) bool { return n.OpType == "LayerNormalization" }
+
+func live(a *graphcodec.Analysis) (n int) {
+	for i := range a.Groups {
+		if a.Groups[i].Frozen == "" {
+			n += len(a.Groups[i].Units)
+		}
+	}
+	return n
+}
+
+// Neither does the order in which nodes and initializers are listed.
+func TestOrderDoesNotMatter(t *testing.T) {
+	for seed := range uint64(randomNetworks) {
+		m := randnet.New(randnet.Options{Seed: seed})
+		a := analyzed(t, m)
+		if live(a) < 4 {
+			continue
+		}
+		want := cuts(planned(t, a, .4))
+		r := rand.New(rand.NewPCG(seed, 1))
+		r.Shuffle(len(m.Graph.Initializers), func(i, k int) {
+			l := m.Graph.Initializers
+			l[i], l[k] = l[k], l[i]
+		})
+		m.Graph.Nodes = reordered(m.Graph.Nodes, r)
+		require.Equal(t, want, cuts(planned(t, analyzed(t, m), .4)), "seed %d", seed)
+	}
+}
+
+// reordered is another topological order.
+func reordered(nodes []*onnxio.Node, r *rand.Rand) []*onnxio.Node {
+	waiting := map[string]bool{}
+	for _, n := range nodes {
+		for _, o := range n.Outputs {
+			waiting[o] = true
+		}
+	}
+	left := slices.Clone(nodes)
+	var out []*onnxio.Node
+	for len(left) > 0 {
+		var ready []int
+		for i, n := range left {
+			if !slices.ContainsFunc(n.Inputs, func(in string) bool { return waiting[in] }) {
+				ready = append(ready, i)
+			}
+		}
+		i := ready[r.IntN(len(ready))]
+		for _, o := range left[i].Outputs {
+			delete(waiting, o)
+		}
+		out = append(out, left[i])
+		left = slices.Delete(left, i, i+1)
+	}
+	return out
+}
