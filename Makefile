@@ -19,7 +19,7 @@ REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte
 # what may be left out elsewhere has to run in CI
 MUST := test -z "$$CI"
 
-.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench fuzz random lint venv testdata clean
+.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release reproduce licences fuzz random lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -97,6 +97,20 @@ check: lint ## formatting, vet, staticcheck, import directions, WebAssembly buil
 
 lint: ## run staticcheck
 	$(GO) run $(STATIC) ./...
+
+vuln: ## look up known vulnerabilities of what the program calls
+	GO=$(GO) bash .ci/vuln
+
+release: site ## build what a release holds in dist, with checksums and an SBOM
+	GO=$(GO) VERSION=$(VERSION) bash .ci/release
+
+reproduce: ## build dist again elsewhere and compare the bytes
+	GO=$(GO) VERSION=$(VERSION) bash .ci/release --verify
+
+licences: ## write docs/third-party.md anew
+	@mkdir -p bin
+	$(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 app -json -licenses -noserial -main native/metaprune -output bin/sbom.json . 2>/dev/null
+	$(PYTHON) .ci/licences.py bin/sbom.json --list docs/third-party.md
 
 fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./onnxio

@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-//go:embed untrained.safetensors
+//go:embed universal.safetensors
 var embedded []byte
 
 // Default returns the metanetwork that is part of the program.

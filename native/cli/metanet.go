@@ -33,7 +33,7 @@ func (a *app) metanetCommand() *cobra.Command {
 type metanetFlags struct{ file, memory string }
 
 func (f *metanetFlags) add(fl *pflag.FlagSet) {
-	fl.StringVar(&f.file, "metanet", "", "metanetwork (safetensors) of --criterion metanet; without it the one in the program, which is untrained and scores like l2")
+	fl.StringVar(&f.file, "metanet", "", "metanetwork (safetensors) of --criterion metanet; without it the one in the program, which was trained for scores (metaprune metanet info)")
 	fl.StringVar(&f.memory, "memory", "", "memory for the metanetwork's cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
 }
 
@@ -146,7 +146,7 @@ func (a *app) metanetInfoCommand() *cobra.Command {
 			t := a.table("metanetwork", cmp.Or(f.file, "in the program"))
 			t.AppendRows([]table.Row{{"SHA-256", i.SHA256}, {"hidden", i.Hidden}, {"layers", i.Layers}, {"node features", i.NodeIn}, {"edge features", fmt.Sprint(i.EdgeIn)}, {"parameters", i.Parameters}})
 			for _, k := range slices.Sorted(maps.Keys(i.Metadata)) {
-				t.AppendRow(table.Row{k, i.Metadata[k]})
+				t.AppendRow(table.Row{k, shortened(i.Metadata[k])})
 			}
 			t.Render()
 			return nil
@@ -309,4 +309,14 @@ func writeSafetensors(path string, f *metanet.File) error {
 		_, err := f.WriteTo(w)
 		return err
 	})
+}
+
+// shortened is what fits into a table of a long record.
+func shortened(text string) string {
+	const most = 90
+	r := []rune(text)
+	if len(r) <= most {
+		return text
+	}
+	return string(r[:most]) + "… (--json has all of it)"
 }

@@ -63,7 +63,8 @@ func TestMetanetFiles(t *testing.T) {
 	at := func(n string) string { return filepath.Join(dir, n) }
 	var i metanetInfo
 	require.NoError(t, json.Unmarshal([]byte(ok(t, "metanet", "info", "--json")), &i))
-	require.Equal(t, "untrained", i.Metadata["name"])
+	require.Equal(t, "fashion-order-1", i.Metadata["name"])
+	require.Contains(t, i.Metadata["record"], "metatrain")
 	require.Equal(t, []int{9, 1, 1, 1}, i.EdgeIn)
 	ok(t, "metanet", "convert", reference+"tiny_metanet.safetensors", "-o", at("tiny.safetensors"))
 	require.Contains(t, ok(t, "metanet", "info", at("tiny.safetensors")), "reference-cnn")

@@ -64,7 +64,7 @@ func (f *pipelineFlags) check() error {
 	case f.own && f.file != "":
 		return errors.New("--own-weights and --metanet exclude each other")
 	case !f.own && f.file == "":
-		return errors.New("name a trained metanetwork with --metanet, or leave it out with --own-weights: the one in the program is untrained")
+		return errors.New("name a trained metanetwork with --metanet, or leave it out with --own-weights: the one in the program was trained for scores, not for weights")
 	}
 	if p.Pattern != "" {
 		p.SpeedUp = 0
