@@ -19,7 +19,7 @@ REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte
 # what may be left out elsewhere has to run in CI
 MUST := test -z "$$CI"
 
-.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release reproduce licences fuzz random lint venv testdata clean
+.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release reproduce licences fuzz random attacks lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -120,6 +120,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 
 zoo: build venv ## prune a folder of models (ZOO=) to 1.5x and have them judged
 	$(VENV)/bin/python bench/zoo.py $(ZOO)
+
+attacks: build ## try hostile models and plans
+	$(GO) run ./bench/attacks -big
 
 random: build venv ## prune NETWORKS random networks and have them judged
 	$(VENV)/bin/python bench/randomnets.py -n $(NETWORKS)

@@ -27,12 +27,14 @@ type analyzer struct {
 	outer    *analyzer                 // of the graph around a body
 	depth    int                       // of bodies in bodies
 	budget   *int                      // nodes that may still be run in bodies
+	counted  map[*label]bool           // axes that have been counted
+	labelled int                       // their positions
 	broken   error                     // what stopped a rule: the model contradicts itself
 }
 
 func newAnalyzer(m *onnxio.Model) *analyzer {
 	a := &analyzer{model: m, versions: map[string]int64{}, values: map[string]*Value{}, infos: map[string]*onnxio.ValueInfo{},
-		lab: newLabels(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, funcs: map[string]bool{}, bodies: map[*onnxio.Node]bool{}, budget: new(int)}
+		lab: newLabels(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, funcs: map[string]bool{}, bodies: map[*onnxio.Node]bool{}, budget: new(int), counted: map[*label]bool{}}
 	*a.budget = maxBodyNodes
 	for _, o := range m.OpsetImport {
 		domain := o.Domain
@@ -51,6 +53,18 @@ func newAnalyzer(m *onnxio.Model) *analyzer {
 		a.funcs[f.Domain+":"+f.Name] = true
 	}
 	return a
+}
+
+// affordable counts the positions of an axis when it is first met and reports whether all are still within maxLabels.
+func (a *analyzer) affordable(axis []label) bool {
+	if !a.counted[&axis[0]] {
+		if a.labelled+len(axis) > maxLabels {
+			return false
+		}
+		a.counted[&axis[0]] = true
+		a.labelled += len(axis)
+	}
+	return true
 }
 
 func (a *analyzer) add(v *Value) *Value {

@@ -238,6 +238,10 @@ func (c *call) set(i int, t onnxio.DataType, shape []Dim, axes ...[]label) *Valu
 			c.lab.freezeAll(a, c.because("its output's shape %v does not follow the cut", shape))
 			a = nil
 		}
+		if len(a) > 0 && !c.affordable(a) {
+			c.lab.freezeAll(a, c.because("the axes that are followed have more than %d positions in all", maxLabels))
+			a = nil
+		}
 		v.axes[k] = a
 	}
 	return v

@@ -63,7 +63,7 @@ func (c *call) concatElems(axis int) []Elem {
 	}
 	out := []Elem{}
 	for _, v := range c.in {
-		if v.elems == nil {
+		if v.elems == nil || len(out)+len(v.elems) > maxElems {
 			return nil
 		}
 		out = append(out, v.elems...)

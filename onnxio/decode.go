@@ -11,11 +11,19 @@ const MaxDepth = 100
 // MaxProtoSize is protobuf's limit for one message.
 const MaxProtoSize = 1<<31 - 1
 
+// MaxNodes and MaxMessages bound what one file holds: an empty node takes two bytes there and some kilobytes once it is looked into. The largest language models have a tenth of it.
+const (
+	MaxNodes    = 1 << (20 - smaller)
+	MaxMessages = 1 << (22 - smaller)
+)
+
 // decoder holds what is shared while one file is read.
 type decoder struct {
 	base    []byte
 	depth   int
 	shallow bool // leave submessages unread
+	seen    int  // messages
+	nodes   int
 }
 
 // offset returns where b, a part of base, begins.
@@ -50,7 +58,25 @@ func decodeMessage[M any](d *decoder, s *schema[M], b []byte) (*M, error) {
 		return m, &FormatError{Offset: d.offset(b), Err: fmt.Errorf("messages nest deeper than %d", MaxDepth)}
 	}
 	defer func() { d.depth-- }()
+	if err := d.count(any(m)); err != nil {
+		return m, &FormatError{Offset: d.offset(b), Err: err}
+	}
 	return m, decodeFields(d, s, m, b)
+}
+
+// count keeps a file within MaxNodes and MaxMessages.
+func (d *decoder) count(m any) error {
+	d.seen++
+	if _, ok := m.(*Node); ok {
+		d.nodes++
+	}
+	switch {
+	case d.nodes > MaxNodes:
+		return fmt.Errorf("more than %d nodes", MaxNodes)
+	case d.seen > MaxMessages:
+		return fmt.Errorf("more than %d messages", MaxMessages)
+	}
+	return nil
 }
 
 func decodeFields[M any](d *decoder, s *schema[M], m *M, b []byte) error {

@@ -10,8 +10,14 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// NumElements returns the product of Dims. It fails on negative dims and on products above 2^62.
+// MaxAxes bounds the axes of a tensor: runtimes take 8 to 64, and every shape that a file declares is worked with.
+const MaxAxes = 256
+
+// NumElements returns the product of Dims. It fails on more than MaxAxes dims, on negative ones and on products above 2^62.
 func (t *Tensor) NumElements() (int64, error) {
+	if len(t.Dims) > MaxAxes {
+		return 0, errorAt(fmt.Sprintf("tensor %q", t.Name), "%d axes, want at most %d", len(t.Dims), MaxAxes)
+	}
 	n, err := checkedProduct(t.Dims)
 	if err != nil {
 		return 0, errorAt(fmt.Sprintf("tensor %q", t.Name), "dims %v: %w", t.Dims, err)

@@ -117,7 +117,7 @@ func (a *app) explained(e explanation) {
 	if a.quiet {
 		return
 	}
-	fmt.Fprintf(a.out, "%s: %d channels that leave %s\n", e.Group, e.Units, map[bool]string{true: "one by one, each with all its slices in", false: "never: " + e.Frozen}[e.Frozen == ""])
+	fmt.Fprintf(a.out, "%s: %d channels that leave %s\n", plain(e.Group), e.Units, map[bool]string{true: "one by one, each with all its slices in", false: "never: " + plain(e.Frozen)}[e.Frozen == ""])
 	t := a.table("tensor", "axis", "is its")
 	t.SetColumnConfigs(rightAligned(2))
 	for _, m := range e.Members {

@@ -53,7 +53,7 @@ func (a *app) table(header ...any) table.Writer {
 	t.Style().Format.Header = text.FormatDefault
 	t.Style().Format.Footer = text.FormatDefault
 	t.AppendHeader(table.Row(header))
-	return t
+	return plainTable{t}
 }
 
 func rightAligned(columns ...int) []table.ColumnConfig {
@@ -74,8 +74,8 @@ func count(n int64) string {
 
 func (a *app) printReport(path string, r *session.Report, groups, all bool) {
 	fmt.Fprintf(a.out, "%s\n", path)
-	fmt.Fprintf(a.out, "  inputs       %s\n  outputs      %s\n", strings.Join(r.Inputs, ", "), strings.Join(r.Outputs, ", "))
-	fmt.Fprintf(a.out, "  opset        %s (IR %d, %s)\n", opsets(r.Opset), r.IRVersion, r.Producer)
+	fmt.Fprintf(a.out, "  inputs       %s\n  outputs      %s\n", plain(strings.Join(r.Inputs, ", ")), plain(strings.Join(r.Outputs, ", ")))
+	fmt.Fprintf(a.out, "  opset        %s (IR %d, %s)\n", plain(opsets(r.Opset)), r.IRVersion, plain(r.Producer))
 	fmt.Fprintf(a.out, "  cost         %sMACs, %sparameters, %s of constants, %s peak activations\n", count(r.MACs), count(r.Params),
 		humanize.Bytes(uint64(r.Bytes)), humanize.Bytes(uint64(r.Activations)))
 	frozen, live := 0, 0
@@ -88,7 +88,7 @@ func (a *app) printReport(path string, r *session.Report, groups, all bool) {
 	}
 	fmt.Fprintf(a.out, "  prunable     %d units in %d groups; %d frozen\n", r.Prunable, live, frozen)
 	for op, n := range r.Unknown {
-		fmt.Fprintf(a.out, "  no rule      %s (%d nodes): what it touches is frozen\n", op, n)
+		fmt.Fprintf(a.out, "  no rule      %s (%d nodes): what it touches is frozen\n", plain(op), n)
 	}
 	if a.quiet {
 		return

@@ -177,7 +177,7 @@ func (s *Session) Inspect() *Report {
 	m := s.Model
 	r := &Report{IRVersion: m.IRVersion, Opset: map[string]int64{}, Producer: strings.TrimSpace(m.ProducerName + " " + m.ProducerVersion),
 		Nodes: len(m.Graph.Nodes), FileBytes: len(s.data), MACs: st.MACs(), Params: st.Params(), Bytes: st.Bytes(),
-		Activations: s.Analysis.Activations(st), Layers: st.Layers(), Unknown: s.Analysis.Unknown()}
+		Activations: s.Analysis.Activations(st), Layers: st.Layers(), Unknown: s.Analysis.Unknown(), Inputs: []string{}, Outputs: []string{}}
 	for _, o := range m.OpsetImport {
 		r.Opset[orDefault(o.Domain, "ai.onnx")] = o.Version
 	}

@@ -61,12 +61,12 @@ async function open(chosen: Blob, title: string) {
   try {
     if (chosen.size === 0) throw new PruneError(`${title} is empty.`);
     report = await during(`Opening ${title} …`, (c) => pruner.open(chosen, c));
+    showModel(report);
   } catch (error) {
     fail(error);
     return;
   }
   say(`${title} is open.`);
-  showModel(report);
   await replan();
 }
 

@@ -2,7 +2,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
@@ -165,6 +165,28 @@ test("bad files get a sentence, and the page goes on", async () => {
   await opened(page);
   assert.deepEqual(complaints, []);
   await context.close();
+});
+
+test("hostile files: a result or a sentence, and the page goes on", async () => {
+  const attacks = mkdtempSync(join(tmpdir(), "metaprune-attacks-"));
+  execFileSync("go", ["run", "./bench/attacks", "-files", attacks], { cwd: root });
+  const { page, context, complaints } = await visit();
+  const title = await page.title();
+  let refused = 0;
+  for (const file of readdirSync(attacks)) {
+    await page.locator("#file").setInputFiles(join(attacks, file));
+    await page.waitForFunction((name) => document.querySelector("#error").textContent !== "" || (!document.querySelector("#result").hidden && document.querySelector("#name").textContent === name), file.replace(".onnx", ""), { timeout: 20_000 }).catch(async (e) => assert.fail(`${file}: ${e.message} status ${await shown(page, "status")} name ${(await shown(page, "name")).slice(0, 80)}`));
+    refused += (await shown(page, "error")) !== "" ? 1 : 0;
+    assert.equal(await page.title(), title, file);
+    assert.equal(await page.locator("#result script, #result img[onerror]").count(), 0, file);
+  }
+  console.log(`${refused} of ${readdirSync(attacks).length} files refused with a sentence`);
+  assert.ok(refused > 20);
+  await page.locator("#file").setInputFiles(model);
+  await opened(page);
+  assert.deepEqual(complaints, []);
+  await context.close();
+  rmSync(attacks, { recursive: true });
 });
 
 test("a model with an operator that nobody knows is pruned around it", async () => {

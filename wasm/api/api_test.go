@@ -167,9 +167,12 @@ func TestOptions(t *testing.T) {
 	}
 	require.NotEqual(t, plan("speed-up=3&steps=5").Removed, plan("speed-up=3").Removed)
 	require.NotEqual(t, plan("speed-up=3&max-ratio=.5").Removed, plan("speed-up=3").Removed)
-	p = plan("speed-up=2&criterion=metanet&weights=metanet")
-	require.Equal(t, "metanet", p.Weights)
+	p = plan("speed-up=2&criterion=metanet")
+	require.Equal(t, "original", p.Weights)
 	require.Len(t, p.Metanet, 64)
+	w := call(h, "POST", "/v1/masks?speed-up=2&criterion=metanet&weights=metanet", bytes.NewReader(data))
+	require.Equal(t, 422, w.Code)
+	require.Contains(t, w.Body.String(), "trained for scores")
 }
 
 // slow gives its bytes when it is told to.

@@ -2,7 +2,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -63,6 +63,20 @@ before(async () => {
 after(async () => {
   await worker.dispose();
   rmSync(folder, { recursive: true });
+});
+
+test("hostile files: a result or a problem, and the worker goes on", async () => {
+  const attacks = join(folder, "attacks");
+  execFileSync("go", ["run", "./bench/attacks", "-files", attacks], { cwd: join(here, "../..") });
+  const answers = {};
+  for (const file of readdirSync(attacks)) {
+    const r = await post("/v1/prune?ratio=0.2", readFileSync(join(attacks, file)));
+    answers[r.status] = (answers[r.status] ?? 0) + 1;
+    assert.ok([200, 400, 413, 422].includes(r.status), `${file}: ${r.status} ${String(r.bytes).slice(0, 300)}`);
+    if (r.status !== 200) assert.ok(JSON.parse(String(r.bytes)).detail.length > 0, file);
+  }
+  console.log("answers by status:", JSON.stringify(answers));
+  assert.equal((await fetch(new URL("/healthz", url))).status, 200);
 });
 
 test("the bundle is small and starts fast", async () => {

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// longest is how much of a name is shown: names come from files, and a file may hold any.
+const longest = 400
+
+// plain is text from a file as it may be shown: what a terminal would obey is escaped, and the end of what is too long is left out.
+func plain(s string) string {
+	if len(s) > longest {
+		cut := longest
+		for cut > 0 && !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut] + "… (" + strconv.Itoa(len(s)) + " bytes)"
+	}
+	if utf8.ValidString(s) && strings.IndexFunc(s, unprintable) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\ufffd"):
+			b.WriteString(`\x` + strconv.FormatUint(uint64(s[i]), 16))
+		case unprintable(r):
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func unprintable(r rune) bool { return r != '\n' && r != '\t' && !strconv.IsPrint(r) }
+
+// plainTable shows texts as plain does.
+type plainTable struct{ table.Writer }
+
+// AppendRow adds a row.
+func (t plainTable) AppendRow(row table.Row, config ...table.RowConfig) {
+	shown := make(table.Row, len(row))
+	for i, cell := range row {
+		if s, ok := cell.(string); ok {
+			cell = plain(s)
+		}
+		shown[i] = cell
+	}
+	t.Writer.AppendRow(shown, config...)
+}
