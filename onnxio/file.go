@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
@@ -121,20 +122,29 @@ func WriteFile(path string, write func(io.Writer) error) (err error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
 	if err != nil {
-		return err
+		return asked(err, path)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
+			err = errors.Join(asked(err, path), os.Remove(f.Name()))
 		}
 	}()
 	if err := write(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if err := errors.Join(f.Chmod(0o644), f.Close()); err != nil {
+	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// asked gives an error about the temporary file the name that was asked for.
+func asked(err error, path string) error {
+	var at *os.PathError
+	if errors.As(err, &at) && strings.HasPrefix(filepath.Base(at.Path), "."+filepath.Base(path)+".tmp-") {
+		return &os.PathError{Op: at.Op, Path: path, Err: fmt.Errorf("%w; nothing is left of it, and what was there before is still there", at.Err)}
+	}
+	return err
 }
 
 // externalThreshold is the size in bytes from which SaveExternal moves a tensor's elements out of the model.

@@ -9,7 +9,7 @@ import (
 )
 
 // longest is how much of a name is shown: names come from files, and a file may hold any.
-const longest = 400
+const longest = 10_000
 
 // plain is text from a file as it may be shown: what a terminal would obey is escaped, and the end of what is too long is left out.
 func plain(s string) string {
