@@ -1,0 +1,14 @@
+// Package stages times each stage that a model flows through, over models of growing size (make performance).
+//
+// # Limits
+//
+// It has benchmarks alone.
+//
+// # Errors
+//
+// None.
+//
+// # Concurrency
+//
+// None.
+package stages
