@@ -1,3 +1,5 @@
+import { drawCurve, type Curve } from "./curve";
+import { drawTiles, light, tilesOf, type Tile } from "./layers";
 import { Pruner, PruneError, type Options, type Plan, type Report, type Target } from "metaprune";
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
@@ -8,6 +10,8 @@ let report: Report | undefined;
 let plan: Plan | undefined;
 let control: AbortController | undefined; // of what is under way
 let name = "model";
+let curve: Curve | undefined; // of the bundled example
+let tiles: Tile[] = [];
 let wanted = 0; // number of the newest plan that was asked for
 
 const number = (n: number) => (n >= 1e9 ? (n / 1e9).toFixed(2) + " G" : n >= 1e6 ? (n / 1e6).toFixed(2) + " M" : n >= 1e3 ? (n / 1e3).toFixed(1) + " k" : String(n));
@@ -52,8 +56,9 @@ async function during<T>(what: string, work: (c: { signal: AbortSignal; onProgre
   }
 }
 
-async function open(chosen: Blob, title: string) {
+async function open(chosen: Blob, title: string, measured?: Curve) {
   file = chosen;
+  curve = measured;
   for (const id of ["model", "controls", "result", "groups"]) $(id).hidden = true;
   plan = undefined;
   kept.clear();
@@ -110,6 +115,10 @@ function target(): [Target, string] {
     case "speed_up": {
       const times = Math.round(Math.pow(10, at) * 100) / 100;
       return [{ speed_up: Math.max(1.01, times) }, `${Math.max(1.01, times).toFixed(2)}x`];
+    }
+    case "bytes": {
+      const left = Math.round((report?.file_bytes ?? 1) * (1 - at * 0.95));
+      return [{ bytes: left }, `${number(left)}B`];
     }
     case "params": {
       const left = Math.round((1 - at * 0.95) * 1000) / 1000;
@@ -179,6 +188,18 @@ function showPlan(p: Plan) {
   $("result").hidden = false;
   $("tried").textContent = "";
   showBars(p);
+  showCurve(p);
+}
+
+function showCurve(p: Plan) {
+  $("curve").hidden = curve === undefined || p.zeros;
+  if (curve && !p.zeros) $("said").textContent = drawCurve(document.querySelector<SVGSVGElement>("#picture")!, curve, p.macs[0] / Math.max(p.macs[1], 1));
+}
+
+// lightUp shows which layers a group reaches.
+function lightUp(group: string | undefined) {
+  const lit = light($("layers"), tiles, group);
+  $("lit").textContent = group === undefined ? `${tiles.length} layers` : `${group} reaches ${lit} of ${tiles.length} layers`;
 }
 
 function showBars(p: Plan) {
@@ -197,6 +218,9 @@ function showBars(p: Plan) {
     (bar.firstChild as HTMLElement).style.setProperty("--kept", `${(100 * left) / g.units}%`);
     count.textContent = `${left} of ${g.units}`;
   });
+  tiles = tilesOf(report?.groups ?? []);
+  drawTiles($("layers"), tiles, new Map(groups.map((g) => [g.name, 1 - (gone.get(g.name) ?? 0) / g.units])));
+  lightUp((document.activeElement as HTMLElement | null)?.dataset?.group);
 }
 
 function newBar(list: HTMLElement): HTMLButtonElement {
@@ -211,6 +235,8 @@ function newBar(list: HTMLElement): HTMLButtonElement {
     if (!kept.delete(group)) kept.add(group);
     void replan();
   });
+  for (const event of ["mouseenter", "focus"]) button.addEventListener(event, () => lightUp(button.dataset.group));
+  for (const event of ["mouseleave", "blur"]) button.addEventListener(event, () => lightUp(undefined));
   const item = element("li");
   item.append(button);
   list.append(item);
@@ -277,7 +303,8 @@ async function example(button: HTMLButtonElement) {
   try {
     const answer = await fetch(new URL(`./examples/${file}`, document.baseURI));
     if (!answer.ok) throw new Error(`${file}: ${answer.status} ${answer.statusText}`);
-    await open(await answer.blob(), file);
+    const measured = await fetch(new URL(`./examples/${file.replace(".onnx", ".curve.json")}`, document.baseURI));
+    await open(await answer.blob(), file, measured.ok ? ((await measured.json()) as Curve) : undefined);
   } catch (error) {
     fail(error);
   }

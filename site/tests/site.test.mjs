@@ -91,12 +91,24 @@ test("the example: slider, groups, downloads equal to the command line's", async
   await set(page, 30); // 10^0.3
   await page.waitForFunction(() => document.querySelector("#shown").textContent === "2.00x");
   await page.waitForFunction(() => /2\.0\dx/.test(document.querySelector("#numbers").textContent));
+  await page.waitForFunction(() => /About 91 % repaired, 100 inputs, 10 % cut alone at 2\.0/.test(document.querySelector("#said").textContent));
+  await page.locator("#bars button").nth(1).hover();
+  assert.match(await shown(page, "lit"), /reaches [1-9]\d* of \d+ layers/);
+  assert.ok((await page.locator("#layers li.lit").count()) >= 2, "layers light up together");
   await accessible(page);
   await picture(page, "pruned");
   const small = join(folder, "cli.onnx");
   metaprune("prune", model, "--speed-up", "2", "-o", small);
   assert.ok((await downloaded(page, "#download")).equals(readFileSync(small)), "the page's model differs from the command line's");
   assert.ok((await replayed(page, model)).equals(readFileSync(small)));
+
+  // A size.
+  await page.locator("#kind").selectOption("bytes");
+  await page.waitForTimeout(300);
+  assert.ok((await downloaded(page, "#download")).equals(await replayed(page, model)), "a size");
+  assert.ok(JSON.parse(await downloaded(page, "#plan")).target.bytes > 0);
+  await page.locator("#kind").selectOption("speed_up");
+  await page.waitForTimeout(300);
 
   // A group that is kept whole, by keyboard.
   const first = page.locator("#bars button").first();
