@@ -44,12 +44,17 @@ def picture(runs, sizes, path):
         out.append(f'<path d="M60 {y(s):.0f}H580" stroke="#ddd"/><text x="54" y="{y(s) + 4:.0f}" text-anchor="end" fill="#555">{label}</text>')
     for mb in (1, 3, 10, 30, 100, 300):
         out.append(f'<path d="M{x(mb):.0f} 30V330" stroke="#eee"/><text x="{x(mb):.0f}" y="348" text-anchor="middle" fill="#555">{mb} MB</text>')
+    labels = []
     for i, stage in enumerate(stages):
         points = [(x(sizes[m]), y(statistics.median(t for t, _ in runs[stage, m]))) for m in models if (stage, m) in runs]
         if not points: continue
         c = colours[i % len(colours)]
         out.append(f'<path d="M{" L".join(f"{a:.1f} {b:.1f}" for a, b in points)}" fill="none" stroke="{c}" stroke-width="2"/>' + "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{c}"/>' for a, b in points))
-        out.append(f'<text x="{points[-1][0] + 8:.0f}" y="{points[-1][1] + 4:.0f}" fill="{c}">{stage.lower()}</text>')
+        labels.append([points[-1][1] + 4, points[-1][0] + 8, c, stage.lower()])
+    labels.sort()
+    for a, b in zip(labels, labels[1:]):
+        if abs(a[1] - b[1]) < 80: b[0] = max(b[0], a[0] + 14)
+    out += [f'<text x="{left:.0f}" y="{at:.0f}" fill="{c}">{name}</text>' for at, left, c, name in labels]
     out.append('<text x="320" y="370" text-anchor="middle" fill="#555">model file (ResNet-50 by width)</text></svg>')
     open(path, "w").write("\n".join(out) + "\n")
 
