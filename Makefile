@@ -132,6 +132,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./onnxio
 	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./graphcodec
 	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./metanet
+	$(GO) test -run '^$$' -fuzz FuzzRandomNetwork -fuzztime $(FUZZTIME) ./prune
 	$(GO) test -run '^$$' -fuzz FuzzHandler -fuzztime $(FUZZTIME) ./wasm/api
 
 zoo: build venv ## prune a folder of models (ZOO=) to 1.5x and have them judged

@@ -138,3 +138,28 @@ func reordered(nodes []*onnxio.Node, r *rand.Rand) []*onnxio.Node {
 	}
 	return out
 }
+
+// Any random network, written in any way and cut by any share, becomes a model that is analysed again and whose plan removes the same from it once more.
+func FuzzRandomNetwork(f *testing.F) {
+	f.Add(uint64(1), uint8(8), uint8(17), uint8(0), uint8(30))
+	f.Add(uint64(7), uint8(20), uint8(13), uint8(15), uint8(90))
+	f.Fuzz(func(t *testing.T, seed uint64, steps, opset, style, share uint8) {
+		o := randnet.Options{Seed: seed, Steps: 1 + int(steps)%24, Opset: 13 + int64(opset)%10,
+			Style: randnet.Style{Identities: style&1 != 0, MatMulAdd: style&2 != 0, Constants: style&4 != 0, FreeBatch: style&8 != 0}, Alike: style&16 != 0}
+		a := analyzed(t, randnet.New(o))
+		p, err := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{Ratio: float64(1+share%99) / 100}, Criterion: prune.Criterion{Kind: "random", Seed: int64(seed)}})
+		if err != nil {
+			var target *prune.TargetError
+			require.ErrorAs(t, err, &target)
+			return
+		}
+		small, err := prune.Apply(a, p)
+		require.NoError(t, err)
+		analyzed(t, small)
+		units, err := p.Units(a)
+		require.NoError(t, err)
+		again, err := a.UnitsOf(a.Removals(units))
+		require.NoError(t, err)
+		require.Equal(t, units, again)
+	})
+}
