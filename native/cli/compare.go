@@ -189,17 +189,25 @@ func compareORT(ctx context.Context, masked, smaller *onnxio.Model, seed int64) 
 			return 0, err
 		}
 	}
-	c := exec.CommandContext(ctx, cmp.Or(os.Getenv("METAPRUNE_PYTHON"), "python3"), "-c", compareScript, files[0], files[1], fmt.Sprint(seed))
-	out, err := c.Output()
+	out, err := runPython(ctx, compareScript, files[0], files[1], fmt.Sprint(seed))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(strings.TrimSpace(out), 64)
+}
+
+// runPython runs a script with ONNX Runtime's Python package: of METAPRUNE_PYTHON, else of python3.
+func runPython(ctx context.Context, script string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, cmp.Or(os.Getenv("METAPRUNE_PYTHON"), "python3"), append([]string{"-c", script}, args...)...).Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
-		return 0, fmt.Errorf("ONNX Runtime: %s (METAPRUNE_PYTHON names a Python that has onnxruntime)", lines[len(lines)-1])
+		return "", fmt.Errorf("ONNX Runtime: %s (METAPRUNE_PYTHON names a Python that has onnxruntime)", lines[len(lines)-1])
 	}
 	if err != nil {
-		return 0, fmt.Errorf("ONNX Runtime: %w", err)
+		return "", fmt.Errorf("ONNX Runtime: %w", err)
 	}
-	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	return string(out), nil
 }
 
 // renormalised names a node that takes means over an axis that has become shorter; zeros in the original do not show what it gives then.

@@ -38,6 +38,7 @@ type pruneFlags struct {
 	seed                 int64
 	dryRun               bool
 	accuracy             float64
+	latency              string
 	backend              string
 	data                 dataFlags
 	allocation           string
@@ -53,12 +54,13 @@ func (a *app) pruneCommand() *cobra.Command {
 		Use:   "prune MODEL",
 		Short: "Write a smaller model",
 		Long: `Choose channels by importance until a target is met, cut them out and write the smaller model.
-Exactly one target is wanted: --speed-up, --params, --size, --ratio or --accuracy with --data (or --pattern for zeros instead of smaller tensors).
+Exactly one target is wanted: --speed-up, --params, --size, --ratio, --latency (measured in ONNX Runtime) or --accuracy with --data (or --pattern for zeros instead of smaller tensors).
 What the cut takes from the accuracy, --repair gives back in good part: what is left is fitted to the original's outputs, on noise or on unlabelled samples, in seconds.`,
 		Example: `  metaprune prune model.onnx --speed-up 2 -o smaller.onnx
   metaprune prune model.onnx --speed-up 2 --criterion obs --calibrate photos/ -o smaller.onnx
   metaprune prune model.onnx --speed-up 1.2 --repair noise -o smaller.onnx
   metaprune prune model.onnx --accuracy 0.92 --data fashion-mnist --calibrate fashion-mnist -o smaller.onnx
+  metaprune prune model.onnx --latency 2 -o smaller.onnx --plan plan.json
   metaprune prune model.onnx --size 10MB --round-to 8 --ignore 'head.*' -o smaller.onnx --plan plan.json
   metaprune prune model.onnx --from-plan plan.json -o smaller.onnx
   metaprune prune model.onnx --speed-up 3 --dry-run
@@ -75,6 +77,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that may stay")
 	fl.StringVar(&f.size, "size", "", "target: size of the constants, such as 10MB")
 	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that leave")
+	fl.StringVar(&f.latency, "latency", "", "target: measured in ONNX Runtime's Python package (METAPRUNE_PYTHON), how many times as fast as the original, or a time such as 5ms; channels in multiples of eight where that is faster")
 	fl.Float64Var(&f.accuracy, "accuracy", 0, "target: the smallest model that keeps this accuracy, 0 to 1, on images held back of --data")
 	f.repair.add(fl)
 	f.data.add(fl, 100)
@@ -169,6 +172,7 @@ type cut struct {
 	repaired []byte // file of the tensors that a repair changed
 	report   *repairReport
 	search   *search
+	timings  *timings
 }
 
 func (c *cut) writePlan(path string) error {
@@ -186,7 +190,7 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	if f.repair.mode == "none" && f.accuracy == 0 && (f.planIn != "" || !looksAtData(f.criterion)) {
+	if f.repair.mode == "none" && f.accuracy == 0 && f.latency == "" && (f.planIn != "" || !looksAtData(f.criterion)) {
 		prepared, p, err := a.prepare(ctx, s, f)
 		if err != nil {
 			return nil, err
@@ -216,10 +220,29 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 	if f.accuracy > 0 {
 		return a.adaptive(ctx, b, s, prepared, w, f)
 	}
+	if f.latency != "" {
+		return a.byLatency(ctx, s, prepared, w, f)
+	}
 	if f.dryRun {
 		return &cut{plan: p}, nil
 	}
 	return carry(ctx, prepared, p, w)
+}
+
+// byLatency looks for the cut that is fast enough, and repairs that one.
+func (a *app) byLatency(ctx context.Context, s *session.Session, prepared *session.Prepared, w *mender, f *pruneFlags) (*cut, error) {
+	t, err := a.latency(ctx, s, prepared, f)
+	if err != nil {
+		return nil, err
+	}
+	own := *f
+	own.roundTo = t.RoundTo
+	c, err := a.at(ctx, prepared, w, &own, t.best)
+	if err != nil {
+		return nil, err
+	}
+	c.timings = t
+	return c, nil
 }
 
 // carry applies a plan and repairs the result.
@@ -265,6 +288,8 @@ func (f *pruneFlags) check() error {
 		return fmt.Errorf("--accuracy %g: want a share between 0 and 1, such as 0.92", f.accuracy)
 	case f.accuracy != 0 && (f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):
 		return errors.New("--accuracy is a target of its own: leave --from-plan, --pattern and the other targets out")
+	case f.latency != "" && (f.accuracy != 0 || f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):
+		return errors.New("--latency is a target of its own: leave --from-plan, --pattern and the other targets out")
 	case f.accuracy != 0 && f.data.spec == "" && f.data.images == "":
 		return errors.New("--accuracy wants labelled images: name them with --data")
 	}
@@ -282,7 +307,7 @@ func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*
 		if err != nil {
 			return nil, nil, err
 		}
-		if f.accuracy > 0 {
+		if f.accuracy > 0 || f.latency != "" {
 			return p, nil, nil
 		}
 		plan, err := a.makePlan(ctx, p, f)
@@ -329,12 +354,13 @@ type result struct {
 	Zeroed    []prune.Zeroed    `json:"zeroed,omitempty"`
 	Repair    *repairReport     `json:"repair,omitempty"`
 	Search    *search           `json:"search,omitempty"`
+	Latency   *timings          `json:"latency,omitempty"`
 	Seconds   float64           `json:"seconds"`
 }
 
 func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64, took time.Duration) error {
 	p := c.plan
-	r := result{Output: f.out, FileBytes: [2]int64{s.Size(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search,
+	r := result{Output: f.out, FileBytes: [2]int64{s.Size(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings,
 		SpeedUp: float64(p.Achieved.MACs[0]) / float64(max(p.Achieved.MACs[1], 1)), Seconds: took.Seconds()}
 	saved := *a
 	if f.out == "-" {
@@ -353,6 +379,9 @@ func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64,
 	}
 	if r.Search != nil {
 		fmt.Fprintln(saved.out, r.Search.sentence())
+	}
+	if r.Latency != nil {
+		fmt.Fprintln(saved.out, r.Latency.sentence())
 	}
 	fmt.Fprintf(saved.out, "%.2f s\n", r.Seconds)
 	return nil
