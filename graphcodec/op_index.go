@@ -77,7 +77,7 @@ func (c *call) concatAxis(axis int) (Dim, []label) {
 	for _, v := range c.in {
 		total = total.Add(v.Shape[axis])
 		numeric = numeric && v.Shape[axis].IsNum()
-		tracked = tracked || c.axis(v, axis) != nil
+		tracked = tracked || c.alive(c.axis(v, axis))
 	}
 	if !tracked {
 		return total, nil
