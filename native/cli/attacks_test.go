@@ -65,3 +65,23 @@ func TestHostilePlans(t *testing.T) {
 		t.Logf("%-35s %.160s", f.Name, strings.TrimSpace(said))
 	}
 }
+
+// External data behind a symbolic link that leads out of the model's folder is not read, whatever is there.
+func TestSymbolicLinkOutOfTheFolder(t *testing.T) {
+	outside, dir := t.TempDir(), t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(outside, "secret.bin"), make([]byte, 128), 0o600))
+	if err := os.Symlink(filepath.Join(outside, "secret.bin"), filepath.Join(dir, "weights.bin")); err != nil {
+		t.Skip("no symbolic links here")
+	}
+	m := small()
+	m.Graph.Initializers[0].SetExternal("weights.bin", 0, 128)
+	data, err := m.Marshal()
+	require.NoError(t, err)
+	model, out := filepath.Join(dir, "model.onnx"), filepath.Join(dir, "out.onnx")
+	require.NoError(t, os.WriteFile(model, data, 0o600))
+	code, _, said := run(t, "prune", model, "--ratio", "0.2", "-o", out)
+	require.Equal(t, exitInput, code)
+	require.Contains(t, said, "weights.bin")
+	require.Contains(t, said, "escapes")
+	require.NoFileExists(t, out)
+}

@@ -14,7 +14,10 @@ import (
 
 var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
-// Every command of the tutorials runs, as it stands, in a folder that has nothing but the testdata.
+// asTyped are commands behind a prompt, with what they print below them.
+var asTyped = regexp.MustCompile("(?m)^\\$ (.*)$")
+
+// Every command of the tutorials and those that the README shows run, as they stand, in a folder that has nothing but the testdata.
 func TestTutorials(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil || runtime.GOOS == "windows" {
 		require.Empty(t, os.Getenv("CI"), "bash has to be there in CI")
@@ -28,11 +31,14 @@ func TestTutorials(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/tutorials/*.md")
 	require.NoError(t, err)
 	require.Len(t, pages, 4)
-	for _, page := range pages {
+	for _, page := range append(pages, "../../README.md") {
 		t.Run(strings.TrimSuffix(filepath.Base(page), ".md"), func(t *testing.T) {
 			dir := t.TempDir()
 			require.NoError(t, os.Symlink(testdata, filepath.Join(dir, "testdata")))
 			blocks := shellBlock.FindAllStringSubmatch(string(read(t, page)), -1)
+			if len(blocks) == 0 {
+				blocks = asTyped.FindAllStringSubmatch(string(read(t, page)), -1)
+			}
 			require.NotEmpty(t, blocks)
 			for _, b := range blocks {
 				c := exec.Command("bash", "-euo", "pipefail", "-c", b[1])
