@@ -11,7 +11,7 @@ APT     := libonnx-testdata
 STATIC  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 1m
 NETWORKS ?= 300
-BASE    ?= docs/results/performance.txt
+BASE    ?= HEAD~1
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./prune/surgeon ./prune/allocate ./metanet ./wasm/api
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
@@ -116,7 +116,7 @@ licences: ## write docs/third-party.md anew
 performance: ## time every stage over growing models and write docs/results/performance.md
 	$(PYTHON) bench/performance.py
 
-performance-compare: ## measure again and fail where something is slower than in BASE=docs/results/performance.txt
+performance-compare: ## fail where something is slower than in BASE, a commit or a file of saved runs
 	$(PYTHON) bench/performance.py --compare $(BASE)
 
 cover: ## coverage of the portable packages by all tests, in docs/results/coverage.md
