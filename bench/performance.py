@@ -5,7 +5,7 @@
     bench/performance.py --compare BASE [--count 6]      # exit code 1 where something has become slower for certain
 
 The first writes the page, its picture and the runs themselves (.txt, for benchstat). The second compares by benchstat (golang.org/x/perf): BASE is a commit, which is built and run in turns with this tree, or a file of saved runs. Slower counts where p < 0.01 and the
-median has grown by more than 25 % beyond what all benchmarks together have."""
+median has grown by more than 25 %, against a file beyond what all benchmarks together have, since the machine may be slower today."""
 import argparse, collections, csv, io, math, os, re, shutil, statistics, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -94,21 +94,21 @@ def alternately(ref, count, only):
     return texts["old"], texts["new"]
 
 
-def compare(before, now):
-    """Slower counts where benchstat is sure of a difference and the median has grown by more than LIMIT beyond what all benchmarks together have: a machine that is slower today slows everything."""
+def compare(before, now, drift=None):
+    """Slower counts where benchstat is sure of a difference and the median has grown by more than LIMIT; against saved runs, beyond what all benchmarks together have: a machine that is slower today slows everything."""
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("before", before), ("now", now)): open(f"{folder}/{name}", "w").write(text)
         r = subprocess.run(["go", "run", BENCHSTAT, "-alpha", "0.01", "-filter", ".unit:sec/op", "-format", "csv", f"{folder}/before", f"{folder}/now"], cwd=ROOT, capture_output=True, text=True)
     if r.returncode: sys.exit(r.stderr)
     rows = [row for row in csv.reader(io.StringIO(r.stdout)) if len(row) >= 7 and "/" in row[0] and row[1] and row[3]]
-    drift = statistics.median(float(row[3]) / float(row[1]) for row in rows)
+    drift = drift or statistics.median(float(row[3]) / float(row[1]) for row in rows)
     slower = []
     for row in rows:
         change = float(row[3]) / float(row[1])
         worse = row[5] != "~" and change / drift > LIMIT
         print(f"{row[0]:32} {1000 * float(row[1]):10.3f} ms {1000 * float(row[3]):10.3f} ms  {change:5.2f}x  {row[6]}{'  SLOWER' if worse else ''}")
         if worse: slower.append(row[0])
-    print(f"all together {drift:.2f}x of before")
+    print(f"the machine counts for {drift:.2f}x")
     if slower: sys.exit("slower than before: " + ", ".join(slower))
 
 
@@ -116,7 +116,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--count", type=int, default=6); p.add_argument("--only", default="."); p.add_argument("--page", default="docs/results/performance"); p.add_argument("--compare")
     a = p.parse_args()
-    if a.compare and not os.path.isfile(a.compare): return compare(*alternately(a.compare, a.count, a.only))
+    if a.compare and not os.path.isfile(a.compare): return compare(*alternately(a.compare, a.count, a.only), drift=1)
     text = bench(a.count, a.only)
     if a.compare: return compare(open(a.compare).read(), text)
     runs, sizes = parse(text)
