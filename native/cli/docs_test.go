@@ -15,7 +15,7 @@ import (
 var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
 // asTyped are commands behind a prompt, with what they print below them.
-var asTyped = regexp.MustCompile("(?m)^\\$ (.*)$")
+var asTyped = regexp.MustCompile(`(?m)^\$ (.*)$`)
 
 // Every command of the tutorials and those that the README shows run, as they stand, in a folder that has nothing but the testdata.
 func TestTutorials(t *testing.T) {
