@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/session"
 )
 
@@ -76,7 +75,8 @@ func (a *app) latency(ctx context.Context, s *session.Session, prepared *session
 	}
 	defer os.RemoveAll(dir)
 	original := filepath.Join(dir, "original.onnx")
-	if err := saveModel(original, s.Model); err != nil {
+	external := s.Model.HasExternal()
+	if err := a.write(original, s.Model, external); err != nil {
 		return nil, err
 	}
 	t := &timings{Target: f.latency, Engine: "ONNX Runtime"}
@@ -86,15 +86,16 @@ func (a *app) latency(ctx context.Context, s *session.Session, prepared *session
 	}
 	fastest := 0.0
 	slow := func(x float64) (bool, error) {
-		fast := false
+		fast, small := false, false
 		for _, round := range rounds {
-			shot, err := a.shot(ctx, prepared, f, x, round, original)
+			shot, err := a.shot(ctx, prepared, f, x, round, original, external)
 			if err != nil {
 				return false, err
 			}
 			if shot == nil {
 				continue // so much cannot leave
 			}
+			small = true
 			t.Tried = append(t.Tried, *shot)
 			fastest = max(fastest, shot.Before/shot.After)
 			if !a.quiet {
@@ -105,7 +106,7 @@ func (a *app) latency(ctx context.Context, s *session.Session, prepared *session
 				t.best, t.Before, t.After, t.RoundTo = x, shot.Before, shot.After, round
 			}
 		}
-		return !fast && len(t.Tried) > 0 && t.Tried[len(t.Tried)-1].SpeedUp >= x*.9, nil
+		return small && !fast, nil
 	}
 	if err := bisect(searchStep, searchTop, slow); err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func (a *app) latency(ctx context.Context, s *session.Session, prepared *session
 }
 
 // shot cuts a model to a speed-up and times it against the original; nil where it cannot become so small.
-func (a *app) shot(ctx context.Context, prepared *session.Prepared, f *pruneFlags, speedUp float64, round int, original string) (*latencyShot, error) {
+func (a *app) shot(ctx context.Context, prepared *session.Prepared, f *pruneFlags, speedUp float64, round int, original string, external bool) (*latencyShot, error) {
 	own := *f
 	own.roundTo = round
 	c, err := a.at(ctx, prepared, nil, &own, speedUp)
@@ -125,7 +126,7 @@ func (a *app) shot(ctx context.Context, prepared *session.Prepared, f *pruneFlag
 		return nil, err
 	}
 	candidate := filepath.Join(filepath.Dir(original), "candidate.onnx")
-	if err := saveModel(candidate, c.model); err != nil {
+	if err := a.write(candidate, c.model, external); err != nil {
 		return nil, err
 	}
 	out, err := runPython(ctx, latencyScript, original, candidate, fmt.Sprint(secondsPerShot))
@@ -135,12 +136,4 @@ func (a *app) shot(ctx context.Context, prepared *session.Prepared, f *pruneFlag
 	shot := &latencyShot{SpeedUp: float64(c.plan.Achieved.MACs[0]) / float64(max(c.plan.Achieved.MACs[1], 1)), RoundTo: round}
 	_, err = fmt.Sscan(out, &shot.Before, &shot.After)
 	return shot, err
-}
-
-// saveModel writes a model for another program to read, large ones with external data.
-func saveModel(path string, m *onnxio.Model) error {
-	if m.HasExternal() {
-		return m.SaveExternal(path)
-	}
-	return onnxio.WriteFile(path, m.Encode)
 }
