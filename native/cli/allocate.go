@@ -195,7 +195,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *session.Session, 
 	if n < f.samples+5 {
 		return nil, fmt.Errorf("%s has %d images; --samples %d leaves too few to judge by", set.Name, n, f.samples)
 	}
-	fit, held := split(all, n-f.samples)
+	fit, held := repair.SplitLast(all, n-f.samples)
 	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.Model, fit, held)
 	if err != nil {
 		return nil, err

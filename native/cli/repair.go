@@ -50,8 +50,8 @@ func (f *repairFlags) check() error {
 		return errors.New("--repair data: name inputs with --calibrate (a folder of pictures, IDX or NPZ); --repair noise needs none")
 	case f.mode != "data" && f.calibrate != "":
 		return fmt.Errorf("--calibrate goes with --repair data, not %s", f.mode)
-	case f.samples < 5:
-		return fmt.Errorf("--samples %d: want at least 5", f.samples)
+	case f.samples < repair.Least:
+		return fmt.Errorf("--samples %d: want at least %d", f.samples, repair.Least)
 	}
 	return nil
 }
@@ -99,8 +99,7 @@ func (a *app) mender(f *repairFlags, d *dataFlags, b *xla.Backend, m *onnxio.Mod
 	if err != nil {
 		return nil, err
 	}
-	held := max(w.samples/5, 1)
-	w.fit, w.held = split(all, held)
+	w.fit, w.held = repair.SplitLast(all, repair.Held(w.samples))
 	if !a.quiet && isTerminal(a.err) {
 		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("repair"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 		w.progress = func(done, total int) { bar.ChangeMax(total); _ = bar.Set(done) }
@@ -159,8 +158,8 @@ func images(p *xla.Program, set *data.Set) (map[string]repair.Array, int, error)
 	if err := train.Fits(p, set); err != nil {
 		return nil, 0, err
 	}
-	if set.N < 5 {
-		return nil, 0, fmt.Errorf("%s has %d images; a repair wants at least 5", set.Name, set.N)
+	if set.N < repair.Least {
+		return nil, 0, fmt.Errorf("%s has %d images; a repair wants at least %d", set.Name, set.N, repair.Least)
 	}
 	all := make([]int, set.N)
 	for i := range all {
@@ -200,23 +199,14 @@ func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int
 	if len(out) < len(p.Inputs) {
 		return nil, 0, fmt.Errorf("%s: has %d of the model's %d inputs", path, len(out), len(p.Inputs))
 	}
-	if n < 5 {
-		return nil, 0, fmt.Errorf("%s: %d samples; a repair wants at least 5", path, n)
+	if n < repair.Least {
+		return nil, 0, fmt.Errorf("%s: %d samples; a repair wants at least %d", path, n, repair.Least)
 	}
 	if n > limit {
-		_, out = split(out, limit)
+		_, out = repair.SplitLast(out, limit)
 		n = limit
 	}
 	return out, n, nil
-}
-
-// split cuts the last n samples off.
-func split(all map[string]repair.Array, n int) (first, last map[string]repair.Array) {
-	first, last = map[string]repair.Array{}, map[string]repair.Array{}
-	for name, a := range all {
-		first[name], last[name] = a.Split(a.Dims[0] - n)
-	}
-	return first, last
 }
 
 // obsCriterion is the criterion that looks at inputs; prune/surgeon.

@@ -11,16 +11,16 @@ import (
 // solvable reports whether least squares fit a layer: one output's inputs must be few enough, and depthwise kernels have nothing to redistribute.
 func (q *pair) solvable(l *layer) bool {
 	w := q.p.constant(l.weight)
-	inputs := int64(1)
+	inputs := 1
 	for i, d := range w.Dims {
 		if i != l.out {
-			inputs *= d
+			inputs *= int(d)
 		}
 	}
 	if l.conv != nil && l.conv.groups > 1 && w.Dims[1] == 1 {
 		return false
 	}
-	return inputs <= MaxInputs && q.own(l.weight, l.bias)
+	return inputs <= q.options.MaxInputs && q.own(l.weight, l.bias)
 }
 
 // solve replaces a layer's weights by the least-squares fit of the original's outputs on the inputs that are left.
@@ -79,7 +79,7 @@ func (q *pair) putAll(l *layer, w, bias []float32) error {
 }
 
 func (q *pair) solveDense(l *layer, x, target Array, w, bias []float32, dims []int64, kept []int, free bool) bool {
-	f := denseSystem(x, target, kept, q.options.Seed)
+	f := denseSystem(x, target, kept, &q.options)
 	k, o := f.inputs, f.outputs
 	w0 := make([]float64, k*o)
 	index := func(i, j int) int { // of input i, output j in the tensor
@@ -115,7 +115,7 @@ func (q *pair) solveConv(l *layer, x, target Array, w, bias []float32, dims []in
 	k := per * kernel[0] * kernel[1]
 	for group := range g.groups {
 		own := kept[group*each : (group+1)*each]
-		f := convSystem(x, target, g, kernel, group*per, per, own, q.options.Seed)
+		f := convSystem(x, target, g, kernel, group*per, per, own, &q.options)
 		w0 := make([]float64, k*each)
 		for j := range each {
 			for i := range k {

@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -19,10 +20,12 @@ const (
 
 // Options of a repair.
 type Options struct {
-	Ridge    float64 // of the least squares, relative to an input's mean square; 0 is 1e-2
-	Seed     uint64
-	Methods  []string // tried in turn until one is better than the cut alone; nil is Solve, then Match
-	Progress func(done, total int)
+	Ridge     float64 // of the least squares, relative to an input's mean square; 0 is 1e-2
+	Seed      uint64
+	Methods   []string // tried in turn until one is better than the cut alone; nil is Solve, then Match
+	MaxInputs int      // of an output for which least squares are taken; 0 is MaxInputs
+	MaxRows   int      // positions that a system is made of; 0 is MaxRows
+	Progress  func(done, total int)
 }
 
 // Fidelity is how much a model's outputs are like the original's on inputs that were not fitted on.
@@ -214,9 +217,7 @@ type pair struct {
 
 // Fit repairs a pruned version of the original by one method and returns the model with what differs from the pruned one, whether it is better or not.
 func (r *Reference) Fit(ctx context.Context, pruned *onnxio.Model, removed []graphcodec.Removal, method string, o Options) (*onnxio.Model, map[string][]float32, error) {
-	if o.Ridge == 0 {
-		o.Ridge = 1e-2
-	}
+	o.Ridge, o.MaxInputs, o.MaxRows = cmp.Or(o.Ridge, 1e-2), cmp.Or(o.MaxInputs, MaxInputs), cmp.Or(o.MaxRows, MaxRows)
 	q := &pair{o: r.stepper(), p: newStepper(r.engine, pruned, r.fit), removed: map[string]map[int][]int{}, options: o, changed: map[string]bool{}}
 	for _, cut := range removed {
 		if q.removed[cut.Tensor] == nil {

@@ -105,7 +105,7 @@ func TestConvSystem(t *testing.T) {
 	g := &geometry{strides: []int{2, 1}, pads: []int{1, 0, 1, 2}, dilations: []int{1, 2}, groups: 2}
 	oh, ow := (7+2-3)/2+1, 6+2-5+1
 	z := random(r, 2, 2, oh, ow)
-	f := convSystem(x, z, g, [2]int{3, 3}, 2, 2, []int{1}, 0) // the second group
+	f := convSystem(x, z, g, [2]int{3, 3}, 2, 2, []int{1}, &Options{MaxRows: MaxRows}) // the second group
 	require.Equal(t, []int{2 * oh * ow, 18, 1}, []int{f.rows, f.inputs, f.outputs})
 	row := 0
 	for n := range 2 {
@@ -135,12 +135,13 @@ func TestConvSystem(t *testing.T) {
 }
 
 func TestPositionsMeetEverySample(t *testing.T) {
-	p := positions(1_000_000, 10, 1)
+	o := &Options{Seed: 1, MaxRows: MaxRows}
+	p := o.positions(1_000_000, 10)
 	require.Len(t, p, 4096)
-	require.Equal(t, p, positions(1_000_000, 10, 1))
+	require.Equal(t, p, o.positions(1_000_000, 10))
 	require.Less(t, p[0], 1_000_000/4096)
 	require.Greater(t, p[len(p)-1], 1_000_000-1_000_000/4096-2)
-	require.Len(t, positions(77, 1000, 1), 77)
+	require.Len(t, o.positions(77, 1000), 77)
 }
 
 func TestNoise(t *testing.T) {

@@ -5,14 +5,16 @@ import (
 	"runtime"
 	"sync"
 
-	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/lapack/lapack64"
 )
 
 // MaxInputs is the largest number of inputs of an output for which least squares are taken; the normal equations are a matrix of that size.
 const MaxInputs = 4608
 
-// maxRows bounds the positions that a system is made of; more change little.
-const maxRows = 20000
+// MaxRows bounds the positions that a system is made of; more change little.
+const MaxRows = 20000
 
 // fit is a least-squares problem: targets [rows, outputs] from inputs [rows, K], around the weights that are there.
 type fit struct {
@@ -31,40 +33,27 @@ func (f *fit) solve(w0 []float64, ridge float64, withBias bool) ([]float64, []fl
 		centre(f.x, f.rows, k, xm)
 		centre(f.z, f.rows, o, zm)
 	}
-	x, z := mat.NewDense(f.rows, k, f.x), mat.NewDense(f.rows, o, f.z)
+	x, r := blas64.General{Rows: f.rows, Cols: k, Stride: k, Data: f.x}, blas64.General{Rows: f.rows, Cols: o, Stride: o, Data: f.z}
 	// Residuals of the weights that are there: the correction is what is solved for.
-	var r mat.Dense
-	r.Mul(x, mat.NewDense(k, o, w0))
-	r.Sub(z, &r)
-	var gram, right mat.Dense
-	gram.Mul(x.T(), x)
-	right.Mul(x.T(), &r)
+	blas64.Gemm(blas.NoTrans, blas.NoTrans, -1, x, blas64.General{Rows: k, Cols: o, Stride: o, Data: w0}, 1, r)
+	gram, d := blas64.General{Rows: k, Cols: k, Stride: k, Data: make([]float64, k*k)}, blas64.General{Rows: k, Cols: o, Stride: o, Data: make([]float64, k*o)}
+	blas64.Gemm(blas.Trans, blas.NoTrans, 1, x, x, 0, gram)
+	blas64.Gemm(blas.Trans, blas.NoTrans, 1, x, r, 0, d)
 	trace := 0.0
 	for i := range k {
-		trace += gram.At(i, i)
+		trace += gram.Data[i*k+i]
 	}
-	sym := mat.NewSymDense(k, nil)
-	damp := ridge*trace/float64(k) + 1e-9*n
 	for i := range k {
-		for j := i; j < k; j++ {
-			v := gram.At(i, j)
-			if i == j {
-				v += damp
-			}
-			sym.SetSym(i, j, v)
-		}
+		gram.Data[i*k+i] += ridge*trace/float64(k) + 1e-9*n
 	}
-	var c mat.Cholesky
-	if !c.Factorize(sym) {
+	factor, ok := lapack64.Potrf(blas64.Symmetric{Uplo: blas.Upper, N: k, Stride: k, Data: gram.Data})
+	if !ok {
 		return nil, nil, false
 	}
-	var d mat.Dense
-	if err := c.SolveTo(&d, &right); err != nil {
-		return nil, nil, false
-	}
+	lapack64.Potrs(factor, d)
 	w := make([]float64, k*o)
 	for i := range w {
-		w[i] = w0[i] + d.RawMatrix().Data[i]
+		w[i] = w0[i] + d.Data[i]
 	}
 	b := make([]float64, o)
 	for j := range o {
@@ -94,8 +83,8 @@ func centre(v []float64, rows, cols int, by []float64) {
 }
 
 // positions chooses rows of a layer: all of them, or as many as a system takes, by seed.
-func positions(total, inputs int, seed uint64) []int {
-	want := min(total, maxRows, max(8*inputs, 4096))
+func (o *Options) positions(total, inputs int) []int {
+	want := min(total, o.MaxRows, max(8*inputs, 4096))
 	if total <= want {
 		all := make([]int, total)
 		for i := range all {
@@ -103,7 +92,7 @@ func positions(total, inputs int, seed uint64) []int {
 		}
 		return all
 	}
-	r := rand.New(rand.NewPCG(seed, 0x501e))
+	r := rand.New(rand.NewPCG(o.Seed, 0x501e))
 	out := make([]int, want)
 	for i := range out { // one of each stretch, so that all samples are met
 		from, to := i*total/want, (i+1)*total/want
@@ -123,10 +112,10 @@ func parallel(n int, f func(from, to int)) {
 }
 
 // denseSystem takes rows of the input and of the target, both with features last.
-func denseSystem(x, z Array, kept []int, seed uint64) *fit {
+func denseSystem(x, z Array, kept []int, o *Options) *fit {
 	_, k, _ := x.Blocks(-1)
 	_, all, _ := z.Blocks(-1)
-	rows := positions(len(x.Floats)/k, k, seed)
+	rows := o.positions(len(x.Floats)/k, k)
 	f := &fit{rows: len(rows), inputs: k, outputs: len(kept), x: make([]float64, len(rows)*k), z: make([]float64, len(rows)*len(kept))}
 	for i, r := range rows {
 		for j, v := range x.Floats[r*k : (r+1)*k] {
@@ -140,11 +129,11 @@ func denseSystem(x, z Array, kept []int, seed uint64) *fit {
 }
 
 // convSystem takes patches of one group's inputs and the target's channels at the same places. Patches are [C, kh, kw], as kernels are.
-func convSystem(x, z Array, g *geometry, kernel [2]int, from, channels int, kept []int, seed uint64) *fit {
+func convSystem(x, z Array, g *geometry, kernel [2]int, from, channels int, kept []int, o *Options) *fit {
 	h, w := x.Dims[2], x.Dims[3]
 	oh, ow := z.Dims[2], z.Dims[3]
 	k := channels * kernel[0] * kernel[1]
-	rows := positions(z.Dims[0]*oh*ow, k, seed)
+	rows := o.positions(z.Dims[0]*oh*ow, k)
 	f := &fit{rows: len(rows), inputs: k, outputs: len(kept), x: make([]float64, len(rows)*k), z: make([]float64, len(rows)*len(kept))}
 	parallel(len(rows), func(a, b int) {
 		for i := a; i < b; i++ {

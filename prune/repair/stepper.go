@@ -9,30 +9,6 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Array is a value: Floats, or Ints for integers and booleans.
-type Array struct {
-	Dims   []int
-	Floats []float32
-	Ints   []int64
-	Type   onnxio.DataType
-}
-
-// Split cuts an array after n samples.
-func (a Array) Split(n int) (first, rest Array) {
-	first, rest = a, a
-	size := 1
-	for _, d := range a.Dims[1:] {
-		size *= d
-	}
-	first.Dims, rest.Dims = append([]int{n}, a.Dims[1:]...), append([]int{a.Dims[0] - n}, a.Dims[1:]...)
-	if a.Floats != nil {
-		first.Floats, rest.Floats = a.Floats[:n*size], a.Floats[n*size:]
-	} else {
-		first.Ints, rest.Ints = a.Ints[:n*size], a.Ints[n*size:]
-	}
-	return first, rest
-}
-
 // Engine runs models. The model's inputs that feeds does not name are initializers.
 type Engine interface {
 	Run(ctx context.Context, m *onnxio.Model, feeds map[string]Array) ([]Array, error)

@@ -1,4 +1,4 @@
-// Runs two models on the same random inputs in ONNX Runtime Web, in turns, in a worker of its own. In: {original, smaller} (ArrayBuffers); out: {step} | {before, after, cosine, top1, inputs} | {error}.
+// Runs two models on the same inputs, random ones where none are given, in ONNX Runtime Web, in turns, in a worker of its own. In: {original, smaller} (ArrayBuffers), samples ([{name, dims, data}] where there are some); out: {step} | {before, after, cosine, top1, inputs} | {error}.
 import * as ort from "./ort/ort.wasm.bundle.min.mjs";
 
 ort.env.wasm.numThreads = 1;
@@ -7,7 +7,8 @@ ort.env.logLevel = "error";
 
 const budget = 3000; // milliseconds of timed runs for both together
 const most = 30;
-const samples = 8; // inputs whose outputs are compared
+const compared = 8; // random inputs whose outputs are compared
+const comparedSamples = 32;
 
 // generator of numbers that are the same on every device
 function random(seed) {
@@ -37,6 +38,16 @@ function inputs(session, seed) {
   return feeds;
 }
 
+// given is one of the samples that someone gave.
+function given(samples, i) {
+  return Object.fromEntries(
+    samples.map(({ name, dims, data }) => {
+      const size = data.length / dims[0];
+      return [name, new ort.Tensor("float32", data.slice(i * size, (i + 1) * size), [1, ...dims.slice(1)])];
+    }),
+  );
+}
+
 // compare returns the cosine of the outputs, and where they look like scores of classes whether the largest is the same.
 function compare(a, b) {
   let dot = 0, aa = 0, bb = 0, same = null;
@@ -64,24 +75,26 @@ async function timed(session, feeds) {
   return [performance.now() - begun, out];
 }
 
-async function work({ original, smaller }) {
+async function work({ original, smaller, samples }) {
   postMessage({ step: "Loading ONNX Runtime Web …" });
   const sessions = [await ort.InferenceSession.create(new Uint8Array(original)), await ort.InferenceSession.create(new Uint8Array(smaller))];
   postMessage({ step: "Running both models …" });
   const cosines = [], tops = [], times = [[], []];
-  for (let i = 0; i < samples; i++) {
-    const feeds = inputs(sessions[0], i + 1);
+  const count = samples ? Math.min(samples[0].dims[0], comparedSamples) : compared;
+  const feed = (i) => (samples ? given(samples, i) : inputs(sessions[0], i + 1));
+  for (let i = 0; i < count; i++) {
+    const feeds = feed(i);
     const c = compare((await timed(sessions[0], feeds))[1], (await timed(sessions[1], feeds))[1]);
     cosines.push(c.cosine);
     if (c.same !== null) tops.push(c.same ? 1 : 0);
   }
-  const feeds = inputs(sessions[0], 1);
+  const feeds = feed(0);
   const end = performance.now() + budget;
   while (times[0].length < 3 || (times[0].length < most && performance.now() < end)) {
     for (const k of [0, 1]) times[k].push((await timed(sessions[k], feeds))[0]);
   }
   const mean = (v) => (v.length ? v.reduce((a, b) => a + b, 0) / v.length : null);
-  postMessage({ before: median(times[0]), after: median(times[1]), cosine: mean(cosines), top1: mean(tops), runs: times[0].length, inputs: samples });
+  postMessage({ before: median(times[0]), after: median(times[1]), cosine: mean(cosines), top1: mean(tops), runs: times[0].length, inputs: count });
 }
 
 addEventListener("message", ({ data }) => work(data).catch((error) => postMessage({ error: String(error?.message ?? error) })));

@@ -1,9 +1,10 @@
 import { drawCurve, type Curve } from "./curve";
 import { drawTiles, light, tilesOf, type Tile } from "./layers";
-import { Pruner, PruneError, type Options, type Plan, type Report, type Target } from "metaprune";
+import { readSamples, scales } from "./samples";
+import { Pruner, PruneError, type Options, type Plan, type Repair, type Report, type Samples, type Target } from "metaprune";
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
-const pruner = new Pruner({ workerURL: new URL("./metaprune/worker.js", document.baseURI) });
+const pruner = new Pruner({ workerURL: new URL("./metaprune/worker.js", document.baseURI), runtimeURL: new URL("./runtime.js", document.baseURI) });
 const kept = new Set<string>(); // groups that the user keeps whole
 let file: Blob | undefined;
 let report: Report | undefined;
@@ -12,6 +13,8 @@ let control: AbortController | undefined; // of what is under way
 let name = "model";
 let curve: Curve | undefined; // of the bundled example
 let tiles: Tile[] = [];
+let samples: Samples[] | undefined; // that were given
+let mended: Repair | undefined; // of the plan
 let wanted = 0; // number of the newest plan that was asked for
 
 const number = (n: number) => (n >= 1e9 ? (n / 1e9).toFixed(2) + " G" : n >= 1e6 ? (n / 1e6).toFixed(2) + " M" : n >= 1e3 ? (n / 1e3).toFixed(1) + " k" : String(n));
@@ -61,6 +64,9 @@ async function open(chosen: Blob, title: string, measured?: Curve) {
   curve = measured;
   for (const id of ["model", "controls", "result", "groups"]) $(id).hidden = true;
   plan = undefined;
+  mended = undefined;
+  samples = undefined;
+  $("had").textContent = "none: random pictures stand in for them";
   kept.clear();
   name = title.replace(/\.onnx$/i, "");
   try {
@@ -158,6 +164,9 @@ async function replan() {
     const p = await during("Scoring channels …", (c) => pruner.plan(asked, c));
     if (mine !== wanted) return;
     plan = p;
+    mended = undefined;
+    $("mended").textContent = "";
+    $<HTMLButtonElement>("repair").disabled = p.zeros;
     void pruner.memory().then((n) => (document.body.dataset.memory = String(n)));
     $("error").textContent = "";
     showPlan(p);
@@ -253,12 +262,57 @@ function save(parts: BlobPart[], type: string, as: string) {
 
 async function download() {
   if (!plan) return;
-  const text = plan.plan;
+  const { plan: text, repaired } = mended ?? { ...plan, repaired: undefined };
   try {
-    const bytes = await during("Writing the smaller model …", (c) => pruner.apply(text, c));
+    const bytes = await during("Writing the smaller model …", (c) => pruner.apply(text, c, repaired));
     document.body.dataset.memory = String(await pruner.memory());
     save([bytes as BlobPart], "application/octet-stream", `${name}-pruned.onnx`);
     say(`${name}-pruned.onnx: ${number(bytes.length)}B`);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function savePlan() {
+  if (!plan) return;
+  save([(mended ?? plan).plan], "application/json", "plan.json");
+  if (mended?.repaired) save([mended.repaired as BlobPart], "application/octet-stream", "plan.repaired.safetensors");
+}
+
+// take reads samples that were chosen or dropped.
+async function take(files: File[]) {
+  if (!report || files.length === 0) return;
+  const inputs = report.tensors;
+  try {
+    const read = await during("Reading samples …", () => readSamples(files, inputs, scales[$<HTMLSelectElement>("scale").value]!));
+    const n = await pruner.give(read);
+    samples = read;
+    $("had").textContent = `${n} samples` + (n < read[0]!.dims[0]! ? ` of ${read[0]!.dims[0]}, for which there is memory` : "");
+    $("error").textContent = "";
+  } catch (error) {
+    fail(error);
+  }
+}
+
+const percent = (share: number) => `${Math.round(100 * share)} %`;
+
+async function repair() {
+  if (!plan) return;
+  const asked = plan;
+  try {
+    const r = await during("Repairing …", async (c) => {
+      if (!samples) await pruner.noise(100, 0, c);
+      return pruner.repair(asked.plan, c);
+    });
+    document.body.dataset.memory = String(await pruner.memory());
+    say("");
+    if (asked !== plan) return;
+    mended = r;
+    const on = samples ? `${r.samples} samples` : `${r.samples} random pictures`;
+    $("mended").textContent =
+      r.method === "none"
+        ? `Nothing came closer to the original than the cut itself (cosine ${r.before.cosine.toFixed(3)} on ${r.before.samples} of ${on}); the model is left as it was cut.`
+        : `Repaired on ${on}, without labels (${r.method === "solve" ? "least squares" : "moments"}): on ${r.after.samples} of them that it did not see, cosine to the original's outputs ${r.before.cosine.toFixed(3)} → ${r.after.cosine.toFixed(3)}, same top-1 ${percent(r.before.top1)} → ${percent(r.after.top1)}. The downloads have the repair in them.`;
   } catch (error) {
     fail(error);
   }
@@ -277,22 +331,22 @@ function run(original: ArrayBuffer, smaller: ArrayBuffer, signal: AbortSignal): 
       else if (data.error !== undefined) reject(new Error(data.error));
       else resolve(data);
     });
-    worker.postMessage({ original, smaller }, [original, smaller]);
+    worker.postMessage({ original, smaller, samples }, [original, smaller]);
   }).finally(() => worker.terminate());
 }
 
 async function tryBoth() {
   if (!plan || !file) return;
-  const text = plan.plan;
+  const { plan: text, repaired } = mended ?? { ...plan, repaired: undefined };
   const original = file;
   try {
     const t = await during("Making the smaller model …", async (c) => {
-      const bytes = await pruner.apply(text, c);
+      const bytes = await pruner.apply(text, c, repaired);
       return run(await original.arrayBuffer(), bytes.buffer as ArrayBuffer, c.signal);
     });
     say("");
     const top = t.top1 === null ? "" : `, the same top-1 on ${Math.round(100 * t.top1)} %`;
-    $("tried").textContent = `On this device, in ONNX Runtime Web with one thread: ${t.before.toFixed(1)} ms before, ${t.after.toFixed(1)} ms after, ${(t.before / t.after).toFixed(2)} times as fast (medians of ${t.runs} runs). On ${t.inputs} random inputs the outputs have a cosine of ${t.cosine.toFixed(3)}${top}, before any repair.`;
+    $("tried").textContent = `On this device, in ONNX Runtime Web with one thread: ${t.before.toFixed(1)} ms before, ${t.after.toFixed(1)} ms after, ${(t.before / t.after).toFixed(2)} times as fast (medians of ${t.runs} runs). On ${t.inputs} ${samples ? "samples" : "random inputs"} the outputs have a cosine of ${t.cosine.toFixed(3)}${top}, ${repaired ? "after the repair" : "before any repair"}.`;
   } catch (error) {
     fail(error);
   }
@@ -305,6 +359,10 @@ async function example(button: HTMLButtonElement) {
     if (!answer.ok) throw new Error(`${file}: ${answer.status} ${answer.statusText}`);
     const measured = await fetch(new URL(`./examples/${file.replace(".onnx", ".curve.json")}`, document.baseURI));
     await open(await answer.blob(), file, measured.ok ? ((await measured.json()) as Curve) : undefined);
+    const pictures = await fetch(new URL(`./examples/${button.dataset.samples!}`, document.baseURI));
+    if (!pictures.ok) return;
+    $<HTMLSelectElement>("scale").value = "fashion";
+    await take([new File([await pictures.blob()], button.dataset.samples!)]);
   } catch (error) {
     fail(error);
   }
@@ -327,10 +385,19 @@ drop.addEventListener("drop", (e) => {
   const file = e.dataTransfer?.files[0];
   if (file) void open(file, file.name);
 });
+const sampling = $<HTMLInputElement>("samples");
+sampling.addEventListener("change", () => {
+  void take([...(sampling.files ?? [])]);
+  sampling.value = "";
+});
+const mending = $("mending");
+for (const event of ["dragover", "drop"]) mending.addEventListener(event, (e) => e.preventDefault());
+mending.addEventListener("drop", (e) => void take([...(e.dataTransfer?.files ?? [])]));
 for (const id of ["target", "kind", "criterion", "pattern", "round"]) $(id).addEventListener("input", () => void replan());
 $("cancel").addEventListener("click", () => control?.abort());
 $("download").addEventListener("click", () => void download());
 $("try").addEventListener("click", () => void tryBoth());
-$("plan").addEventListener("click", () => plan && save([plan.plan], "application/json", "plan.json"));
+$("repair").addEventListener("click", () => void repair());
+$("plan").addEventListener("click", savePlan);
 $("example").addEventListener("click", (e) => void example(e.currentTarget as HTMLButtonElement));
 if ("serviceWorker" in navigator) void navigator.serviceWorker.register(new URL("./sw.js", document.baseURI)).catch(() => undefined);

@@ -132,6 +132,72 @@ test("the example: slider, groups, downloads equal to the command line's", async
   await context.close();
 });
 
+// repaired presses Repair and returns what the page says.
+async function repaired(page) {
+  await page.locator("#repair").click();
+  await page.waitForFunction(() => document.querySelector("#mended").textContent !== "" || document.querySelector("#error").textContent !== "", null, { timeout: 120_000 });
+  assert.equal(await shown(page, "error"), "");
+  return shown(page, "mended");
+}
+
+const correct = (file) => JSON.parse(execFileSync(cli, ["eval", file, "--images", join(root, "testdata/fashion-test-1000-images-idx3-ubyte.gz"), "--labels", join(root, "testdata/fashion-test-1000-labels-idx1-ubyte.gz"), "--json"], { encoding: "utf8" })).accuracy;
+
+test("a repair on dropped samples: most of the accuracy is back, and the command line replays it", async () => {
+  const { page, context, foreign, complaints } = await visit();
+  await page.locator("#example").click();
+  await page.waitForFunction(() => document.querySelector("#had").textContent === "100 samples");
+  await set(page, 30);
+  await page.waitForFunction(() => /2\.0\dx/.test(document.querySelector("#numbers").textContent));
+  await page.waitForTimeout(300);
+  const begun = performance.now();
+  const said = await repaired(page);
+  console.log(`${said} ${((performance.now() - begun) / 1000).toFixed(1)} s`);
+  const [, before, after] = said.match(/on 20 of them that it did not see, cosine to the original's outputs (-?[\d.]+) → ([\d.]+)/).map(Number);
+  assert.ok(before < 0.9 && after > 0.97, said);
+  await accessible(page);
+  await picture(page, "repaired");
+  await page.locator("#try").click();
+  await page.waitForFunction(() => document.querySelector("#tried").textContent !== "", null, { timeout: 60_000 });
+  const ran = await shown(page, "tried");
+  assert.ok(Number(ran.match(/On 32 samples the outputs have a cosine of ([\d.]+).* after the repair/)[1]) > 0.97, ran);
+
+  const small = join(folder, "repaired.onnx");
+  writeFileSync(small, await downloaded(page, "#download"));
+  const files = [];
+  page.on("download", (d) => files.push(d));
+  await page.locator("#plan").click();
+  while (files.length < 2) await page.waitForTimeout(50);
+  for (const d of files) await d.saveAs(join(folder, d.suggestedFilename()));
+  const replay = join(folder, "replay.onnx");
+  metaprune("prune", model, "--from-plan", join(folder, "plan.json"), "-o", replay);
+  assert.ok(readFileSync(replay).equals(readFileSync(small)), "the command line's replay differs from the page's model");
+  const cut = join(folder, "cut.onnx");
+  metaprune("prune", model, "--speed-up", "2", "-o", cut);
+  const [whole, bare, good] = [model, cut, small].map(correct);
+  console.log(`1,000 test images: original ${whole}, cut ${bare}, repaired in the page ${good}`);
+  assert.ok(good > whole - 0.04 && bare < good - 0.3, "the repair brings the accuracy back");
+
+  // Another plan has no repair; pictures and broken files.
+  await set(page, 20);
+  await page.waitForFunction(() => document.querySelector("#mended").textContent === "");
+  const png = Buffer.from(await page.evaluate(() => { const c = document.createElement("canvas"); c.width = c.height = 40; c.getContext("2d").fillRect(5, 5, 20, 9); return c.toDataURL().split(",")[1]; }), "base64");
+  await page.locator("#samples").setInputFiles(Array.from({ length: 6 }, (_, i) => ({ name: `${i}.png`, mimeType: "image/png", buffer: png })));
+  await page.waitForFunction(() => document.querySelector("#had").textContent === "6 samples");
+  for (const [files, what] of [
+    [[{ name: "x.png", mimeType: "image/png", buffer: Buffer.from("no picture") }], /x\.png is no picture/],
+    [[{ name: "0.png", mimeType: "image/png", buffer: png }], /wants at least 5/],
+    [[{ name: "x.npz", mimeType: "application/zip", buffer: Buffer.from("no archive, by its end") }], /no \.npz file/],
+    [[{ name: "x-idx3-ubyte", mimeType: "application/octet-stream", buffer: Buffer.from("text") }], /no IDX file/],
+  ]) {
+    await page.locator("#samples").setInputFiles(files);
+    await page.waitForFunction((t) => new RegExp(t).test(document.querySelector("#error").textContent), what.source);
+  }
+  assert.match(await repaired(page), /6 samples/);
+  assert.deepEqual(foreign, []);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
 test("both models run side by side in ONNX Runtime Web", async () => {
   const { page, context, foreign, complaints } = await visit();
   await page.locator("#example").click();

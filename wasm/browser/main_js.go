@@ -25,9 +25,14 @@ func main() {
 		"score":    t.jsScore,
 		"plan":     t.jsPlan,
 		"apply":    t.jsApply,
+		"give":     t.jsGive,
+		"noise":    t.jsNoise,
 	} {
 		api.Set(name, js.FuncOf(func(_ js.Value, args []js.Value) any { return answered(func() (any, error) { return do(args) }) }))
 	}
+	api.Set("repair", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		return promised(func() (any, error) { return t.jsRepair(args) })
+	}))
 	js.Global().Call("metapruneReady", api)
 	select {}
 }
@@ -100,7 +105,12 @@ func (t *tool) jsPlan(args []js.Value) (any, error) {
 
 func (t *tool) jsApply(args []js.Value) (any, error) {
 	t.watch(args[1])
-	m, err := t.apply([]byte(args[0].String()))
+	var fitted []byte
+	if args[2].Truthy() {
+		fitted = make([]byte, args[2].Get("byteLength").Int())
+		js.CopyBytesToGo(fitted, args[2])
+	}
+	m, err := t.apply([]byte(args[0].String()), fitted)
 	if err != nil {
 		return nil, err
 	}

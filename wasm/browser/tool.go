@@ -28,6 +28,7 @@ type tool struct {
 	session  *session.Session
 	prepared map[string]*session.Prepared // by criterion and weights
 	scores   map[string]prune.Scores
+	given    *given // nil where the page has no samples
 	progress func(what string, done, total int)
 }
 
@@ -61,15 +62,21 @@ type view struct {
 	Zeros  bool              `json:"zeros"` // zeros instead of smaller tensors
 }
 
+// opened is what a model consists of and what it wants to be fed.
+type opened struct {
+	*session.Report
+	Tensors []input `json:"tensors"`
+}
+
 // open reads a model.
-func (t *tool) open(data []byte) (*session.Report, error) {
+func (t *tool) open(data []byte) (*opened, error) {
 	s, err := session.Open(data, nil)
 	if err != nil {
 		return nil, err
 	}
 	s.StartHash()
-	t.session, t.prepared, t.scores = s, map[string]*session.Prepared{}, map[string]prune.Scores{}
-	return s.Inspect(), nil
+	t.session, t.prepared, t.scores, t.given = s, map[string]*session.Prepared{}, map[string]prune.Scores{}, nil
+	return &opened{s.Inspect(), t.inputs()}, nil
 }
 
 var errNoModel = errors.New("no model is open")
@@ -133,19 +140,29 @@ func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
 	return &view{Plan: string(raw), MACs: plan.Achieved.MACs, Params: plan.Achieved.Params, Bytes: plan.Achieved.Bytes, Groups: plan.Groups, Zeros: len(plan.Zeroed) > 0}, nil
 }
 
-// apply makes the smaller model.
-func (t *tool) apply(raw []byte) (*onnxio.Model, error) {
+// apply makes the smaller model; fitted is the file of a plan's repair, nil where it has none.
+func (t *tool) apply(raw, fitted []byte) (*onnxio.Model, error) {
 	if t.session == nil {
 		return nil, errNoModel
 	}
-	plan, err := prune.ParsePlan(raw)
+	p, err := t.parsePlan(raw)
 	if err != nil {
 		return nil, err
 	}
-	if plan.Weights == "metanet" || plan.Repaired != nil {
+	if fitted != nil {
+		if err := session.Attach(p, fitted); err != nil {
+			return nil, err
+		}
+	}
+	return t.session.Apply(p)
+}
+
+func (t *tool) parsePlan(raw []byte) (*prune.Plan, error) {
+	p, err := prune.ParsePlan(raw)
+	if err == nil && p.Weights == "metanet" {
 		return nil, errors.New("this plan takes weights from elsewhere; the command line replays it")
 	}
-	return t.session.Apply(plan)
+	return p, err
 }
 
 // place is where in a model an error lies, empty where it does not.

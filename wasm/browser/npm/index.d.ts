@@ -1,11 +1,13 @@
 export interface Layer { node: string; op: string; macs: number; params: number; shape: string }
 export interface Member { tensor: string; axis: number; role: string }
 export interface Group { name: string; units: number; frozen?: string; macs: number; members: Member[] }
+/** What a model wants to be fed; a dimension below 0 is free. */
+export interface Input { name: string; type: string; dims: number[] }
 /** What a model consists of. */
 export interface Report {
   ir_version: number; opset: Record<string, number>; producer: string; nodes: number; file_bytes: number;
   inputs: string[]; outputs: string[]; macs: number; params: number; bytes: number; peak_activation_bytes: number; prunable_units: number;
-  layers: Layer[] | null; groups: Group[] | null; operators_without_rule?: Record<string, number>;
+  tensors: Input[]; layers: Layer[] | null; groups: Group[] | null; operators_without_rule?: Record<string, number>;
 }
 /** Exactly one of these, unless a pattern of zeros is asked for. */
 export interface Target { speed_up?: number; params?: number; bytes?: number; ratio?: number }
@@ -16,18 +18,31 @@ export interface Options {
 export interface PlanGroup { name: string; size: number; removed: number[] | null }
 /** A plan: `plan` is the file that the command line replays to the same bytes. */
 export interface Plan { plan: string; macs: [number, number]; params: [number, number]; bytes: [number, number]; groups: PlanGroup[] | null; zeros: boolean }
+/** Samples of an input, [samples, ...]. */
+export interface Samples { name: string; dims: number[]; data: Float32Array }
+/** How much a model's outputs are like the original's: mean cosine, and the share of samples with the same largest output. */
+export interface Fidelity { cosine: number; top1: number; samples: number }
+/** A repaired plan; `repaired` is the file that goes beside it as plan.repaired.safetensors, missing where nothing came closer than the cut itself (method "none"). */
+export interface Repair { plan: string; method: "none" | "match" | "solve"; before: Fidelity; after: Fidelity; samples: number; repaired?: Uint8Array }
+/** A value of a run: data are the bytes of its numbers; stacked says that samples lie one behind the other along the first axis. */
+export interface Value { type: string; dims: number[]; data: Uint8Array; stacked: boolean }
+/** What a runtime's module exports: runs a model's file on samples, one after the other, and returns every output. Arrays that are not stacked go to each sample whole. */
+export type Run = (file: Uint8Array, feeds: (Omit<Value, "type"> & { name: string })[], samples: number) => Promise<Value[]>;
 export interface Progress { what: string; done: number; total: number }
 export interface Control { signal?: AbortSignal; onProgress?: (progress: Progress) => void }
 /** The largest file that is taken, in bytes. */
 export const maxBytes: number;
 export class PruneError extends Error { place: string }
 export class Pruner {
-  constructor(options?: { workerURL?: string | URL });
+  constructor(options?: { workerURL?: string | URL; runtimeURL?: string | URL });
   open(file: Blob | ArrayBuffer | Uint8Array, control?: Control): Promise<Report>;
   estimate(size: number): Promise<number>;
   score(options?: Options, control?: Control): Promise<void>;
   plan(options: Options, control?: Control): Promise<Plan>;
-  apply(plan: string, control?: Control): Promise<Uint8Array>;
+  apply(plan: string, control?: Control, repaired?: Uint8Array): Promise<Uint8Array>;
+  give(arrays: Samples[], control?: Control): Promise<number>;
+  noise(samples?: number, seed?: number, control?: Control): Promise<number>;
+  repair(plan: string, control?: Control): Promise<Repair>;
   memory(): Promise<number>;
   close(): void;
 }

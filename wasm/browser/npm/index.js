@@ -20,11 +20,14 @@ export class Pruner {
   #calls = new Map();
   #next = 1;
   #file;
+  #samples; // how they were given, for after a cancelled call
   #url;
+  #runtime;
 
-  /** @param {{ workerURL?: string | URL }} [options] */
+  /** @param {{ workerURL?: string | URL, runtimeURL?: string | URL }} [options] */
   constructor(options = {}) {
     this.#url = options.workerURL ?? new URL("./worker.js", import.meta.url);
+    this.#runtime = options.runtimeURL;
   }
 
   #start() {
@@ -72,7 +75,15 @@ export class Pruner {
   // opened opens the file again after a cancelled call.
   async #opened(options) {
     if (this.#worker || !this.#file) return;
+    const samples = this.#samples;
     await this.open(this.#file, options);
+    if (samples) await this.#sample(samples, options);
+  }
+
+  async #sample(samples, control) {
+    const n = await this.#call(samples.op, samples, control);
+    this.#samples = samples;
+    return n;
   }
 
   /** Opens a model and reports what it consists of. The file is kept for after a cancelled call. */
@@ -82,6 +93,7 @@ export class Pruner {
     const data = await blob.arrayBuffer();
     const report = await this.#call("open", { data }, options, [data]);
     this.#file = blob;
+    this.#samples = undefined;
     return report;
   }
 
@@ -102,10 +114,29 @@ export class Pruner {
     return this.#call("plan", { options }, control);
   }
 
-  /** The smaller model (Uint8Array) that a plan file describes. */
-  async apply(plan, control = {}) {
+  /** The smaller model (Uint8Array) that a plan file describes, with the file of its repair where it has one. */
+  async apply(plan, control = {}, repaired = undefined) {
     await this.#opened(control);
-    return this.#call("apply", { plan }, control);
+    return this.#call("apply", { plan, repaired }, control);
+  }
+
+  /** Takes samples for repairs, an array for every input, and returns how many there is memory for. */
+  async give(arrays, control = {}) {
+    await this.#opened(control);
+    return this.#sample({ op: "give", arrays }, control);
+  }
+
+  /** Makes samples where there are none, for models that take pictures of one size. */
+  async noise(samples = 100, seed = 0, control = {}) {
+    await this.#opened(control);
+    return this.#sample({ op: "noise", samples, seed }, control);
+  }
+
+  /** Fits the model of a plan to the original on the samples that were given, without labels. */
+  async repair(plan, control = {}) {
+    if (!this.#runtime) throw new PruneError("a repair runs both models: give the URL of a module that exports run, as runtimeURL");
+    await this.#opened(control);
+    return this.#call("repair", { plan, runtimeURL: String(this.#runtime) }, control);
   }
 
   /** Bytes of memory that the worker's program has. */

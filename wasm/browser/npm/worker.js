@@ -21,9 +21,18 @@ const operations = {
   estimate: (m, tool) => tool.estimate(m.size),
   score: (m, tool, progress) => tool.score(JSON.stringify(m.options), progress),
   plan: (m, tool, progress) => parsed(tool.plan(JSON.stringify(m.options), progress)),
-  apply: (m, tool, progress) => tool.apply(m.plan, progress),
+  apply: (m, tool, progress) => tool.apply(m.plan, progress, m.repaired),
+  give: (m, tool) => tool.give(m.arrays.map((a) => ({ ...a, data: bytes(a.data) }))),
+  noise: (m, tool) => tool.noise(m.samples, m.seed),
+  repair: async (m, tool, progress) => {
+    const { run } = await import(m.runtimeURL);
+    const answer = await tool.repair(m.plan, progress, run);
+    return answer.error === undefined ? { value: { ...JSON.parse(answer.value.said), repaired: answer.value.file } } : answer;
+  },
   memory: () => ({ value: globalThis.metapruneMemory.buffer.byteLength }),
 };
+
+const bytes = (a) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
 
 function parsed(answer) {
   return answer.error === undefined ? { value: JSON.parse(answer.value) } : answer;
@@ -39,9 +48,8 @@ async function work(m) {
     await started;
     const tool = await api;
     const progress = (what, done, total) => postMessage({ id: m.id, progress: { what, done, total } });
-    const answer = operations[m.op](m, tool, progress);
-    const bytes = answer.value instanceof Uint8Array ? [answer.value.buffer] : [];
-    postMessage({ id: m.id, ...answer }, bytes);
+    const answer = await operations[m.op](m, tool, progress);
+    postMessage({ id: m.id, ...answer }, answer.value instanceof Uint8Array ? [answer.value.buffer] : []);
   } catch (error) {
     postMessage({ id: m.id, error: String(error?.message ?? error), place: "" });
   }

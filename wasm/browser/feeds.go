@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/repair"
+)
+
+const (
+	mostSamples  = 100
+	roomBytes    = 1 << 30 // for the values of both models on all samples
+	valuesAtOnce = 8       // of the largest moment of one sample's run: two models, and copies on both sides of the runtime
+)
+
+// input is one of a model's inputs as the page asks for it: a dimension below 0 is free.
+type input struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	Dims []int  `json:"dims"`
+}
+
+// inputs lists what a model wants to be fed.
+func (t *tool) inputs() []input {
+	out := []input{}
+	for _, v := range t.session.Model.Graph.Inputs {
+		x := t.session.Analysis.Value(v.Name)
+		if x == nil || x.Const != nil {
+			continue
+		}
+		in := input{Name: v.Name, Type: x.Type.String(), Dims: []int{}}
+		for _, d := range x.Shape {
+			in.Dims = append(in.Dims, free(d))
+		}
+		out = append(out, in)
+	}
+	return out
+}
+
+// free is a dimension's size, -1 where any is taken.
+func free(d graphcodec.Dim) int {
+	if d.IsNum() {
+		return int(d.N)
+	}
+	return -1
+}
+
+// given are the samples that a page has: arrays of the inputs by name, each a stack of samples.
+type given struct {
+	feeds   map[string]repair.Array
+	samples int
+}
+
+// room is how many samples a page has memory for.
+func (t *tool) room() int {
+	peak := max(t.session.Analysis.Activations(t.session.Analysis.NewState()), 1)
+	return int(min(mostSamples, roomBytes/(valuesAtOnce*peak)))
+}
+
+// give takes an array for every input, each a stack of samples, as many as there is memory for, and says how many these are.
+func (t *tool) give(feeds map[string]repair.Array) (int, error) {
+	if t.session == nil {
+		return 0, errNoModel
+	}
+	samples := -1
+	for _, in := range t.inputs() {
+		a, ok := feeds[in.Name]
+		if !ok {
+			return 0, fmt.Errorf("there is no array %q; want one for every input", in.Name)
+		}
+		if err := in.takes(a); err != nil {
+			return 0, err
+		}
+		if samples >= 0 && a.Dims[0] != samples {
+			return 0, fmt.Errorf("array %q has %d samples, another one %d", in.Name, a.Dims[0], samples)
+		}
+		samples = a.Dims[0]
+	}
+	return t.keep(feeds, samples)
+}
+
+// takes reports how an array does not go with an input. The page runs one sample at a time.
+func (in input) takes(a repair.Array) error {
+	if in.Type != onnxio.Float.String() {
+		return fmt.Errorf("the input %s is of %s, and the page runs samples of float32 only; the command line repairs the model", in.Name, in.Type)
+	}
+	if len(in.Dims) > 0 && in.Dims[0] > 1 {
+		return fmt.Errorf("the input %s takes %d samples at a time, and the page gives it one; the command line repairs the model", in.Name, in.Dims[0])
+	}
+	fits := len(a.Dims) == len(in.Dims) && len(a.Dims) > 0
+	for i := 1; fits && i < len(a.Dims); i++ {
+		fits = in.Dims[i] < 0 || in.Dims[i] == a.Dims[i]
+	}
+	if !fits {
+		return fmt.Errorf("array %q is of shape %v; the input wants %v", in.Name, a.Dims, in.Dims)
+	}
+	return nil
+}
+
+// noise makes samples for a model that takes pictures of one size, where there are no data.
+func (t *tool) noise(n int, seed uint64) (int, error) {
+	if t.session == nil {
+		return 0, errNoModel
+	}
+	all := t.inputs()
+	if len(all) != 1 || len(all[0].Dims) < 2 || slices.Contains(all[0].Dims[1:], -1) {
+		return 0, errors.New("noise is for models with one input of known size; give samples")
+	}
+	in := all[0]
+	return t.give(map[string]repair.Array{in.Name: repair.Noise(min(n, t.room()), in.Dims[1:], seed)})
+}
+
+// keep holds samples for repairs.
+func (t *tool) keep(feeds map[string]repair.Array, n int) (int, error) {
+	room := t.room()
+	if n < repair.Least || room < repair.Least {
+		return 0, fmt.Errorf("there are %d samples and the page has memory for %d; a repair wants at least %d", n, room, repair.Least)
+	}
+	if n > room {
+		_, feeds = repair.SplitLast(feeds, room)
+		n = room
+	}
+	for name, a := range feeds {
+		a.Stack = n
+		feeds[name] = a
+	}
+	t.given = &given{feeds, n}
+	return n, nil
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/session"
+)
+
+// Bounds of the least squares in a page, where they run in one thread: seconds for a layer, not minutes.
+const (
+	pageInputs = 1200
+	pageRows   = 6000
+)
+
+// runtime runs a model's file on stacks of samples, one sample after the other, and returns stacks.
+type runtime func(ctx context.Context, file []byte, feeds map[string]repair.Array, samples int) ([]repair.Array, error)
+
+// engine is a runtime for prune/repair.
+type engine struct{ run runtime }
+
+// Run implements repair.Engine.
+func (e engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repair.Array) ([]repair.Array, error) {
+	samples := 1
+	for _, a := range feeds {
+		samples = max(samples, a.Stack)
+	}
+	open, g := *m, *m.Graph
+	open.Graph, g.Inputs, g.Outputs = &g, nil, nil
+	for _, in := range m.Graph.Inputs {
+		own := *in
+		if a, ok := feeds[in.Name]; ok {
+			own.Type = &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float, Shape: shapeOf(a)}}
+		}
+		g.Inputs = append(g.Inputs, &own)
+	}
+	for _, o := range m.Graph.Outputs { // the runtime knows their types
+		g.Outputs = append(g.Outputs, &onnxio.ValueInfo{Name: o.Name})
+	}
+	file, err := open.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return e.run(ctx, file, feeds, samples)
+}
+
+// shapeOf is the shape of one sample.
+func shapeOf(a repair.Array) *onnxio.Shape {
+	s := &onnxio.Shape{}
+	for i, d := range a.Dims {
+		if i == 0 && a.Stack > 0 {
+			d /= a.Stack
+		}
+		s.Dims = append(s.Dims, &onnxio.Dim{Value: int64(d), HasValue: true})
+	}
+	return s
+}
+
+// repaired is a plan with the repair of what it leaves.
+type repaired struct {
+	Plan    string          `json:"plan"`
+	Method  string          `json:"method"`
+	Before  repair.Fidelity `json:"before"`
+	After   repair.Fidelity `json:"after"`
+	Samples int             `json:"samples"`
+	file    []byte          // of the tensors that the repair changed; nil where nothing came closer
+}
+
+// repair fits the model of a plan to the original on the samples that were given.
+func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, error) {
+	if t.session == nil {
+		return nil, errNoModel
+	}
+	if t.given == nil {
+		return nil, errors.New("no samples were given")
+	}
+	p, err := t.parsePlan(raw)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Zeroed) > 0 {
+		return nil, errors.New("a repair fits whole layers and would fill the zeros again")
+	}
+	m, err := t.session.Apply(p)
+	if err != nil {
+		return nil, err
+	}
+	fit, held := repair.SplitLast(t.given.feeds, repair.Held(t.given.samples))
+	o := repair.Options{MaxInputs: pageInputs, MaxRows: pageRows, Progress: func(done, total int) { t.report("repair", done, total) }}
+	r, err := repair.Repair(ctx, engine{run}, t.session.Model, m, p.Removed, fit, held, o)
+	if err != nil {
+		return nil, fmt.Errorf("repair: %w", err)
+	}
+	out := &repaired{Plan: string(raw), Method: r.Method, Before: r.Before, After: r.After, Samples: t.given.samples}
+	if r.Method == repair.None {
+		return out, nil
+	}
+	if out.file, err = session.Repaired(p, "data", "plan.repaired.safetensors", r.Tensors); err != nil {
+		return nil, err
+	}
+	text, err := prune.MarshalPlan(p)
+	out.Plan = string(text)
+	return out, err
+}
