@@ -6,7 +6,8 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
-	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
 )
 
 // maxPairs is the number of slices up to which distances between all of them are taken.
@@ -29,14 +30,16 @@ func (s *scorer) distances(t *onnxio.Tensor, m graphcodec.Member) ([]float64, er
 			after *= int(d)
 		}
 	}
-	x := mat.NewDense(n, max(before*after, 1), nil)
+	width := max(before*after, 1)
+	x := blas64.General{Rows: n, Cols: width, Stride: width, Data: make([]float64, n*width)}
 	for b := range before {
 		for i := range n {
-			copy(x.RawRowView(i)[b*after:(b+1)*after], v[(b*n+i)*after:(b*n+i+1)*after])
+			copy(x.Data[i*width+b*after:i*width+(b+1)*after], v[(b*n+i)*after:(b*n+i+1)*after])
 		}
 	}
-	var products mat.SymDense
-	products.SymOuterK(1, x)
+	products := blas64.Symmetric{Uplo: blas.Upper, N: n, Stride: n, Data: make([]float64, n*n)}
+	blas64.Syrk(blas.NoTrans, 1, x, 0, products)
+	product := func(i, j int) float64 { return products.Data[min(i, j)*n+max(i, j)] }
 	var dead []bool
 	if s.state != nil {
 		dead = s.state.Dead(m.Const, m.Axis)
@@ -45,7 +48,7 @@ func (s *scorer) distances(t *onnxio.Tensor, m graphcodec.Member) ([]float64, er
 	for i := range n {
 		for j := range n {
 			if j != i && (dead == nil || !dead[j]) {
-				out[i] += math.Sqrt(math.Max(products.At(i, i)+products.At(j, j)-2*products.At(i, j), 0))
+				out[i] += math.Sqrt(math.Max(product(i, i)+product(j, j)-2*product(i, j), 0))
 			}
 		}
 	}

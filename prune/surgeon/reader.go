@@ -5,7 +5,9 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/prune/repair"
-	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/lapack/lapack64"
 )
 
 // MaxInputs is the number of channels of a layer's input up to which correlations between them count.
@@ -94,7 +96,7 @@ func weights(w []float32, dims []int64, at, k, groups int) []float64 {
 }
 
 // sampled takes n channels of an array from one on, as rows of evenly spaced samples and positions, and takes their mean off.
-func sampled(x repair.Array, at, from, n int) *mat.Dense {
+func sampled(x repair.Array, at, from, n int) blas64.General {
 	before, all, after := x.Blocks(at)
 	total := before * after
 	rows := min(total, maxRows)
@@ -114,11 +116,11 @@ func sampled(x repair.Array, at, from, n int) *mat.Dense {
 			data[i*n+j] -= mean[j]
 		}
 	}
-	return mat.NewDense(rows, n, data)
+	return blas64.General{Rows: rows, Cols: n, Stride: n, Data: data}
 }
 
 // newReader returns nil for a layer whose outputs do not change on the samples.
-func newReader(w []float64, n int, x *mat.Dense, ridge float64) *reader {
+func newReader(w []float64, n int, x blas64.General, ridge float64) *reader {
 	r := &reader{n: n, outputs: len(w) / n, w: w, energy: make([]float64, n)}
 	for i := range n {
 		r.weigh(i)
@@ -133,12 +135,11 @@ func newReader(w []float64, n int, x *mat.Dense, ridge float64) *reader {
 }
 
 // independent takes the channels' variances alone.
-func (r *reader) independent(x *mat.Dense) {
-	rows, n := x.Dims()
-	r.variance, r.whole = make([]float64, n), 0
-	for i := range rows {
-		for j, v := range x.RawRowView(i) {
-			r.variance[j] += v * v / float64(rows)
+func (r *reader) independent(x blas64.General) {
+	r.variance, r.whole = make([]float64, x.Cols), 0
+	for i := range x.Rows {
+		for j, v := range x.Data[i*x.Stride : i*x.Stride+x.Cols] {
+			r.variance[j] += v * v / float64(x.Rows)
 		}
 	}
 	for j, v := range r.variance {
@@ -147,33 +148,42 @@ func (r *reader) independent(x *mat.Dense) {
 }
 
 // invert works out the inverse of the covariance, and what the outputs vary by.
-func (r *reader) invert(x *mat.Dense, ridge float64) bool {
-	rows, n := x.Dims()
-	cov, products := mat.NewSymDense(n, nil), mat.NewSymDense(n, nil)
-	cov.SymOuterK(1/float64(rows), x.T())
-	products.SymOuterK(1, mat.NewDense(n, r.outputs, r.w))
+func (r *reader) invert(x blas64.General, ridge float64) bool {
+	n := x.Cols
+	cov, products := symmetric(n), symmetric(n)
+	blas64.Syrk(blas.Trans, 1/float64(x.Rows), x, 0, cov)
+	blas64.Syrk(blas.NoTrans, 1, blas64.General{Rows: n, Cols: r.outputs, Stride: r.outputs, Data: r.w}, 0, products)
 	trace := 0.0
 	for i := range n {
-		trace += cov.At(i, i)
-		for j := range n {
-			r.whole += cov.At(i, j) * products.At(i, j)
+		trace += cov.Data[i*n+i]
+		r.whole += cov.Data[i*n+i] * products.Data[i*n+i]
+		for j := i + 1; j < n; j++ {
+			r.whole += 2 * cov.Data[i*n+j] * products.Data[i*n+j]
 		}
 	}
 	for i := range n {
-		cov.SetSym(i, i, cov.At(i, i)+ridge*trace/float64(n)+1e-30)
+		cov.Data[i*n+i] += ridge*trace/float64(n) + 1e-30
 	}
-	var c mat.Cholesky
-	inverse := mat.NewSymDense(n, nil)
-	if !c.Factorize(cov) || c.InverseTo(inverse) != nil {
+	factor, ok := lapack64.Potrf(cov)
+	if !ok {
 		return false
 	}
-	r.inverse = make([]float64, n*n)
+	inverse, ok := lapack64.Potri(factor)
+	if !ok {
+		return false
+	}
+	r.inverse = inverse.Data
 	for i := range n {
-		for j := range n {
-			r.inverse[i*n+j] = inverse.At(i, j)
+		for j := range i {
+			r.inverse[i*n+j] = r.inverse[j*n+i]
 		}
 	}
 	return true
+}
+
+// symmetric is a matrix of zeros of which the upper half counts.
+func symmetric(n int) blas64.Symmetric {
+	return blas64.Symmetric{Uplo: blas.Upper, N: n, Stride: n, Data: make([]float64, n*n)}
 }
 
 func (r *reader) row(i int) []float64 { return r.w[i*r.outputs : (i+1)*r.outputs] }

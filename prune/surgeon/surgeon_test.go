@@ -71,7 +71,7 @@ func TestCostIsWhatLeastSquaresLose(t *testing.T) {
 	for _, v := range y.RawMatrix().Data {
 		whole += v * v / rows
 	}
-	got := newReader(w, n, x, 1e-9)
+	got := newReader(w, n, x.RawMatrix(), 1e-9)
 	got.positions = map[graphcodec.UnitID][]int32{}
 	for j := range n {
 		got.positions[graphcodec.UnitID(j)] = []int32{int32(j)}
@@ -97,12 +97,12 @@ func TestManyChannelsCountAsIndependent(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	x := correlated(r, 50, 3)
 	one := &reader{n: 3, outputs: 1, w: []float64{1, 2, 0}, energy: []float64{1, 4, 0}, positions: map[graphcodec.UnitID][]int32{7: {1}, 8: {0, 2}}}
-	one.independent(x)
+	one.independent(x.RawMatrix())
 	require.InEpsilon(t, 4*one.variance[1]/(one.variance[0]+4*one.variance[1]), one.cost(7), 1e-12)
 	before := one.cost(8)
 	one.remove(7)
 	require.Equal(t, before, one.cost(8))
-	require.Nil(t, newReader(make([]float64, 3), 3, x, ridge), "outputs that never change")
+	require.Nil(t, newReader(make([]float64, 3), 3, x.RawMatrix(), ridge), "outputs that never change")
 }
 
 // fake gives a model's first convolution or product as output, whatever the model is.
@@ -236,7 +236,7 @@ func TestGroupedConvolution(t *testing.T) {
 	require.Equal(t, []float64{0, 2, 1, 3}, weights(w, []int64{4, 2, 1, 1}, 1, 0, 2))
 	require.Equal(t, []float64{4, 6, 5, 7}, weights(w, []int64{4, 2, 1, 1}, 1, 1, 2))
 	x := repair.Array{Dims: []int{1, 4, 2}, Floats: []float32{1, 3, 0, 4, 2, 2, 9, 5}}
-	require.Equal(t, []float64{0, 2, 0, -2}, sampled(x, 1, 2, 2).RawMatrix().Data)
+	require.Equal(t, []float64{0, 2, 0, -2}, sampled(x, 1, 2, 2).Data)
 }
 
 func TestScoresReportsTheEngine(t *testing.T) {

@@ -1,7 +1,7 @@
 import { drawCurve, type Curve } from "./curve";
 import { drawTiles, light, tilesOf, type Tile } from "./layers";
 import { readSamples, scales } from "./samples";
-import { Pruner, PruneError, type Options, type Plan, type Repair, type Report, type Samples, type Target } from "metaprune";
+import { Pruner, PruneError, type Control, type Options, type Plan, type Repair, type Report, type Samples, type Target } from "metaprune";
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const pruner = new Pruner({ workerURL: new URL("./metaprune/worker.js", document.baseURI), runtimeURL: new URL("./runtime.js", document.baseURI) });
@@ -15,6 +15,8 @@ let curve: Curve | undefined; // of the bundled example
 let tiles: Tile[] = [];
 let samples: Samples[] | undefined; // that were given
 let mended: Repair | undefined; // of the plan
+let noisy = false; // random pictures were given
+let seen: Promise<void> | undefined; // criterion obs has looked at the samples, or does
 let wanted = 0; // number of the newest plan that was asked for
 
 const number = (n: number) => (n >= 1e9 ? (n / 1e9).toFixed(2) + " G" : n >= 1e6 ? (n / 1e6).toFixed(2) + " M" : n >= 1e3 ? (n / 1e3).toFixed(1) + " k" : String(n));
@@ -55,6 +57,7 @@ async function during<T>(what: string, work: (c: { signal: AbortSignal; onProgre
     });
   } finally {
     clearTimeout(late);
+    if ($("status").textContent === what) say("");
     $("busy").hidden = true;
   }
 }
@@ -66,6 +69,8 @@ async function open(chosen: Blob, title: string, measured?: Curve) {
   plan = undefined;
   mended = undefined;
   samples = undefined;
+  noisy = false;
+  seen = undefined;
   $("had").textContent = "none: random pictures stand in for them";
   kept.clear();
   name = title.replace(/\.onnx$/i, "");
@@ -161,7 +166,10 @@ async function replan() {
   await new Promise((resolve) => setTimeout(resolve, 0));
   if (mine !== wanted) return; // the slider has moved on
   try {
-    const p = await during("Scoring channels …", (c) => pruner.plan(asked, c));
+    const p = await during("Scoring channels …", async (c) => {
+      if (asked.criterion === "obs") await observe(c);
+      return pruner.plan(asked, c);
+    });
     if (mine !== wanted) return;
     plan = p;
     mended = undefined;
@@ -176,6 +184,27 @@ async function replan() {
       $("result").hidden = true;
       fail(error);
     }
+  }
+}
+
+// standIn gives random pictures where there are no samples, once for a model.
+async function standIn(c: Control) {
+  if (samples || noisy) return;
+  await pruner.noise(100, 0, c);
+  noisy = true;
+}
+
+// observe has the samples looked at, or random pictures where there are none, once.
+async function observe(c: Control) {
+  seen ??= (async () => {
+    await standIn(c);
+    await pruner.observe(c);
+  })();
+  try {
+    await seen;
+  } catch (error) {
+    seen = undefined;
+    throw error;
   }
 }
 
@@ -287,8 +316,10 @@ async function take(files: File[]) {
     const read = await during("Reading samples …", () => readSamples(files, inputs, scales[$<HTMLSelectElement>("scale").value]!));
     const n = await pruner.give(read);
     samples = read;
+    seen = undefined;
     $("had").textContent = `${n} samples` + (n < read[0]!.dims[0]! ? ` of ${read[0]!.dims[0]}, for which there is memory` : "");
     $("error").textContent = "";
+    if ($<HTMLSelectElement>("criterion").value === "obs") await replan();
   } catch (error) {
     fail(error);
   }
@@ -301,7 +332,7 @@ async function repair() {
   const asked = plan;
   try {
     const r = await during("Repairing …", async (c) => {
-      if (!samples) await pruner.noise(100, 0, c);
+      await standIn(c);
       return pruner.repair(asked.plan, c);
     });
     document.body.dataset.memory = String(await pruner.memory());
@@ -394,7 +425,10 @@ const mending = $("mending");
 for (const event of ["dragover", "drop"]) mending.addEventListener(event, (e) => e.preventDefault());
 mending.addEventListener("drop", (e) => void take([...(e.dataTransfer?.files ?? [])]));
 for (const id of ["target", "kind", "criterion", "pattern", "round"]) $(id).addEventListener("input", () => void replan());
-$("cancel").addEventListener("click", () => control?.abort());
+$("cancel").addEventListener("click", () => {
+  control?.abort();
+  seen = undefined;
+});
 $("download").addEventListener("click", () => void download());
 $("try").addEventListener("click", () => void tryBoth());
 $("repair").addEventListener("click", () => void repair());

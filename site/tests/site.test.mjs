@@ -177,6 +177,21 @@ test("a repair on dropped samples: most of the accuracy is back, and the command
   console.log(`1,000 test images: original ${whole}, cut ${bare}, repaired in the page ${good}`);
   assert.ok(good > whole - 0.04 && bare < good - 0.3, "the repair brings the accuracy back");
 
+  // Criterion obs looks at the samples.
+  await page.locator("#criterion").selectOption("obs");
+  await page.locator("#kind").selectOption("speed_up");
+  await set(page, 60); // 10^0.6
+  await page.waitForFunction(() => /(3\.9|4\.0)\dx/.test(document.querySelector("#numbers").textContent) && document.querySelector("#busy").hidden, null, { timeout: 60_000 });
+  console.log(`obs: ${await repaired(page)}`);
+  writeFileSync(small, await downloaded(page, "#download"));
+  await page.locator("#criterion").selectOption("l2");
+  await page.waitForFunction(() => document.querySelector("#mended").textContent === "");
+  console.log(`l2: ${await repaired(page)}`);
+  writeFileSync(cut, await downloaded(page, "#download"));
+  const [byObs, byL2] = [small, cut].map(correct);
+  console.log(`1,000 test images at 4x, repaired in the page: L2 ${byL2}, OBS ${byObs}`);
+  assert.ok(byObs > byL2 && byObs > 0.85);
+
   // Another plan has no repair; pictures and broken files.
   await set(page, 20);
   await page.waitForFunction(() => document.querySelector("#mended").textContent === "");

@@ -52,6 +52,7 @@ func free(d graphcodec.Dim) int {
 type given struct {
 	feeds   map[string]repair.Array
 	samples int
+	mode    string // data or noise, as plans say
 }
 
 // room is how many samples a page has memory for.
@@ -79,7 +80,7 @@ func (t *tool) give(feeds map[string]repair.Array) (int, error) {
 		}
 		samples = a.Dims[0]
 	}
-	return t.keep(feeds, samples)
+	return t.keep(feeds, samples, "data")
 }
 
 // takes reports how an array does not go with an input. The page runs one sample at a time.
@@ -110,11 +111,15 @@ func (t *tool) noise(n int, seed uint64) (int, error) {
 		return 0, errors.New("noise is for models with one input of known size; give samples")
 	}
 	in := all[0]
-	return t.give(map[string]repair.Array{in.Name: repair.Noise(min(n, t.room()), in.Dims[1:], seed)})
+	x := repair.Noise(min(n, t.room()), in.Dims[1:], seed)
+	if err := in.takes(x); err != nil {
+		return 0, err
+	}
+	return t.keep(map[string]repair.Array{in.Name: x}, x.Dims[0], "noise")
 }
 
 // keep holds samples for repairs.
-func (t *tool) keep(feeds map[string]repair.Array, n int) (int, error) {
+func (t *tool) keep(feeds map[string]repair.Array, n int, mode string) (int, error) {
 	room := t.room()
 	if n < repair.Least || room < repair.Least {
 		return 0, fmt.Errorf("there are %d samples and the page has memory for %d; a repair wants at least %d", n, room, repair.Least)
@@ -127,6 +132,7 @@ func (t *tool) keep(feeds map[string]repair.Array, n int) (int, error) {
 		a.Stack = n
 		feeds[name] = a
 	}
-	t.given = &given{feeds, n}
+	t.given = &given{feeds, n, mode}
+	delete(t.scores, observed)
 	return n, nil
 }

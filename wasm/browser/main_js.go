@@ -33,6 +33,9 @@ func main() {
 	api.Set("repair", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		return promised(func() (any, error) { return t.jsRepair(args) })
 	}))
+	api.Set("observe", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		return promised(func() (any, error) { return nil, t.observe(context.Background(), outside(args[0])) })
+	}))
 	js.Global().Call("metapruneReady", api)
 	select {}
 }

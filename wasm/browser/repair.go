@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/surgeon"
 )
 
 // Bounds of the least squares in a page, where they run in one thread: seconds for a layer, not minutes.
@@ -70,13 +72,15 @@ type repaired struct {
 	file    []byte          // of the tensors that the repair changed; nil where nothing came closer
 }
 
+var errNoSamples = errors.New("no samples were given")
+
 // repair fits the model of a plan to the original on the samples that were given.
 func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, error) {
 	if t.session == nil {
 		return nil, errNoModel
 	}
 	if t.given == nil {
-		return nil, errors.New("no samples were given")
+		return nil, errNoSamples
 	}
 	p, err := t.parsePlan(raw)
 	if err != nil {
@@ -99,10 +103,56 @@ func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, 
 	if r.Method == repair.None {
 		return out, nil
 	}
-	if out.file, err = session.Repaired(p, "data", "plan.repaired.safetensors", r.Tensors); err != nil {
+	if out.file, err = session.Repaired(p, t.given.mode, "plan.repaired.safetensors", r.Tensors); err != nil {
 		return nil, err
 	}
 	text, err := prune.MarshalPlan(p)
 	out.Plan = string(text)
 	return out, err
+}
+
+// observed is how the scores that look at samples are kept.
+const observed = "obs"
+
+// observe scores all channels by what the samples that were given say, for plans by criterion obs.
+func (t *tool) observe(ctx context.Context, run runtime) error {
+	if t.session == nil {
+		return errNoModel
+	}
+	if t.given == nil {
+		return errNoSamples
+	}
+	n := int(min(int64(t.given.samples), roomBytes/(2*max(t.allValues(), 1))))
+	if n < repair.Least {
+		return fmt.Errorf("criterion obs looks at every layer's values at once, and the page has memory for %d samples; the command line has more", n)
+	}
+	_, some := repair.SplitLast(t.given.feeds, n)
+	s, err := surgeon.Scores(ctx, engine{run}, t.session.Model, t.session.Analysis, some)
+	if err != nil {
+		return fmt.Errorf("criterion obs: %w", err)
+	}
+	t.scores[observed] = s
+	return nil
+}
+
+// allValues are the bytes of all values of one sample's run.
+func (t *tool) allValues() int64 {
+	sum := int64(0)
+	for _, n := range t.session.Model.Graph.Nodes {
+		for _, o := range n.Outputs {
+			if v := t.session.Analysis.Value(o); v != nil && v.Const == nil && v.Ranked {
+				sum += bytesOfOne(v.Shape)
+			}
+		}
+	}
+	return sum
+}
+
+// bytesOfOne is the size of a value of one sample; what is free counts once.
+func bytesOfOne(shape []graphcodec.Dim) int64 {
+	n := int64(4)
+	for _, d := range shape {
+		n *= max(int64(free(d)), 1)
+	}
+	return n
 }

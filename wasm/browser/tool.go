@@ -103,7 +103,13 @@ func (t *tool) score(ctx context.Context, r *request) (*session.Prepared, prune.
 		t.prepared[r.Criterion] = p
 	}
 	key := fmt.Sprint(r.criterion().Kind, r.Reduction, r.Normalizer, r.Seed)
+	if r.Criterion == observed {
+		key = observed
+	}
 	s := t.scores[key]
+	if s == nil && r.Criterion == observed {
+		return nil, nil, errors.New("criterion obs looks at samples: give some and let them be observed")
+	}
 	if s == nil {
 		var err error
 		if s, err = p.Score(r.criterion()); err != nil {

@@ -12,7 +12,7 @@ export interface Report {
 /** Exactly one of these, unless a pattern of zeros is asked for. */
 export interface Target { speed_up?: number; params?: number; bytes?: number; ratio?: number }
 export interface Options {
-  target?: Target; criterion?: "l2" | "l1" | "bn" | "random" | "metanet"; reduction?: "mean" | "sum" | "max" | "first"; normalizer?: "mean" | "max" | "none" | "original";
+  target?: Target; criterion?: "l2" | "l1" | "bn" | "random" | "metanet" | "obs"; reduction?: "mean" | "sum" | "max" | "first"; normalizer?: "mean" | "max" | "none" | "original";
   ranking?: "global" | "group" | "isomorphic"; pattern?: string; sparsity?: number; steps?: number; round_to?: number; max_ratio?: number; ignore?: string[]; seed?: number;
 }
 export interface PlanGroup { name: string; size: number; removed: number[] | null }
@@ -42,6 +42,7 @@ export class Pruner {
   apply(plan: string, control?: Control, repaired?: Uint8Array): Promise<Uint8Array>;
   give(arrays: Samples[], control?: Control): Promise<number>;
   noise(samples?: number, seed?: number, control?: Control): Promise<number>;
+  observe(control?: Control): Promise<void>;
   repair(plan: string, control?: Control): Promise<Repair>;
   memory(): Promise<number>;
   close(): void;

@@ -132,11 +132,20 @@ export class Pruner {
     return this.#sample({ op: "noise", samples, seed }, control);
   }
 
-  /** Fits the model of a plan to the original on the samples that were given, without labels. */
-  async repair(plan, control = {}) {
-    if (!this.#runtime) throw new PruneError("a repair runs both models: give the URL of a module that exports run, as runtimeURL");
+  async #run(op, fields, control) {
+    if (!this.#runtime) throw new PruneError("samples are run by a runtime: give the URL of a module that exports run, as runtimeURL");
     await this.#opened(control);
-    return this.#call("repair", { plan, runtimeURL: String(this.#runtime) }, control);
+    return this.#call(op, { ...fields, runtimeURL: String(this.#runtime) }, control);
+  }
+
+  /** Scores all channels by what the samples that were given say, for plans by criterion obs. */
+  observe(control = {}) {
+    return this.#run("observe", {}, control);
+  }
+
+  /** Fits the model of a plan to the original on the samples that were given, without labels. */
+  repair(plan, control = {}) {
+    return this.#run("repair", { plan }, control);
   }
 
   /** Bytes of memory that the worker's program has. */

@@ -24,6 +24,7 @@ const operations = {
   apply: (m, tool, progress) => tool.apply(m.plan, progress, m.repaired),
   give: (m, tool) => tool.give(m.arrays.map((a) => ({ ...a, data: bytes(a.data) }))),
   noise: (m, tool) => tool.noise(m.samples, m.seed),
+  observe: async (m, tool) => tool.observe((await import(m.runtimeURL)).run),
   repair: async (m, tool, progress) => {
     const { run } = await import(m.runtimeURL);
     const answer = await tool.repair(m.plan, progress, run);
