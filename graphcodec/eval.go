@@ -30,6 +30,24 @@ func (c *call) evalUnary(v *Value) bool {
 	return true
 }
 
+// clipped returns contents between bounds, nil where they are not known.
+func clipped(v []Elem, low, high float64) []Elem {
+	var out []Elem
+	for _, e := range v {
+		r := Elem{taint: e.taint, IsFloat: e.IsFloat}
+		switch {
+		case e.IsFloat:
+			r.Float = min(max(e.Float, low), high)
+		case !e.Int.IsNum():
+			return nil
+		default:
+			r.Int = Num(int64(min(max(float64(e.Int.N), low), high)))
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
 var floatFuncs = map[string]func(float64) float64{
 	"Neg": func(x float64) float64 { return -x }, "Abs": math.Abs, "Floor": math.Floor, "Ceil": math.Ceil, "Sqrt": math.Sqrt,
 	"Round": math.RoundToEven, "Exp": math.Exp, "Log": math.Log, "Reciprocal": func(x float64) float64 { return 1 / x },

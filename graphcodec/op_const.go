@@ -81,6 +81,7 @@ func shapeOf(c *call) {
 	c.shapeIn[0] = true
 	if !x.Ranked {
 		c.unknown("the rank of the input is unknown")
+		c.set(0, onnxio.Int64, []Dim{Symbol("?" + c.outName(0) + ".rank")})
 		return
 	}
 	start, end := clampAxis(c.int("start", 0), len(x.Shape)), clampAxis(c.int("end", math.MaxInt64), len(x.Shape))
@@ -127,6 +128,9 @@ func rangeOp(c *call) {
 	for _, v := range c.in {
 		if v == nil || len(v.elems) != 1 {
 			c.unknown("its bounds are not known")
+			if x := c.input(0); x != nil {
+				c.set(0, x.Type, []Dim{Symbol("?" + c.outName(0))})
+			}
 			return
 		}
 	}

@@ -140,6 +140,9 @@ func branch(c *call) {
 		if i < len(a) && i < len(b) && a[i] != nil {
 			shape, ok := c.both(a[i], b[i], c.outName(i))
 			c.comesOut(i, a[i].Type, shape, ok)
+			if a[i] == b[i] && ok && c.out[i] != nil {
+				c.out[i].elems = unlabelled(a[i], "").elems // of the branch that is taken
+			}
 		}
 	}
 }

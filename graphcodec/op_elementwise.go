@@ -192,7 +192,12 @@ func clip(c *call) {
 			}
 		}
 	}
+	elems := clipped(v.elems, low, high)
+	if !known {
+		elems = nil
+	}
 	out := c.pass(0, v)
+	c.contents(out, elems)
 	if c.tracked(out) && !(known && low <= 0 && high >= 0) {
 		out.zero = nonZero
 	}

@@ -62,14 +62,19 @@ func topK(c *call) {
 		return
 	}
 	axis, ok := normAxis(c.int("axis", -1), len(x.Shape))
-	k, given, known := c.intsFrom("k", 1)
-	if !ok || !given || !known || len(k) != 1 {
-		c.unknown("how many it takes, or along which axis, is not known")
+	k, _, known := c.intsFrom("k", 1)
+	if !ok {
+		c.unknown("the axis is out of range")
 		return
 	}
 	c.freeze(x, axis, "sorts along this axis")
 	shape, axes := append([]Dim(nil), x.Shape...), make([][]label, len(x.Shape))
-	shape[axis] = Num(k[0])
+	shape[axis] = Symbol("?" + c.outName(0) + ".k")
+	if known && len(k) == 1 {
+		shape[axis] = Num(k[0])
+	} else {
+		c.freezeValue(c.input(1), "how many are taken is not known")
+	}
 	for i := range axes {
 		if i != axis {
 			axes[i] = c.axis(x, i)

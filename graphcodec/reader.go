@@ -42,12 +42,18 @@ func (c *call) forget(domain string) {
 
 // hasComputedBounds reports whether something other than a constant says what the shape becomes, where it would have to be one.
 func (c *call) hasComputedBounds() bool {
+	_, sizes := c.resizeInputs()
 	for i, v := range c.in {
+		if c.node.OpType == "Resize" && i == sizes {
+			continue // taken as far as it is propagated
+		}
 		if i > 0 && v != nil && c.shapeIn[i] && v.Const == nil && !targets[c.node.OpType] && !propagates[c.node.OpType] {
 			return true
 		}
 	}
-	return c.node.OpType == "Slice" && slices.ContainsFunc(c.in[min(1, len(c.in)):], func(v *Value) bool { return v != nil && v.Const == nil })
+	from := map[string]int{"Slice": 1, "Range": 0} // operators whose bounds count from this input on
+	at, ok := from[c.node.OpType]
+	return ok && slices.ContainsFunc(c.in[min(at, len(c.in)):], func(v *Value) bool { return v != nil && v.Const == nil })
 }
 
 // readTarget gives a Reshape what its target alone says, where the reader can work out no more: of an input it knows nothing about, and where a dim that is left to be inferred stands beside one that it does not know.
@@ -184,7 +190,7 @@ func (c *call) seenBy(r *analyzer) {
 
 // see multiplies the cost by one axis of v where the reader, which has it as rv, sees its length.
 func (c *call) see(v, rv *Value, k int) {
-	if rv == nil || k >= len(rv.Shape) || k >= len(v.Shape) || !rv.Shape[k].IsNum() || rv.Shape[k].N < 1 {
+	if rv == nil || k < 0 || k >= len(rv.Shape) || k >= len(v.Shape) || !rv.Shape[k].IsNum() || rv.Shape[k].N < 1 {
 		return
 	}
 	c.macs.seen = append(c.macs.seen, costAxis{c.axis(v, k), rv.Shape[k].N})
