@@ -14,17 +14,66 @@ type term struct {
 	letters string
 }
 
-// einsumTerms reads an equation without ellipsis in which no operand names an axis twice.
+// maxEllipsis is how many axes an ellipsis stands for at most; each is named by a digit, the last one 0.
+const maxEllipsis = 10
+
+// ellipsis replaces the dots of an operand by a digit for each axis that they stand for. An axis of length 1 that another operand has at length, as broadcasting allows, gets a name of its own.
+func (c *call) ellipsis(p string, i int, long [maxEllipsis]bool) (string, bool) {
+	before, after, dots := strings.Cut(p, "...")
+	if !dots {
+		return p, !strings.Contains(p, ".")
+	}
+	v := c.in[i]
+	n := len(v.Shape) - len(before) - len(after)
+	if n < 0 || n > maxEllipsis {
+		return "", false
+	}
+	names := ""
+	for k := n - 1; k >= 0; k-- {
+		if at := len(before) + n - 1 - k; v.Shape[at] == Num(1) && long[k] {
+			names += string(rune('!' + 2*k + i)) // signs below the digits
+			continue
+		}
+		names += string(rune('0' + k))
+	}
+	return before + names + after, true
+}
+
+// longAxes says which axes of the ellipsis have more than one place in some operand, and how many there are; false where an operand's rank is not known.
+func (c *call) longAxes(parts []string) (long [maxEllipsis]bool, most int, ok bool) {
+	for i, p := range parts {
+		v := c.in[i]
+		if v == nil || !v.Ranked {
+			return long, 0, false
+		}
+		before, after, dots := strings.Cut(p, "...")
+		n := len(v.Shape) - len(before) - len(after)
+		if !dots {
+			continue
+		}
+		for k := range min(n, maxEllipsis) {
+			long[k] = long[k] || v.Shape[len(v.Shape)-len(after)-1-k] != Num(1)
+		}
+		most = max(most, n)
+	}
+	return long, most, most <= maxEllipsis
+}
+
+// einsumTerms reads an equation of up to two operands of which none names an axis twice.
 func (c *call) einsumTerms() (in []term, out string, ok bool) {
 	left, right, explicit := strings.Cut(strings.ReplaceAll(c.str("equation", ""), " ", ""), "->")
 	parts := strings.Split(left, ",")
-	if strings.Contains(left, ".") || len(parts) != len(c.in) || len(parts) > 2 {
+	if len(parts) != len(c.in) || len(parts) > 2 {
+		return nil, "", false
+	}
+	long, most, ok := c.longAxes(parts)
+	if !ok {
 		return nil, "", false
 	}
 	count := map[rune]int{}
 	for i, p := range parts {
 		v := c.in[i]
-		if v == nil || len(v.Shape) != len(p) || repeats(p) {
+		if p, ok = c.ellipsis(p, i, long); !ok || len(v.Shape) != len(p) || repeats(p) {
 			return nil, "", false
 		}
 		in = append(in, term{v, p})
@@ -32,7 +81,12 @@ func (c *call) einsumTerms() (in []term, out string, ok bool) {
 			count[l]++
 		}
 	}
-	if !explicit { // letters that stand once, in order
+	every := ""
+	for k := most - 1; k >= 0; k-- {
+		every += string(rune('0' + k))
+	}
+	if right = strings.Replace(right, "...", every, 1); !explicit { // the ellipsis, then letters that stand once, in order
+		right = every
 		for l := 'A'; l <= 'z'; l++ {
 			if count[l] == 1 {
 				right += string(l)
@@ -59,7 +113,7 @@ func repeats(s string) bool {
 func einsum(c *call) {
 	in, out, ok := c.einsumTerms()
 	if !ok {
-		c.unknown("its equation has an ellipsis, an axis twice or more than two operands")
+		c.unknown("its equation names an axis twice or has more than two operands")
 		return
 	}
 	first := map[rune]int{} // operand that names a letter first

@@ -294,7 +294,6 @@ var unlearnable = map[string]string{
 	"deform.onnx":       "DeformConv: onnx-gomlx has none",
 	"quantised.onnx":    "QLinearConv: onnx-gomlx has none",
 	"sample.onnx":       "GridSample: onnx-gomlx has none",
-	"einsum.onnx":       "Einsum of one operand: onnx-gomlx has none",
 	"recurrent.ts.onnx": "GRU: onnx-gomlx has none",
 	"recurrent.dy.onnx": "GRU: onnx-gomlx has none",
 	"recurrent.onnx":    "peepholes of an LSTM: onnx-gomlx has none",
