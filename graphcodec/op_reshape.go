@@ -466,27 +466,34 @@ func ones(dims []Dim) []Elem {
 }
 
 func tile(c *call) {
-	x := c.input(0)
-	reps, ok := c.input(1).ints()
-	if x == nil || !x.Ranked || !ok || len(reps) != len(x.Shape) {
-		c.unknown("the repeats are not known")
+	x, reps := c.input(0), c.input(1)
+	if x == nil || !x.Ranked || reps == nil {
+		c.unknown("the rank of its input is not known")
 		return
 	}
 	c.shapeIn[1] = true
-	c.freezeTaint(c.in[1], "repeats depend on the length of this axis")
-	shape, axes := make([]Dim, len(reps)), make([][]label, len(reps))
-	for k, r := range reps {
-		if r < 0 {
+	c.freezeTaint(reps, "repeats depend on the length of this axis")
+	shape, axes := make([]Dim, len(x.Shape)), make([][]label, len(x.Shape))
+	for k := range shape {
+		n := Symbol("?" + c.outName(0) + "." + Num(int64(k)).String())
+		if len(reps.elems) == len(shape) && !reps.elems[k].IsFloat {
+			n = reps.elems[k].Int
+		}
+		a := c.axis(x, k)
+		switch {
+		case !n.IsNum():
+			c.freeze(x, k, "is repeated an unknown number of times")
+			shape[k] = x.Shape[k].Mul(n)
+			continue
+		case n.N < 0:
 			c.unknown("negative repeats")
 			return
-		}
-		shape[k] = x.Shape[k].Mul(Num(r))
-		a := c.axis(x, k)
-		if r > maxAxis || a != nil && r*int64(len(a)) > maxAxis {
+		case n.N > maxAxis || a != nil && n.N*int64(len(a)) > maxAxis:
 			c.freeze(x, k, "is repeated too often to be followed")
 			a = nil
 		}
-		for i := int64(0); a != nil && i < r; i++ {
+		shape[k] = x.Shape[k].Mul(n)
+		for i := int64(0); a != nil && i < n.N; i++ {
 			axes[k] = append(axes[k], a...)
 		}
 	}

@@ -169,7 +169,35 @@ func oneHot(c *call) {
 		return
 	}
 	shape := append([]Dim(nil), at.Shape[:axis]...)
-	c.set(0, values.Type, append(append(shape, Num(depth[0])), at.Shape[axis:]...)).zero = nonZero
+	y := c.set(0, values.Type, append(append(shape, Num(depth[0])), at.Shape[axis:]...))
+	y.zero = nonZero
+	y.elems = oneHotElems(at, values, int(depth[0]), axis)
+}
+
+// oneHotElems evaluates a small OneHot, nil where its contents are not known.
+func oneHotElems(at, values *Value, depth, axis int) []Elem {
+	index, ok := at.ints()
+	dims, plain := numbers(at.Shape)
+	if !ok || !plain || len(values.elems) != 2 || depth < 0 || len(index)*depth > maxElems {
+		return nil
+	}
+	inner := 1
+	for _, d := range dims[axis:] {
+		inner *= d
+	}
+	out := make([]Elem, len(index)*depth)
+	for i := range out {
+		out[i] = values.elems[0]
+	}
+	for i, v := range index {
+		if v < 0 {
+			v += int64(depth)
+		}
+		if v >= 0 && v < int64(depth) {
+			out[(i/inner*depth+int(v))*inner+i%inner] = values.elems[1]
+		}
+	}
+	return out
 }
 
 func det(c *call) {
