@@ -307,6 +307,21 @@ func (c *call) float(name string, def float64) float64 {
 	return def
 }
 
+// ofRank gives an output whose shape is not known a rank.
+func (c *call) ofRank(i int, t onnxio.DataType, rank int) {
+	if i >= len(c.out) || c.out[i] == nil || c.out[i].Ranked || rank < 0 || rank > maxRank {
+		return
+	}
+	shape := make([]Dim, rank)
+	for k := range shape {
+		shape[k] = Symbol("?" + c.outName(i) + "." + Num(int64(k)).String())
+	}
+	c.set(i, t, shape).zero = nonZero
+}
+
+// maxRank bounds ranks that only a vector's length tells.
+const maxRank = 64
+
 // intsFrom reads integers from an attribute or, in newer operator sets, from an input that is known at analysis.
 func (c *call) intsFrom(name string, i int) (v []int64, given, known bool) {
 	if a := c.attr(name); a != nil {

@@ -1,6 +1,7 @@
 package graphcodec
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,24 +63,80 @@ func mulOK(a, b int64) (int64, bool) {
 	return c, true
 }
 
-// Add returns d+e; a sum of unlike symbols is a symbol of its own.
+// Add returns d+e. A sum of unlike symbols is a symbol of its own, written with its terms in order and like ones gathered, so that equal sums are equal.
 func (d Dim) Add(e Dim) Dim {
-	switch {
-	case d.Sym == e.Sym:
-		if d.N+e.N == 0 {
-			return Dim{}
+	if d.IsNum() && e.IsNum() {
+		return Num(d.N + e.N)
+	}
+	sum, number := map[string]int64{}, int64(0)
+	for _, t := range append(d.terms(), e.terms()...) {
+		if t.IsNum() {
+			number += t.N
+		} else if sum[t.Sym] += t.N; sum[t.Sym] == 0 {
+			delete(sum, t.Sym)
 		}
-		return Dim{d.N + e.N, d.Sym}
-	case d == Dim{}:
-		return e
-	case e == Dim{}:
-		return d
 	}
-	a, b := d.String(), e.String()
-	if a > b {
-		a, b = b, a
+	var parts []string
+	only := Num(number)
+	for _, sym := range slices.Sorted(maps.Keys(sum)) {
+		only = Dim{sum[sym], sym}
+		parts = append(parts, only.String())
 	}
-	return expression("(" + a + "+" + b + ")")
+	if number != 0 {
+		parts = append(parts, Num(number).String())
+	}
+	if len(parts) <= 1 {
+		return only
+	}
+	return expression("(" + strings.Join(parts, "+") + ")")
+}
+
+// terms are what d is a sum of, d itself where it is none.
+func (d Dim) terms() []Dim {
+	s := d.Sym
+	if d.N != 1 || !strings.HasPrefix(s, "(") || !strings.HasSuffix(s, ")") || strings.Contains(s, "*") {
+		return []Dim{d}
+	}
+	parts := outside(s[1:len(s)-1], '+')
+	if len(parts) < 2 {
+		return []Dim{d}
+	}
+	out := make([]Dim, len(parts))
+	for i, p := range parts {
+		if n, err := strconv.ParseInt(p, 10, 64); err == nil {
+			out[i] = Num(n)
+			continue
+		}
+		factors, n := outside(p, '·'), int64(1)
+		if v, err := strconv.ParseInt(factors[0], 10, 64); err == nil && len(factors) > 1 {
+			factors, n = factors[1:], v
+		}
+		out[i] = Dim{n, strings.Join(factors, "*")}
+	}
+	return out
+}
+
+// outside splits a text at a sign that stands in no parentheses; one piece where these do not match.
+func outside(s string, at rune) []string {
+	var out []string
+	depth, from := 0, 0
+	for i, r := range s {
+		switch {
+		case r == '(':
+			depth++
+		case r == ')':
+			if depth--; depth < 0 {
+				return []string{s}
+			}
+		case r == at && depth == 0:
+			out = append(out, s[from:i])
+			from = i + len(string(r))
+		}
+	}
+	if depth != 0 {
+		return []string{s}
+	}
+	return append(out, s[from:])
 }
 
 // Neg returns -d.

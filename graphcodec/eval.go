@@ -1,6 +1,10 @@
 package graphcodec
 
-import "math"
+import (
+	"math"
+	"strconv"
+	"strings"
+)
 
 // evalUnary evaluates an element-wise function of known contents into output 0 and reports whether it could.
 func (c *call) evalUnary(v *Value) bool {
@@ -15,14 +19,16 @@ func (c *call) evalUnary(v *Value) bool {
 	for i, e := range v.elems {
 		r := Elem{taint: e.taint}
 		switch {
+		case e.open() && c.node.OpType != "Neg" || e.IsFloat && e.open():
+			if r, ok = inSymbols(c.node.OpType, e); !ok {
+				return false
+			}
 		case e.IsFloat:
 			r.Float, r.IsFloat = f(e.Float), true
 		case c.node.OpType == "Neg":
 			r.Int = e.Int.Neg()
-		case e.Int.IsNum():
-			r.Int = Num(int64(f(float64(e.Int.N))))
 		default:
-			return false
+			r.Int = Num(int64(f(float64(e.Int.N))))
 		}
 		out[i] = r
 	}
@@ -36,10 +42,14 @@ func clipped(v []Elem, low, high float64) []Elem {
 	for _, e := range v {
 		r := Elem{taint: e.taint, IsFloat: e.IsFloat}
 		switch {
+		case e.open():
+			var ok bool
+			if r, ok = inSymbols("Clip", e, Elem{Float: low, IsFloat: true}, Elem{Float: high, IsFloat: true}); !ok {
+				return nil
+			}
+			r.IsFloat = e.IsFloat
 		case e.IsFloat:
 			r.Float = min(max(e.Float, low), high)
-		case !e.Int.IsNum():
-			return nil
 		default:
 			r.Int = Num(int64(min(max(float64(e.Int.N), low), high)))
 		}
@@ -52,6 +62,50 @@ var floatFuncs = map[string]func(float64) float64{
 	"Neg": func(x float64) float64 { return -x }, "Abs": math.Abs, "Floor": math.Floor, "Ceil": math.Ceil, "Sqrt": math.Sqrt,
 	"Round": math.RoundToEven, "Exp": math.Exp, "Log": math.Log, "Reciprocal": func(x float64) float64 { return 1 / x },
 	"Not": func(x float64) float64 { return 1 - x },
+}
+
+// open reports whether an element is known as an expression only.
+func (e Elem) open() bool {
+	if e.IsFloat {
+		return math.IsNaN(e.Float)
+	}
+	return !e.Int.IsNum()
+}
+
+// text is the element in an expression.
+func (e Elem) text() string {
+	if e.IsFloat && !e.open() {
+		return strconv.FormatFloat(e.Float, 'g', -1, 64)
+	}
+	return e.Int.String()
+}
+
+// arithmetic are the operators whose results may be expressions.
+var arithmetic = map[string]bool{"Add": true, "Sum": true, "Sub": true, "Mul": true, "Div": true, "Mod": true, "Max": true, "Min": true, "Pow": true, "Abs": true, "Floor": true, "Ceil": true, "Round": true, "Sqrt": true, "Clip": true}
+
+// realPrefix marks expressions of real numbers that are no whole number's.
+const realPrefix = "real "
+
+// inSymbols is what arithmetic gives whose operands are not all numbers: an expression, so that what stands beside it in a shape stays known. What depends on tracked axes is none.
+func inSymbols(op string, operands ...Elem) (Elem, bool) {
+	if !arithmetic[op] {
+		return Elem{}, false
+	}
+	var out Elem
+	said := make([]string, len(operands))
+	for i, e := range operands {
+		if len(e.taint) > 0 || e.IsFloat && e.open() && e.Int.IsNum() { // a NaN of the file's own
+			return Elem{}, false
+		}
+		said[i] = e.text()
+		out.IsFloat = out.IsFloat || e.IsFloat
+	}
+	name := op + "(" + strings.Join(said, ",") + ")"
+	if out.IsFloat {
+		out.Float, name = math.NaN(), realPrefix+name
+	}
+	out.Int = expression(name)
+	return out, true
 }
 
 // evalBinary evaluates a binary operator of known contents, nil where it cannot.
@@ -73,6 +127,9 @@ func (c *call) evalBinary() []Elem {
 		elems = make([]Elem, len(pairs))
 		for i, p := range pairs {
 			r, ok := evalPair(c.node.OpType, p[0], p[1])
+			if !ok && (p[0].open() || p[1].open()) {
+				r, ok = inSymbols(c.node.OpType, p[0], p[1])
+			}
 			if !ok {
 				return nil
 			}
@@ -226,7 +283,7 @@ func evalFloats(op string, a, b Elem) (Elem, bool) {
 	if !b.IsFloat {
 		y = float64(b.Int.N)
 	}
-	if (!a.IsFloat && !a.Int.IsNum()) || (!b.IsFloat && !b.Int.IsNum()) {
+	if a.open() || b.open() {
 		return Elem{}, false
 	}
 	r := Elem{IsFloat: true}

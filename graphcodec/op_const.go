@@ -164,6 +164,11 @@ func constantOfShape(c *call) {
 	s := c.input(0)
 	if s == nil || s.elems == nil {
 		c.unknown("the shape is not known")
+		t := onnxio.Float
+		if a := c.attr("value"); a != nil && a.T != nil {
+			t = a.T.DataType
+		}
+		c.ofRank(0, t, s.length())
 		return
 	}
 	c.shapeIn[0] = true

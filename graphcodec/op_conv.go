@@ -61,8 +61,21 @@ func (w window) out(i int, in Dim) Dim {
 	return out
 }
 
+// fitted gives an input of unknown rank the one of the weight.
+func (c *call) fitted(x, w *Value) *Value {
+	if x == nil || x.Ranked || w == nil || !w.Ranked || len(w.Shape) < 3 {
+		return x
+	}
+	out := *x
+	out.Ranked, out.Shape, out.axes = true, make([]Dim, len(w.Shape)), make([][]label, len(w.Shape))
+	for k := range out.Shape {
+		out.Shape[k] = Symbol("?" + c.outName(0) + ".in" + Num(int64(k)).String())
+	}
+	return &out
+}
+
 func conv(c *call) {
-	x, w, bias := c.input(0), c.input(1), c.input(2)
+	x, w, bias := c.fitted(c.input(0), c.input(1)), c.input(1), c.input(2)
 	if x == nil || w == nil || !x.Ranked || !w.Ranked || len(w.Shape) < 3 || len(x.Shape) != len(w.Shape) {
 		c.unknown("the shapes of input and weight do not fit")
 		return
@@ -149,7 +162,7 @@ func (c *call) convLinks(x, w *Value, group int, dims []int) []label {
 }
 
 func convTranspose(c *call) {
-	x, w, bias := c.input(0), c.input(1), c.input(2)
+	x, w, bias := c.fitted(c.input(0), c.input(1)), c.input(1), c.input(2)
 	if x == nil || w == nil || !x.Ranked || !w.Ranked || len(w.Shape) < 3 || len(x.Shape) != len(w.Shape) {
 		c.unknown("the shapes of input and weight do not fit")
 		return

@@ -2,6 +2,7 @@ package graphcodec
 
 import (
 	"math"
+	"strings"
 
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -121,8 +122,16 @@ func castElems(in []Elem, to onnxio.DataType) []Elem {
 	out := make([]Elem, len(in))
 	for i, e := range in {
 		switch {
-		case to.IsFloat() && !e.IsFloat && !e.Int.IsNum():
-			return nil
+		case to.IsFloat() && !e.IsFloat && e.open():
+			if len(e.taint) > 0 {
+				return nil
+			}
+			e.Float, e.IsFloat, e.length = math.NaN(), true, nil
+		case to.IsInteger() && e.IsFloat && e.open() && !e.Int.IsNum():
+			if strings.HasPrefix(e.Int.Sym, realPrefix) {
+				e.Int = expression("int(" + e.Int.Sym + ")")
+			}
+			e.Float, e.IsFloat = 0, false
 		case to.IsFloat() && !e.IsFloat:
 			e.Float, e.IsFloat, e.length = float64(e.Int.N), true, nil
 		case to.IsInteger() && e.IsFloat:

@@ -282,6 +282,7 @@ func slice(c *call) {
 	bounds, ok := c.sliceBounds(len(x.Shape))
 	if !ok {
 		c.unknown("its bounds are not known")
+		c.ofRank(0, x.Type, len(x.Shape))
 		return
 	}
 	shape, axes := append([]Dim(nil), x.Shape...), make([][]label, len(x.Shape))
@@ -491,6 +492,7 @@ func pad(c *call) {
 	amounts, ok := c.padAmounts(rank)
 	if !ok {
 		c.unknown("the amounts are not known")
+		c.ofRank(0, x.Type, rank)
 		return
 	}
 	shape, axes := make([]Dim, rank), make([][]label, rank)

@@ -80,6 +80,7 @@ func resize(c *call) {
 			}
 		}
 		c.unknown("the new size is not known")
+		c.ofRank(0, x.Type, len(x.Shape))
 		return
 	}
 	labels := make([][]label, len(shape))

@@ -23,6 +23,9 @@ func reshape(c *call) {
 	}
 	if x == nil || s == nil || !x.Ranked || s.elems == nil {
 		c.unknown("the new shape is not known")
+		if x != nil {
+			c.ofRank(0, x.Type, s.length())
+		}
 		return
 	}
 	c.shapeIn[1] = true
@@ -132,16 +135,48 @@ func axisMap(in, out []Dim) []int {
 	return perm
 }
 
-// regroup carries labels from one shape to another of the same number of elements. Axes are matched in segments of equal products.
+// regroup carries labels from one shape to another of the same number of elements. First and last axes of equal length are the same; between them axes are matched in segments of equal products.
 func (c *call) regroup(from []Dim, in [][]label, to []Dim) [][]label {
 	out := make([][]label, len(to))
-	i, j := 0, 0
+	for n, m := len(from), len(to); n > 0 && m > 0 && from[n-1] == to[m-1]; n, m = n-1, m-1 {
+		out[m-1] = in[n-1]
+		from, to = from[:n-1], to[:m-1]
+	}
+	lead := 0
+	for lead < min(len(from), len(to)) && from[lead] == to[lead] {
+		out[lead] = in[lead]
+		lead++
+	}
+	from, to = solved(from, to, lead)
+	i, j := lead, lead
 	for i < len(from) || j < len(to) {
 		i1, j1 := segment(from, to, i, j)
 		c.regroupSegment(from[i:i1], in[i:i1], to[j:j1], out[j:j1])
 		i, j = i1, j1
 	}
 	return out
+}
+
+// solved gives the one dim behind the first ones that is not a number what it has to be, where those of the other side all are numbers.
+func solved(from, to []Dim, lead int) ([]Dim, []Dim) {
+	for range 2 {
+		known, left, open := product(from[lead:]), Num(1), -1
+		for k := lead; k < len(to); k++ {
+			if to[k].IsNum() {
+				left = left.Mul(to[k])
+			} else if open < 0 {
+				open = k
+			} else {
+				known = Symbol("?") // more than one
+			}
+		}
+		if d, ok := known.DivExact(left); ok && open >= 0 && known.IsNum() && d.N > 0 {
+			to = slices.Clone(to)
+			to[open] = d
+		}
+		from, to = to, from
+	}
+	return from, to
 }
 
 // segment returns the ends of the shortest runs of axes from i and j on whose products are equal.
@@ -412,6 +447,9 @@ func expand(c *call) {
 	x, s := c.input(0), c.input(1)
 	if x == nil || s == nil || !x.Ranked || s.elems == nil {
 		c.unknown("the new shape is not known")
+		if x != nil && x.Ranked && s.length() >= 0 {
+			c.ofRank(0, x.Type, max(s.length(), len(x.Shape)))
+		}
 		return
 	}
 	c.shapeIn[1] = true

@@ -76,6 +76,14 @@ func (v *Value) Rank() int {
 	return len(v.Shape)
 }
 
+// length is how many elements a vector has, -1 where that is not known.
+func (v *Value) length() int {
+	if v == nil || len(v.Shape) != 1 || !v.Shape[0].IsNum() {
+		return -1
+	}
+	return int(v.Shape[0].N)
+}
+
 // ints returns the contents as plain integers.
 func (v *Value) ints() ([]int64, bool) {
 	if v == nil || v.elems == nil {
@@ -99,6 +107,8 @@ func (v *Value) floats() ([]float64, bool) {
 	out := make([]float64, len(v.elems))
 	for i, e := range v.elems {
 		switch {
+		case e.open():
+			return nil, false
 		case e.IsFloat:
 			out[i] = e.Float
 		case e.Int.IsNum():

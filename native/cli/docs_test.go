@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,4 +50,88 @@ func TestTutorials(t *testing.T) {
 			}
 		})
 	}
+}
+
+var (
+	fenced   = regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
+	inline   = regexp.MustCompile("`((?:metaprune|make) [^`]*)`")
+	makeGoal = regexp.MustCompile(`(?m)^([a-z-]+):`)
+)
+
+// documented lists the commands that a page shows, in blocks and in running text.
+func documented(page string) []string {
+	var out []string
+	for _, b := range fenced.FindAllStringSubmatch(page, -1) {
+		joined := strings.ReplaceAll(b[1], "\\\n", " ")
+		for line := range strings.Lines(joined) {
+			line, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "$ "), " #")
+			if strings.HasPrefix(line, "metaprune ") || strings.HasPrefix(line, "make ") {
+				out = append(out, line)
+			}
+		}
+	}
+	for _, m := range inline.FindAllStringSubmatch(fenced.ReplaceAllString(page, ""), -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+// Every command that a page names exists, with the flags that it is given; those of the tutorials run in TestTutorials too.
+func TestDocumentedCommandsExist(t *testing.T) {
+	var pages []string
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		pages = append(pages, found...)
+	}
+	goals := map[string]bool{}
+	for _, m := range makeGoal.FindAllStringSubmatch(string(read(t, "../../Makefile")), -1) {
+		goals[m[1]] = true
+	}
+	seen := 0
+	for _, page := range pages {
+		for _, line := range documented(string(read(t, page))) {
+			words := strings.Fields(line)
+			seen++
+			if words[0] == "make" {
+				for _, w := range words[1:] {
+					require.True(t, goals[w] || strings.Contains(w, "="), "%s: %q: there is no such target", page, line)
+				}
+				continue
+			}
+			require.NoError(t, exists(words[1:]), "%s: %q", page, line)
+		}
+	}
+	require.Greater(t, seen, 60)
+}
+
+// exists reports a command or flag that the program does not have. What stands for a value, such as N or FILE, is one.
+func exists(words []string) error {
+	var flags []string
+	for i, w := range words {
+		if strings.ContainsAny(w, "|>&;") { // a shell's
+			words = words[:i]
+			break
+		}
+	}
+	root := (&app{out: io.Discard, err: io.Discard}).root()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	c, rest, err := root.Find(words)
+	if err != nil {
+		return err
+	}
+	for _, w := range rest {
+		if strings.HasPrefix(w, "-") {
+			name, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
+			flags = append(flags, name)
+		}
+	}
+	c.InheritedFlags() // joins the flags of its parents
+	for _, name := range flags {
+		if c.Flags().Lookup(name) == nil && (len(name) != 1 || c.Flags().ShorthandLookup(name) == nil) && name != "help" && name != "version" {
+			return fmt.Errorf("%s has no flag %q", c.CommandPath(), name)
+		}
+	}
+	return nil
 }

@@ -120,7 +120,7 @@ func (a *app) printLayers(layers []graphcodec.LayerCost, all bool) {
 	t := a.table("layer", "operator", "output", "MACs", "parameters")
 	t.SetColumnConfigs(rightAligned(4, 5))
 	for _, l := range order {
-		t.AppendRow(table.Row{l.Node, l.Op, l.Shape, count(l.MACs), count(l.Params)})
+		t.AppendRow(table.Row{l.Node, l.Op, folded(l.Shape), count(l.MACs), count(l.Params)})
 	}
 	t.Render()
 	if hidden > 0 {
@@ -184,4 +184,27 @@ func (a *app) opsCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// folded is a shape whose long expressions are left out.
+func folded(shape string) string {
+	if len(shape) <= 40 {
+		return shape
+	}
+	var out strings.Builder
+	depth := 0
+	for _, r := range shape {
+		if r == ')' {
+			depth--
+		}
+		if depth == 0 {
+			out.WriteRune(r)
+		}
+		if r == '(' {
+			if depth++; depth == 1 {
+				out.WriteRune('…')
+			}
+		}
+	}
+	return out.String()
 }

@@ -64,6 +64,30 @@ func TestServe(t *testing.T) {
 	require.NoError(t, c.Wait())
 }
 
+// The commands of the page on serving run as they stand, against a server of this test's.
+func TestServingPage(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		require.Empty(t, os.Getenv("CI"), "curl has to be there in CI")
+		return
+	}
+	_, url := serving(t)
+	dir := t.TempDir()
+	data := read(t, "../../testdata/fashion-resnet20.onnx")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.onnx"), data, 0o644))
+	block := fenced.FindStringSubmatch(string(read(t, "../../docs/serving.md")))[1]
+	require.Contains(t, block, "localhost:8080/v1/apply")
+	host := strings.TrimPrefix(url, "http://")
+	for line := range strings.Lines(strings.ReplaceAll(block, "localhost:8080", host)) {
+		c := exec.Command("bash", "-c", strings.Replace(line, "curl ", "curl -sSf ", 1))
+		c.Dir = dir
+		said, err := c.CombinedOutput()
+		require.NoError(t, err, "%s%s", line, said)
+	}
+	out := filepath.Join(dir, "cli.onnx")
+	ok(t, "prune", filepath.Join(dir, "model.onnx"), "--from-plan", filepath.Join(dir, "plan.json"), "-o", out)
+	require.True(t, bytes.Equal(read(t, out), read(t, filepath.Join(dir, "smaller.onnx"))))
+}
+
 func TestServeRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
