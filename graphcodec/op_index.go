@@ -113,6 +113,9 @@ func splitOp(c *call) {
 	sizes, ok := c.splitSizes(x, axis)
 	if !ok {
 		c.unknown("the parts' sizes are not known")
+		for i := range c.out {
+			c.ofRank(i, x.Type, len(x.Shape))
+		}
 		return
 	}
 	whole := c.axis(x, axis)
@@ -128,6 +131,9 @@ func splitOp(c *call) {
 		shape[axis], axes[axis] = sizes[i], nil
 		if whole != nil {
 			axes[axis] = whole[at : at+sizes[i].N : at+sizes[i].N]
+		}
+		if c.reading && !x.Shape[axis].IsNum() { // ONNX's inference wants the whole
+			shape[axis] = Symbol("?" + c.node.Outputs[i] + "." + Num(int64(axis)).String())
 		}
 		y := c.set(i, x.Type, shape, axes...)
 		y.zero = x.zero
@@ -182,6 +188,7 @@ type sliceArgs struct {
 	axis             int
 	start, end, step int64
 	known            bool
+	to               Dim // the end, a number or not
 }
 
 // sliceBounds reads the node's bounds from attributes or inputs.
@@ -225,7 +232,7 @@ func zipBounds(starts, ends []Elem, axes, steps []int64, rank int) ([]sliceArgs,
 	}
 	var out []sliceArgs
 	for i := range starts {
-		a := sliceArgs{axis: i, step: 1, known: starts[i].Int.IsNum() && ends[i].Int.IsNum(), start: starts[i].Int.N, end: ends[i].Int.N}
+		a := sliceArgs{axis: i, step: 1, known: starts[i].Int.IsNum() && ends[i].Int.IsNum(), start: starts[i].Int.N, end: ends[i].Int.N, to: ends[i].Int}
 		if axes != nil {
 			k, ok := normAxis(axes[i], rank)
 			if !ok {
@@ -245,6 +252,26 @@ func zipBounds(starts, ends []Elem, axes, steps []int64, rank int) ([]sliceArgs,
 		out = append(out, a)
 	}
 	return out, true
+}
+
+// length is what the bounds leave of an axis that is not a number but long enough for them, as all are that a network was made for.
+func (a sliceArgs) length(d Dim) (Dim, bool) {
+	whole := a.known && a.end >= math.MaxInt32
+	switch {
+	case a.step == -1:
+		return d, a.known && a.start == -1 && a.end <= math.MinInt32
+	case a.step != 1 || !a.known && a.start != 0:
+		return Dim{}, false
+	case !a.known:
+		return d, a.to == d
+	case whole && a.start >= 0:
+		return d.Add(Num(-a.start)), true
+	case whole:
+		return Num(-a.start), true
+	case a.end < 0 && a.start >= 0:
+		return d.Add(Num(a.end - a.start)), true
+	}
+	return Dim{}, false
 }
 
 // positions returns the indices that the bounds pick from an axis of n.
@@ -323,11 +350,8 @@ func (c *call) sliceAxis(x *Value, b sliceArgs) (Dim, []label) {
 	d, labels := x.Shape[b.axis], c.axis(x, b.axis)
 	if !b.known || !d.IsNum() {
 		c.freeze(x, b.axis, "is sliced by bounds known only at run time")
-		if b.known && b.step == 1 && b.start == 0 && b.end >= math.MaxInt32 {
-			return d, nil
-		}
-		if b.known && b.step == -1 && b.start == -1 && b.end <= math.MinInt32 {
-			return d, nil
+		if n, ok := b.length(d); ok {
+			return n, nil
 		}
 		return Symbol(fmt.Sprintf("?%s.%d", c.node.Outputs[0], b.axis)), nil
 	}
