@@ -353,20 +353,28 @@ func (a *analyzer) end() error {
 			}
 			a.lab.freezeAll(x, why)
 		}
-		for k := range v.Shape {
-			if v.Const != nil {
-				freeze(v.Const.axes[k])
-			} else if v.axes != nil {
-				freeze(v.axes[k])
-			}
-		}
-		for _, e := range v.elems {
-			for _, t := range e.taint {
-				freeze(t)
-			}
-		}
+		v.eachAxis(freeze)
 	}
 	return nil
+}
+
+// eachAxis visits the labels of a value's axes, of those that its contents depend on, and of a sequence's items.
+func (v *Value) eachAxis(visit func(axis []label)) {
+	for k := range v.Shape {
+		if v.Const != nil {
+			visit(v.Const.axes[k])
+		} else if v.axes != nil {
+			visit(v.axes[k])
+		}
+	}
+	for _, e := range v.elems {
+		for _, t := range e.taint {
+			visit(t)
+		}
+	}
+	for _, item := range v.seq {
+		item.eachAxis(visit)
+	}
 }
 
 // sorted returns the nodes' indices in an order in which every value is produced before it is read, constants first: so that they are there for rules that look ahead, as initializers are.

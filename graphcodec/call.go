@@ -152,6 +152,9 @@ func (c *call) freezeValue(v *Value, format string, args ...any) {
 		c.freeze(v, k, format, args...)
 	}
 	c.freezeTaint(v, format, args...)
+	for _, item := range v.seq {
+		c.freezeValue(item, format, args...)
+	}
 }
 
 // freezeTaint keeps whole every axis from whose length the value was computed.

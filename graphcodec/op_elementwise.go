@@ -165,7 +165,7 @@ func identity(c *call) {
 		return
 	}
 	out := c.same(0, v.Type, v)
-	out.elems, out.mean = v.elems, v.mean
+	out.elems, out.mean, out.seq = v.elems, v.mean, v.seq
 }
 
 func dropout(c *call) {

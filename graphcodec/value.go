@@ -48,9 +48,10 @@ type Value struct {
 	axes   [][]label
 	elems  []Elem // contents of a small tensor, nil where unknown
 	zero   zeroState
-	plain  bool   // the shape follows from the file without evaluating computed shapes
-	static bool   // computed from constants alone
-	mean   *Value // where this is a mean over tracked axes: of what
+	plain  bool     // the shape follows from the file without evaluating computed shapes
+	static bool     // computed from constants alone
+	seq    []*Value // items of a sequence that is known, not nil then
+	mean   *Value   // where this is a mean over tracked axes: of what
 }
 
 // Elem is one element of a small tensor whose contents are known.

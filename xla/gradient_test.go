@@ -292,6 +292,7 @@ var unlearnable = map[string]string{
 	"attention23.onnx":  "RotaryEmbedding as ONNX has it: onnx-gomlx has another one",
 	"control.onnx":      "Loop: onnx-gomlx has none",
 	"deform.onnx":       "DeformConv: onnx-gomlx has none",
+	"sequence.onnx":     "SplitToSequence: onnx-gomlx has none",
 	"quantised.onnx":    "QLinearConv: onnx-gomlx has none",
 	"sample.onnx":       "GridSample: onnx-gomlx has none",
 	"recurrent.ts.onnx": "GRU: onnx-gomlx has none",

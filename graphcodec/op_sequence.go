@@ -1,0 +1,244 @@
+package graphcodec
+
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+func init() {
+	const note = "items keep their labels where it is known which they are"
+	register(
+		rule{op: "SequenceConstruct", since: 11, infer: sequenceConstruct, note: note},
+		rule{op: "SequenceEmpty", since: 11, infer: func(c *call) { c.sequence(nil) }, note: note},
+		rule{op: "SequenceInsert", since: 11, infer: sequenceInsert, note: note},
+		rule{op: "SequenceErase", since: 11, infer: sequenceErase, note: note},
+		rule{op: "SequenceAt", since: 11, infer: sequenceAt, note: note},
+		rule{op: "SequenceLength", since: 11, infer: sequenceLength, note: "evaluated"},
+		rule{op: "SplitToSequence", since: 11, infer: splitToSequence, note: "the axis that is split stays"},
+		rule{op: "ConcatFromSequence", since: 11, infer: concatFromSequence, note: "the axis that is joined stays"},
+	)
+}
+
+// maxItems bounds the sequences that are followed.
+const maxItems = 256
+
+// sequence makes output 0 a sequence of known items. Constants in it stay whole: their readers are not told apart.
+func (c *call) sequence(items []*Value) {
+	if len(items) > maxItems {
+		for _, v := range items {
+			c.freezeValue(v, "goes into a sequence of more than %d items", maxItems)
+		}
+		return
+	}
+	out := make([]*Value, len(items))
+	for i, v := range items {
+		if v.Const != nil {
+			c.freezeValue(v, "goes into a sequence")
+		}
+		item := *v
+		item.Const, item.elems, item.axes = nil, nil, make([][]label, len(v.Shape))
+		for k := range item.axes {
+			if v.Const == nil {
+				item.axes[k] = c.axis(v, k)
+			}
+		}
+		out[i] = &item
+	}
+	if len(c.out) > 0 && c.out[0] != nil {
+		c.out[0].seq = out
+	}
+}
+
+// items are those of the sequence that is input 0; false where they are not known, and then what the node reads is frozen.
+func (c *call) items() ([]*Value, bool) {
+	if s := c.input(0); s != nil && s.seq != nil {
+		return s.seq, true
+	}
+	c.unknown("its sequence is not known")
+	return nil, false
+}
+
+// position reads an index into n items from an input, last where it has none.
+func (c *call) position(i, n, last int) (int, bool) {
+	if c.input(i) == nil {
+		return last, last >= 0
+	}
+	v, ok := c.input(i).ints()
+	c.shapeIn[i] = ok
+	if !ok || len(v) != 1 {
+		return 0, false
+	}
+	if v[0] < 0 {
+		v[0] += int64(n)
+	}
+	return int(v[0]), v[0] >= 0 && v[0] < int64(n)
+}
+
+func sequenceConstruct(c *call) {
+	for _, v := range c.in {
+		if v == nil {
+			c.unknown("an item is left out")
+			return
+		}
+	}
+	c.sequence(c.in)
+}
+
+func sequenceInsert(c *call) {
+	s, ok := c.items()
+	if !ok {
+		return
+	}
+	at, known := c.position(2, len(s)+1, len(s))
+	if !known || c.input(1) == nil {
+		c.unknown("the position is not known")
+		return
+	}
+	c.sequence(slices.Insert(slices.Clone(s), at, c.in[1]))
+}
+
+func sequenceErase(c *call) {
+	s, ok := c.items()
+	if !ok {
+		return
+	}
+	at, known := c.position(1, len(s), len(s)-1)
+	if !known {
+		c.unknown("the position is not known")
+		return
+	}
+	c.sequence(slices.Delete(slices.Clone(s), at, at+1))
+}
+
+func sequenceAt(c *call) {
+	s, ok := c.items()
+	if !ok {
+		return
+	}
+	at, known := c.position(1, len(s), -1)
+	if !known || !s[at].Ranked {
+		c.unknown("the position, or the rank of its item, is not known")
+		return
+	}
+	c.same(0, s[at].Type, s[at])
+}
+
+func sequenceLength(c *call) {
+	s, ok := c.items()
+	if !ok {
+		c.set(0, onnxio.Int64, []Dim{})
+		return
+	}
+	c.set(0, onnxio.Int64, []Dim{}).elems = []Elem{{Int: Num(int64(len(s)))}}
+}
+
+func splitToSequence(c *call) {
+	x := c.input(0)
+	if x == nil || !x.Ranked {
+		c.unknown("the rank of the input is unknown")
+		return
+	}
+	axis, ok := normAxis(c.int("axis", 0), len(x.Shape))
+	if !ok {
+		c.unknown("axis is out of range")
+		return
+	}
+	c.freeze(x, axis, "is split into a sequence")
+	sizes, ok := c.sequenceSizes(x.Shape[axis])
+	if !ok || len(sizes) > maxItems {
+		c.unknown("the parts' sizes are not known")
+		return
+	}
+	drops := c.input(1) == nil && c.int("keepdims", 1) == 0
+	items := make([]*Value, len(sizes))
+	for i, n := range sizes {
+		item := *x
+		item.Shape, item.axes, item.elems, item.Const = slices.Clone(x.Shape), make([][]label, len(x.Shape)), nil, nil
+		for k := range item.axes {
+			if k != axis {
+				item.axes[k] = c.axis(x, k)
+			}
+		}
+		if item.Shape[axis] = Num(n); drops {
+			item.Shape, item.axes = slices.Delete(item.Shape, axis, axis+1), slices.Delete(item.axes, axis, axis+1)
+		}
+		items[i] = &item
+	}
+	if x.Const != nil {
+		c.freezeValue(x, "is split into a sequence")
+	}
+	c.sequence(items)
+}
+
+// sequenceSizes are the lengths of the parts of an axis: ones, chunks of a size, or as they are listed.
+func (c *call) sequenceSizes(d Dim) ([]int64, bool) {
+	split := c.input(1)
+	size := int64(1)
+	if split != nil {
+		v, ok := split.ints()
+		c.shapeIn[1] = ok
+		if !ok || len(v) == 0 {
+			return nil, false
+		}
+		if len(split.Shape) == 1 {
+			return v, true
+		}
+		size = v[0]
+	}
+	if !d.IsNum() || size < 1 || d.N/size > maxItems {
+		return nil, false
+	}
+	var out []int64
+	for left := d.N; left > 0; left -= size {
+		out = append(out, min(size, left))
+	}
+	return out, true
+}
+
+func concatFromSequence(c *call) {
+	s, ok := c.items()
+	if !ok {
+		return
+	}
+	rank := -1
+	for _, v := range s {
+		if !v.Ranked || rank >= 0 && len(v.Shape) != rank {
+			c.unknown("the items' ranks are unknown or differ")
+			return
+		}
+		rank = len(v.Shape)
+	}
+	grown := int(c.int("new_axis", 0))
+	axis, inside := normAxis(c.int("axis", 0), rank+grown)
+	if rank < 0 || !inside {
+		c.unknown("has no items, or axis is out of range")
+		return
+	}
+	shape, axes, length := slices.Clone(s[0].Shape), make([][]label, rank), Num(0)
+	zero := s[0].zero
+	for k := range shape {
+		if k == axis && grown == 0 {
+			continue
+		}
+		axes[k] = c.axis(s[0], k)
+		for _, v := range s[1:] {
+			c.join(v, k, axes[k])
+		}
+	}
+	for _, v := range s {
+		if grown == 0 {
+			c.freeze(v, axis, "is joined from a sequence along this axis")
+			length = length.Add(v.Shape[axis])
+		}
+		if v.zero != isZero && c.tracked(v) {
+			zero = nonZero
+		}
+	}
+	if grown == 0 {
+		shape[axis] = length
+	} else {
+		shape, axes = slices.Insert(shape, axis, Num(int64(len(s)))), slices.Insert(axes, axis, []label(nil))
+	}
+	c.set(0, s[0].Type, shape, axes...).zero = zero
+}
