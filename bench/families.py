@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """Exports families of networks that are not in the first table, with random weights and a fixed seed, by both of PyTorch's exporters: bench/families.py FOLDER [NAME...]. Needs torch, torchvision and timm.
-Writes NAME.ts.onnx (TorchScript, BatchNormalization folded), NAME.tsbn.onnx (kept), NAME.dy.onnx (dynamo)."""
-import os, sys, warnings
+Writes NAME.ts.onnx (TorchScript, BatchNormalization folded), NAME.tsbn.onnx (kept), NAME.dy.onnx (dynamo).
+
+    bench/families.py FOLDER --wide [NAME...]
+
+takes a model of nearly every module of timm instead, and writes also NAME.tsb.onnx and NAME.dyb.onnx (any batch) and NAME.tshw.onnx (any batch, height and width)."""
+import json, os, sys, warnings
 
 import torch, timm
 
@@ -13,6 +17,8 @@ FAMILIES = {  # name in timm: side of the picture
     "inception_v3": 299, "xcit_nano_12_p16_224": 224, "pvt_v2_b0": 224, "fastvit_t8": 256, "mobilenetv4_conv_small": 224, "skresnet18": 224, "nf_resnet26": 224, "vovnet39a": 224,
 }
 
+WIDE = json.load(open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "wide.json")))  # side of the picture: names in timm
+
 
 def settle(model):
     """Running statistics and scales as training leaves them, not ones and zeros, so that folding matters."""
@@ -23,17 +29,26 @@ def settle(model):
                 t.copy_(torch.rand(t.shape, generator=g) * (high - low) + low)
 
 
-def export(folder, name, side):
+TS, DYNAMO = dict(dynamo=False, opset_version=17), dict(dynamo=True, external_data=False, verbose=False)
+FIXED = {"ts": TS, "tsbn": TS | dict(training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False), "dy": DYNAMO}
+FREE = {"ts": TS, "dy": DYNAMO, "tsb": TS | dict(dynamic_axes={"input": {0: "batch"}}), "tshw": TS | dict(dynamic_axes={"input": {0: "batch", 2: "h", 3: "w"}}),
+        "dyb": DYNAMO | dict(dynamic_shapes=({0: torch.export.Dim("batch")},))}
+
+
+def export(folder, name, side, variants):
     torch.manual_seed(0)
     model = timm.create_model(name, pretrained=False, exportable=True).eval(); settle(model)
-    x = torch.randn(1, 3, side, side)
-    keep = dict(training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
-    for variant, options in (("ts", dict(dynamo=False, opset_version=17)), ("tsbn", dict(dynamo=False, opset_version=17, **keep)), ("dy", dict(dynamo=True, external_data=False, verbose=False))):
+    for variant, options in variants.items():
+        x = torch.randn(2 if "dynamic_shapes" in options or "dynamic_axes" in options else 1, 3, side, side)
         path = os.path.join(folder, f"{name}.{variant}.onnx")
         if os.path.exists(path): continue
         try: torch.onnx.export(model, (x,), path + ".part", input_names=["input"], **options); os.rename(path + ".part", path); print(path, flush=True)
         except Exception as e: print(f"{name}.{variant}: the exporter fails: {type(e).__name__}: {str(e)[:120]!r}", flush=True)
 
 
-for name, side in FAMILIES.items():
-    if len(sys.argv) < 3 or name in sys.argv[2:]: export(sys.argv[1], name, side)
+if __name__ == "__main__":
+    wide = "--wide" in sys.argv
+    names = [a for a in sys.argv[2:] if a != "--wide"]
+    chosen = {n: int(side) for side, names_ in WIDE.items() for n in names_} if wide else FAMILIES
+    for name, side in chosen.items():
+        if not names or name in names: export(sys.argv[1], name, side, FREE if wide else FIXED)

@@ -2,8 +2,9 @@
 """Prunes every model of a folder to a speed-up, or as far as it goes, and has the result judged in ONNX Runtime.
 
     bench/zoo.py FOLDER... [--speed-up 1.5] [--out docs/results/zoo] [--only NAME...] [--table]
+    bench/zoo.py FOLDER --wide --out docs/results/wide    (what `bench/families.py FOLDER --wide` exports, a line a network)
 
-Writes OUT.jsonl and OUT.md."""
+Writes OUT.jsonl and OUT.md. With --wide, models that OUT.jsonl has are not measured again."""
 import argparse, glob, json, os, re, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -53,7 +54,7 @@ def measure(model, target, folder):
     frozen = {}
     for g in report["groups"] or []:
         if g.get("frozen"): frozen[g["frozen"]] = frozen.get(g["frozen"], 0) + g["units"]
-    judged = [sys.executable, JUDGE, model, small, plan, "--min-speed-up", str(target if "reachable" not in point else 1.0)]
+    judged = [sys.executable, JUDGE, model, small, plan, *free(point["model"]), "--min-speed-up", str(target if "reachable" not in point else 1.0)]
     verdict = json.loads(run(*judged).stdout.strip().splitlines()[-1])
     if not verdict.get("ok") and verdict.get("equal") and not verdict.get("reached") and INTEGER & operators(model):
         point["own_speed_up"] = round(json.loads(r.stdout)["speed_up"], 3)
@@ -73,16 +74,58 @@ def table(points):
     return "\n".join(out) + f"\n\n{good} of {len(points)} are judged ok.\n"
 
 
+def free(name):
+    """What free height and width are tried at."""
+    network, variant = name.split(".")[0], name.split(".")[-1]
+    if variant != "tshw": return []
+    side = next((s for s, names in json.load(open(os.path.join(HERE, "wide.json"))).items() if network in names), "224")
+    return ["--dim", f"h={side}", "--dim", f"w={side}", "--dim", "batch=2"]
+
+
+VARIANTS = {"ts": "TorchScript", "tsb": "any batch", "tshw": "any batch, height and width", "dy": "dynamo", "dyb": "any batch"}
+WIDE_HEAD = """# A network of nearly every module of timm
+`bench/families.py FOLDER --wide`, then `bench/zoo.py FOLDER --wide --out docs/results/wide`: random weights, exported by PyTorch's TorchScript exporter and its dynamo exporter, with fixed and with free sizes; pruned to 1.5x by group L2 and judged in
+ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the judge counts; in brackets where 1.5x is beyond reach. An empty cell is an export that fails or was not made.
+
+"""
+
+
+def wide(points):
+    by = {}
+    for p in points: by.setdefault(p["model"].rsplit(".", 1)[0], {})[p["model"].rsplit(".", 1)[1]] = p
+    def cell(p):
+        if p is None: return ""
+        if not p["ok"]: return "**no**"
+        return f"({p['reachable']:.2f}x)" if "reachable" in p else f"{p['speed_up']:.2f}x"
+    out = ["| network | " + " | ".join(f"`{v}` {t}" for v, t in VARIANTS.items()) + " |", "|---|" + "---|" * len(VARIANTS)]
+    out += [f"| {n} | " + " | ".join(cell(v.get(k)) for k in VARIANTS) + " |" for n, v in sorted(by.items())]
+    notes = []
+    for p in points:
+        if p["ok"] and "reachable" not in p: continue
+        most = sorted(p.get("frozen", {}).items(), key=lambda x: -x[1])[:1]
+        why = p.get("error") or ("; ".join(f"{k} ({n} channels)" for k, n in most) if "reachable" in p else json.dumps({k: p.get(k) for k in ("speed_up", "max_rel_err", "sensitivity")}))
+        notes.append(f"- {p['model']}: {why}" + (f"; {REMARKS[p['model']]}" if p["model"] in REMARKS else ""))
+    good = sum(p["ok"] for p in points)
+    return "\n".join(out) + f"\n\n{good} of {len(points)} models of {len(by)} networks are judged ok; {sum('reachable' in p for p in points)} do not reach 1.5x:\n" + "\n".join(notes) + "\n"
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("folder", nargs="+"); p.add_argument("--speed-up", type=float, default=1.5); p.add_argument("--out", default="docs/results/zoo"); p.add_argument("--only", nargs="*"); p.add_argument("--table", action="store_true", help="write the table of what OUT.jsonl has, measure nothing")
+    p.add_argument("folder", nargs="+"); p.add_argument("--speed-up", type=float, default=1.5); p.add_argument("--out", default="docs/results/zoo"); p.add_argument("--only", nargs="*"); p.add_argument("--table", action="store_true", help="write the table of what OUT.jsonl has, measure nothing"); p.add_argument("--wide", action="store_true")
     a = p.parse_args()
-    points = [json.loads(x) for x in open(a.out + ".jsonl")] if a.table else []
+    points = [json.loads(x) for x in open(a.out + ".jsonl")] if a.table or a.wide and os.path.exists(a.out + ".jsonl") else []
+    have = {x["model"] for x in points}
     for model in sorted(m for folder in a.folder for m in glob.glob(f"{folder}/*.onnx") if not a.table):
-        if a.only and not any(o in model for o in a.only): continue
+        if a.only and not any(o in model for o in a.only) or os.path.basename(model)[:-5] in have: continue
         with tempfile.TemporaryDirectory() as folder: points.append(measure(model, a.speed_up, folder))
         print(json.dumps(points[-1]), file=sys.stderr, flush=True)
+        if a.wide:
+            with open(a.out + ".jsonl", "a") as f: f.write(json.dumps(points[-1]) + "\n")
+    if a.wide: points.sort(key=lambda x: x["model"])
     with open(a.out + ".jsonl", "w") as f: f.writelines(json.dumps(x) + "\n" for x in points)
+    if a.wide:
+        with open(a.out + ".md", "w") as f: f.write(WIDE_HEAD + wide(points))
+        return print(wide(points))
     head = f"# Known architectures at {a.speed_up}x\n`bench/zoo.py FOLDER --speed-up {a.speed_up}` over exports by PyTorch's TorchScript exporter (`ts`; `tsbn` with BatchNormalization kept) and its dynamo exporter (`dy`, `dybn`; `dynb` with a dynamic batch), over 24 further families (bench/families.py) and over what tools make of exports\n(bench/optimised.py: `opset18` to `opset24`, `fused` by onnxruntime.transformers, `qdq`, `qdq8`, `qop` and `dynamic` by onnxruntime.quantization): each is pruned by group L2, and the\nresult compared in ONNX Runtime with the original whose removed slices are zero (`testdata/check_pruned.py`).\n\n"
     with open(a.out + ".md", "w") as f: f.write(head + table(points))
     print(table(points))
