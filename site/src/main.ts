@@ -5,6 +5,7 @@ import { Pruner, PruneError, type Control, type Options, type Plan, type Repair,
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const pruner = new Pruner({ workerURL: new URL("./metaprune/worker.js", document.baseURI), runtimeURL: new URL("./runtime.js", document.baseURI) });
+const large = 100e6; // bytes of a file whose memory is said before it is opened
 const kept = new Set<string>(); // groups that the user keeps whole
 let file: Blob | undefined;
 let report: Report | undefined;
@@ -76,7 +77,8 @@ async function open(chosen: Blob, title: string, measured?: Curve) {
   name = title.replace(/\.onnx$/i, "");
   try {
     if (chosen.size === 0) throw new PruneError(`${title} is empty.`);
-    report = await during(`Opening ${title} …`, (c) => pruner.open(chosen, c));
+    const room = chosen.size > large ? `, about ${number(await pruner.estimate(chosen.size))}B of memory` : "";
+    report = await during(`Opening ${title}${room} …`, (c) => pruner.open(chosen, c));
     showModel(report);
   } catch (error) {
     fail(error);
@@ -108,6 +110,8 @@ function showModel(r: Report) {
     }),
   );
   for (const id of ["model", "controls", "groups"]) $(id).hidden = false;
+  $("of").hidden = !(r.groups ?? []).some((g) => g.kind);
+  if ($("of").hidden) $<HTMLSelectElement>("attention").value = "";
   showFrozen(r);
 }
 
@@ -149,6 +153,8 @@ function options(): Options {
   $<HTMLInputElement>("target").disabled = $<HTMLSelectElement>("kind").disabled = pattern !== "channels";
   $("target").setAttribute("aria-valuetext", shown);
   const o: Options = { criterion: $<HTMLSelectElement>("criterion").value as Options["criterion"] };
+  const attention = $<HTMLSelectElement>("attention").value;
+  if (pattern === "channels" && attention !== "") o.attention = attention as Options["attention"];
   if (pattern === "channels") Object.assign(o, { target: goal, round_to: Number($<HTMLSelectElement>("round").value), ignore: ignored() });
   else Object.assign(o, { pattern, criterion: "l2" });
   return o;
@@ -424,7 +430,7 @@ sampling.addEventListener("change", () => {
 const mending = $("mending");
 for (const event of ["dragover", "drop"]) mending.addEventListener(event, (e) => e.preventDefault());
 mending.addEventListener("drop", (e) => void take([...(e.dataTransfer?.files ?? [])]));
-for (const id of ["target", "kind", "criterion", "pattern", "round"]) $(id).addEventListener("input", () => void replan());
+for (const id of ["target", "kind", "criterion", "pattern", "round", "attention"]) $(id).addEventListener("input", () => void replan());
 $("cancel").addEventListener("click", () => {
   control?.abort();
   seen = undefined;

@@ -213,6 +213,28 @@ test("a repair on dropped samples: most of the accuracy is back, and the command
   await context.close();
 });
 
+test("of an attention, only heads or only their channels leave", async () => {
+  const { page, context, complaints } = await visit();
+  await page.locator("#example").click();
+  await opened(page);
+  assert.ok(await page.locator("#of").isHidden(), "a ResNet has no heads");
+  const attention = join(root, "testdata/models/attention.onnx");
+  await page.locator("#file").setInputFiles(attention);
+  await page.waitForFunction(() => document.querySelector("#name").textContent === "attention" && !document.querySelector("#of").hidden);
+  await set(page, 9);
+  for (const [kind, flag] of [["heads", "--heads"], ["head-dim", "--head-dim"]]) {
+    await page.locator("#attention").selectOption(kind);
+    await page.waitForTimeout(400);
+    const plan = JSON.parse(await downloaded(page, "#plan"));
+    assert.equal(plan.attention, kind);
+    const small = join(folder, `${kind}.onnx`);
+    metaprune("prune", attention, flag, "--speed-up", String(plan.target.speed_up), "-o", small);
+    assert.ok((await downloaded(page, "#download")).equals(readFileSync(small)), kind);
+  }
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
 test("both models run side by side in ONNX Runtime Web", async () => {
   const { page, context, foreign, complaints } = await visit();
   await page.locator("#example").click();

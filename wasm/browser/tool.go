@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
@@ -46,6 +47,7 @@ type request struct {
 	MaxRatio   float64      `json:"max_ratio"`
 	Ignore     []string     `json:"ignore"`
 	Seed       int64        `json:"seed"`
+	Attention  string       `json:"attention"` // heads or head-dim: only these leave of an attention
 }
 
 func (r *request) criterion() prune.Criterion {
@@ -134,6 +136,7 @@ func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
 	}
 	q := session.Request{Pattern: r.Pattern, Sparsity: cmp.Or(r.Sparsity, .5)}
 	q.Target, q.Criterion, q.Ranking, q.Steps, q.RoundTo, q.MaxRatio, q.Ignore, q.Scores = r.Target, r.criterion(), r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore, scores
+	q.Attention = graphcodec.Kind(r.Attention)
 	plan, err := p.Plan(ctx, q)
 	if err != nil {
 		return nil, err
@@ -191,7 +194,7 @@ func parse(raw string) (*request, error) {
 	if err := json.Unmarshal([]byte(raw), &known); err != nil {
 		return nil, fmt.Errorf("the request cannot be read: %w", err)
 	}
-	fields := []string{"target", "criterion", "reduction", "normalizer", "ranking", "pattern", "sparsity", "steps", "round_to", "max_ratio", "ignore", "seed"}
+	fields := []string{"target", "criterion", "reduction", "normalizer", "ranking", "pattern", "sparsity", "steps", "round_to", "max_ratio", "ignore", "seed", "attention"}
 	for name := range known {
 		if !slices.Contains(fields, name) {
 			return nil, fmt.Errorf("there is no option %q; the options are %q", name, fields)

@@ -1,6 +1,6 @@
 export interface Layer { node: string; op: string; macs: number; params: number; shape: string }
 export interface Member { tensor: string; axis: number; role: string }
-export interface Group { name: string; units: number; frozen?: string; macs: number; members: Member[] }
+export interface Group { name: string; units: number; frozen?: string; kind?: "heads" | "head-dim"; macs: number; members: Member[] }
 /** What a model wants to be fed; a dimension below 0 is free. */
 export interface Input { name: string; type: string; dims: number[] }
 /** What a model consists of. */
@@ -13,7 +13,7 @@ export interface Report {
 export interface Target { speed_up?: number; params?: number; bytes?: number; ratio?: number }
 export interface Options {
   target?: Target; criterion?: "l2" | "l1" | "bn" | "random" | "metanet" | "obs"; reduction?: "mean" | "sum" | "max" | "first"; normalizer?: "mean" | "max" | "none" | "original";
-  ranking?: "global" | "group" | "isomorphic"; pattern?: string; sparsity?: number; steps?: number; round_to?: number; max_ratio?: number; ignore?: string[]; seed?: number;
+  ranking?: "global" | "group" | "isomorphic"; pattern?: string; sparsity?: number; steps?: number; round_to?: number; max_ratio?: number; ignore?: string[]; seed?: number; attention?: "heads" | "head-dim";
 }
 export interface PlanGroup { name: string; size: number; removed: number[] | null }
 /** A plan: `plan` is the file that the command line replays to the same bytes. */
