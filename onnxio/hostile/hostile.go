@@ -81,6 +81,7 @@ func Files() []File {
 	attributes(add)
 	names(add)
 	traps(add)
+	limits(add)
 	good, _ := layers(node("Relu", []string{"h"}, []string{"k"})).Marshal()
 	out = append(out, File{"truncated", good[:len(good)/2]}, File{"length beyond the end", lying(good)}, File{"nested messages", nested(5000)})
 	slices.SortFunc(out, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
