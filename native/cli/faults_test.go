@@ -3,9 +3,11 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -81,4 +83,33 @@ func TestKilledWhileWriting(t *testing.T) {
 	require.Positive(t, killed)
 	require.True(t, string(before) == string(read(t, model)))
 	t.Logf("%d killed, %d had the new file", killed, finished)
+}
+
+// Out of memory at any moment: the output is what it was or what it should be.
+func TestOutOfMemory(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux bounds a process's address space")
+	}
+	dir := t.TempDir()
+	model, out, want := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "o.onnx"), filepath.Join(dir, "want.onnx")
+	ok(t, "new", "resnet18", "--input", "3x64x64", "-o", model, "-q")
+	ok(t, "prune", model, "--ratio", "0.2", "-o", want, "-q")
+	good, failed, finished := read(t, want), 0, 0
+	for _, megabytes := range []int{500, 700, 900, 1100, 1300, 1500, 2000, 3000} {
+		require.NoError(t, os.WriteFile(out, []byte("old"), 0o600))
+		c := exec.Command("bash", "-c", fmt.Sprintf(`ulimit -v %d; exec "$0" "$@"`, megabytes<<10), os.Args[0], "prune", model, "--ratio", "0.2", "-o", out, "-q")
+		c.Env = append(os.Environ(), "METAPRUNE_TEST_MAIN=1")
+		said, err := c.CombinedOutput()
+		got := read(t, out)
+		if err != nil {
+			require.Equal(t, "old", string(got), "%d MB", megabytes)
+			failed++
+			t.Logf("%d MB: %.80q", megabytes, said)
+			continue
+		}
+		require.True(t, string(good) == string(got), "%d MB", megabytes)
+		finished++
+	}
+	require.Positive(t, finished)
+	t.Logf("%d ran out of memory, %d finished", failed, finished)
 }

@@ -73,6 +73,7 @@ func TestDatamodelsInABucket(t *testing.T) {
 	ok(t, args(at("folder"))...)
 	interruptOnce(t, at("bucket/mlp-w0.1-s0/train/checkpoint.safetensors"), args(url)...)
 	require.NoFileExists(t, at("bucket/mlp-w0.1-s0/job.json"), "it had ended before")
+	wrongClock(t, at("bucket"), 2099)
 	var running []*exec.Cmd
 	for _, shard := range []string{"0/2", "1/2", "0/2"} { // the first twice, which does no harm
 		c := program(args(url, "--shard", shard)...)

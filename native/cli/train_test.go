@@ -124,7 +124,19 @@ func program(args ...string) *exec.Cmd {
 	return c
 }
 
-// A run that is killed, or interrupted, and started again ends with the bytes of one that was left alone.
+// wrongClock dates everything in a folder to some year, as a machine whose clock is wrong does.
+func wrongClock(t *testing.T, dir string, year int) {
+	t.Helper()
+	at := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Chtimes(path, at, at)
+	}))
+}
+
+// A run that is killed, or interrupted, and started again, on a machine with another clock too, ends with the bytes of one that was left alone.
 func TestKilledRunsResume(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "interrupted": syscall.SIGINT, "finetuned": syscall.SIGKILL} {
@@ -148,6 +160,7 @@ func TestKilledRunsResume(t *testing.T) {
 				require.Equal(t, exitSignal, c.ProcessState.ExitCode())
 			}
 			require.NoFileExists(t, filepath.Join(dir, "parts.onnx"), "%s: the run ended before the signal", name)
+			wrongClock(t, filepath.Join(dir, "parts.run"), map[string]int{"killed": 1971, "interrupted": 2099, "finetuned": 1990}[name])
 			parts := decode[train.Result](t, ok(t, args("parts.onnx")...))
 			require.Equal(t, read(t, filepath.Join(dir, "whole.onnx")), read(t, filepath.Join(dir, "parts.onnx")), name)
 			require.Equal(t, whole.Last, parts.Last)
