@@ -133,14 +133,8 @@ func (c *call) evalReduce(x *Value) []Elem {
 }
 
 func argReduce(c *call) {
-	x := c.input(0)
-	if x == nil || !x.Ranked {
-		c.unknown("the rank of the input is unknown")
-		return
-	}
-	axis, ok := normAxis(c.int("axis", 0), len(x.Shape))
+	x, axis, ok := c.along(0)
 	if !ok {
-		c.unknown("axis is out of range")
 		return
 	}
 	c.freeze(x, axis, "searches this axis")

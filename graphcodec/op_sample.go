@@ -56,17 +56,11 @@ func roiPool(c *call) {
 }
 
 func topK(c *call) {
-	x := c.input(0)
-	if x == nil || !x.Ranked {
-		c.unknown("the rank of the input is unknown")
-		return
-	}
-	axis, ok := normAxis(c.int("axis", -1), len(x.Shape))
-	k, _, known := c.intsFrom("k", 1)
+	x, axis, ok := c.along(-1)
 	if !ok {
-		c.unknown("the axis is out of range")
 		return
 	}
+	k, _, known := c.intsFrom("k", 1)
 	c.freeze(x, axis, "sorts along this axis")
 	shape, axes := append([]Dim(nil), x.Shape...), make([][]label, len(x.Shape))
 	shape[axis] = Symbol("?" + c.outName(0) + ".k")
