@@ -59,7 +59,7 @@ The result lies beside each model as NAME.allocation.json. What is done is left 
 	s.IntVar(&f.options.Rounds, "rounds", 3, "rounds of looking around; 0 notes the criterion's scores without a search")
 	s.Float64Var(&f.options.Step, "step", .5, "how far the first round looks, in the logarithm of the scores; further ones look less far")
 	s.Uint64Var(&f.seed, "seed", 0, "of the inputs that are drawn")
-	s.StringVar(&f.criterion, "criterion", "obs", "what ranks within a group: obs, l2, l1 or bn")
+	s.StringVar(&f.criterion, "criterion", "obs", "what ranks within a group: obs, wanda, hessian, l2, l1 or bn")
 	s.IntVar(&f.samples, "samples", 100, "inputs that trials are repaired on")
 	s.IntVar(&f.judge, "judge", 300, "further inputs that they are judged on")
 	s.StringVar(&f.shard, "shard", "", "K/N: only the models whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
@@ -68,8 +68,8 @@ The result lies beside each model as NAME.allocation.json. What is done is left 
 }
 
 func (f *allocateFlags) check(models int) error {
-	if !slices.Contains([]string{"obs", "l2", "l1", "bn"}, f.criterion) {
-		return fmt.Errorf("--criterion %q: want obs, l2, l1 or bn", f.criterion)
+	if !slices.Contains([]string{"obs", "wanda", "hessian", "l2", "l1", "bn"}, f.criterion) {
+		return fmt.Errorf("--criterion %q: want obs, wanda, hessian, l2, l1 or bn", f.criterion)
 	}
 	if f.options.Rounds < 0 {
 		return fmt.Errorf("--rounds %d: want a number from 0 on", f.options.Rounds)
@@ -205,8 +205,8 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *session.Session, 
 		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("search"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 		o.Progress = func(done, total int, best float64) { bar.ChangeMax(total); _ = bar.Set(done) }
 	}
-	if f.criterion == obsCriterion {
-		if o.Scores, err = surgeon.Scores(ctx, xla.NewEngine(b, p), s.Model, s.Analysis, fit); err != nil {
+	if looksAtInputs(f.criterion) {
+		if o.Scores, err = surgeon.Scores(ctx, xla.NewEngine(b, p), s.Model, s.Analysis, f.criterion, fit); err != nil {
 			return nil, err
 		}
 	}

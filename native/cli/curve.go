@@ -52,7 +52,7 @@ func (a *app) curveCommand() *cobra.Command {
 	f.data.add(s, 100)
 	backendFlag(s, &f.backend)
 	s.StringSliceVar(&f.speedUps, "speed-up", []string{"1.1", "1.2", "1.5", "2"}, "targets")
-	s.StringSliceVar(&f.criteria, "criterion", []string{"l2"}, "criteria: l2, l1, bn, fpgm, random, metanet, taylor by the labelled training images, and obs with --calibrate")
+	s.StringSliceVar(&f.criteria, "criterion", []string{"l2"}, "criteria: l2, l1, bn, fpgm, random, metanet, taylor by the labelled training images, and obs, wanda and hessian with --calibrate")
 	s.Int64Var(&f.seed, "seed", 0, "seed of the criterion random")
 	f.metanet.add(s)
 	f.repair.add(s)

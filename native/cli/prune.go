@@ -43,7 +43,7 @@ type pruneFlags struct {
 	data                 dataFlags
 	allocation           string
 	offsets              map[string]float64 // read from allocation
-	scores               prune.Scores       // of criterion obs
+	scores               prune.Scores       // of criteria that look at data
 	repair               repairFlags
 	metanetFlags
 }
@@ -82,7 +82,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	f.repair.add(fl)
 	f.data.add(fl, 100)
 	backendFlag(fl, &f.backend)
-	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn, fpgm, random, metanet, obs with --calibrate (what layers lose without a channel), or taylor with labelled --data (what the loss does)")
+	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn, fpgm, random, metanet, with --calibrate obs (what layers lose without a channel), wanda or hessian, or taylor with labelled --data (what the loss does)")
 	f.metanetFlags.add(fl)
 	fl.StringVar(&f.weights, "weights", "original", "of --criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	fl.StringVar(&f.reduction, "reduction", "mean", "over a group's members: mean, sum, max or first")
@@ -278,8 +278,8 @@ func (f *pruneFlags) check() error {
 		return fmt.Errorf("--repair fits whole layers and would fill the zeros of --pattern %s again; finetune with --keep-zeros instead", f.pattern)
 	case repaired && f.dryRun:
 		return errors.New("--dry-run makes no model that could be repaired; leave --repair and --calibrate out")
-	case f.criterion == obsCriterion && f.planIn == "" && !repaired:
-		return errors.New("criterion obs looks at inputs: name unlabelled ones with --calibrate, or take --repair noise")
+	case looksAtInputs(f.criterion) && f.planIn == "" && !repaired:
+		return fmt.Errorf("criterion %s looks at inputs: name unlabelled ones with --calibrate, or take --repair noise", f.criterion)
 	case f.criterion == taylorCriterion && f.planIn == "" && f.data.spec == "" && f.data.images == "":
 		return errors.New("criterion taylor looks at labelled images: name them with --data")
 	case looksAtData(f.criterion) && f.steps > 1:

@@ -209,20 +209,22 @@ func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int
 	return out, n, nil
 }
 
-// obsCriterion is the criterion that looks at inputs; prune/surgeon.
-const obsCriterion = "obs"
+// looksAtInputs reports whether a criterion looks at unlabelled inputs.
+func looksAtInputs(criterion string) bool {
+	return slices.Contains([]string{surgeon.OBS, surgeon.Wanda, surgeon.Hessian}, criterion)
+}
 
-// scores ranks by what the inputs of the repair say, for the criterion that does; nil for the others.
+// scores ranks by what the inputs of the repair say, for the criteria that look at them; nil for the others.
 func (w *mender) scores(ctx context.Context, s *session.Session, criterion string) (prune.Scores, error) {
 	switch {
-	case criterion != obsCriterion:
+	case !looksAtInputs(criterion):
 		return nil, nil
 	case w == nil:
-		return nil, errors.New("criterion obs looks at inputs: name unlabelled ones with --calibrate, or take --repair noise")
+		return nil, fmt.Errorf("criterion %s looks at inputs: name unlabelled ones with --calibrate, or take --repair noise", criterion)
 	}
-	v, err := surgeon.Scores(ctx, w.engine, s.Model, s.Analysis, w.fit)
+	v, err := surgeon.Scores(ctx, w.engine, s.Model, s.Analysis, criterion, w.fit)
 	if err != nil {
-		return nil, fmt.Errorf("criterion obs: %w", err)
+		return nil, fmt.Errorf("criterion %s: %w", criterion, err)
 	}
 	return v, nil
 }
@@ -235,7 +237,7 @@ const taylorImages = 1000
 
 // looksAtData reports whether a criterion needs more than the model.
 func looksAtData(criterion string) bool {
-	return criterion == obsCriterion || criterion == taylorCriterion
+	return looksAtInputs(criterion) || criterion == taylorCriterion
 }
 
 // dataScores are the scores of the criteria that look at data, nil for the others.

@@ -9,6 +9,8 @@
 //
 // The order says nothing about how groups compare, which L2 knows: a group's units get the L2 scores of the group in the order of their leaving.
 //
+// Two criteria look at channels one by one instead, Wanda and Hessian: what all layers that read a channel do with it, summed, as a share of its group's.
+//
 // # Limits
 //
 // Layers are Conv, Gemm and MatMul whose weight is a constant that is read directly. Above MaxInputs inputs, and for what reads a channel otherwise, correlations are left out. A group without such a layer keeps its L2 scores.

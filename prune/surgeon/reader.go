@@ -1,6 +1,7 @@
 package surgeon
 
 import (
+	"math"
 	"slices"
 
 	"github.com/metaprune/metaprune/graphcodec"
@@ -30,9 +31,17 @@ type reader struct {
 	positions  map[graphcodec.UnitID][]int32
 }
 
-// readersOf lists the layers that read a group, those of a grouped convolution group by group.
-func readersOf(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*layer, values map[string]repair.Array) ([]*reader, error) {
-	var out []*reader
+// view is what one layer, or one group of a grouped convolution, reads of a group of channels.
+type view struct {
+	w         []float64 // [n][outputs]
+	n         int
+	x         repair.Array
+	at, from  int // the axis of channels in x, and the first of the n
+	positions map[graphcodec.UnitID][]int32
+}
+
+// eachView visits the layers that read a group, those of a grouped convolution group by group.
+func eachView(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*layer, values map[string]repair.Array, visit func(v view)) error {
 	for _, m := range g.Members {
 		l := reads(m, layers)
 		if l == nil {
@@ -44,7 +53,7 @@ func readersOf(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*l
 		}
 		w, err := m.Const.Tensor.Float32s()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		n := int(m.Const.Tensor.Dims[m.Axis])
 		if channels(x, l.channel) != n*l.groups {
@@ -55,14 +64,22 @@ func readersOf(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*l
 			positions[u] = a.Positions(u, m)
 		}
 		for k := range l.groups {
-			r := newReader(weights(w, m.Const.Tensor.Dims, m.Axis, k, l.groups), n, sampled(x, l.channel, k*n, n), ridge)
-			if r != nil {
-				r.positions = positions
-				out = append(out, r)
-			}
+			visit(view{weights(w, m.Const.Tensor.Dims, m.Axis, k, l.groups), n, x, l.channel, k * n, positions})
 		}
 	}
-	return out, nil
+	return nil
+}
+
+// readersOf lists the layers that read a group.
+func readersOf(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*layer, values map[string]repair.Array) ([]*reader, error) {
+	var out []*reader
+	err := eachView(a, g, layers, values, func(v view) {
+		if r := newReader(v.w, v.n, sampled(v.x, v.at, v.from, v.n), ridge); r != nil {
+			r.positions = v.positions
+			out = append(out, r)
+		}
+	})
+	return out, err
 }
 
 func channels(x repair.Array, at int) int {
@@ -239,4 +256,39 @@ func (r *reader) remove(u graphcodec.UnitID) {
 		clear(r.row(p))
 		r.energy[p] = 0
 	}
+}
+
+// diagonal is what each channel is worth by a criterion that looks at channels one by one.
+func (v view) diagonal(criterion string) []float64 {
+	out := squares(v.x, v.at, v.from, v.n)
+	outputs := len(v.w) / v.n
+	for i := range out {
+		sum := 0.0
+		for _, w := range v.w[i*outputs : (i+1)*outputs] {
+			if criterion == Wanda {
+				sum += math.Abs(w)
+			} else {
+				sum += w * w / 2
+			}
+		}
+		if criterion == Wanda {
+			out[i] = math.Sqrt(out[i])
+		}
+		out[i] *= sum
+	}
+	return out
+}
+
+// squares are the mean squares of n channels of an array from one on.
+func squares(x repair.Array, at, from, n int) []float64 {
+	before, all, after := x.Blocks(at)
+	out := make([]float64, n)
+	for b := range before {
+		for j := range n {
+			for _, v := range x.Floats[(b*all+from+j)*after : (b*all+from+j+1)*after] {
+				out[j] += float64(v) * float64(v) / float64(before*after)
+			}
+		}
+	}
+	return out
 }

@@ -20,8 +20,15 @@ type layer struct {
 	groups  int
 }
 
-// Scores returns the importance of every prunable unit of a, which is m's analysis, by what its readers lose without it on the samples in inputs. Units of frozen groups have NaN.
-func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *graphcodec.Analysis, inputs map[string]repair.Array) (prune.Scores, error) {
+// Criteria that look at what layers read, on unlabelled samples.
+const (
+	OBS     = "obs"     // what the layers lose when least squares redistribute what a channel did
+	Wanda   = "wanda"   // magnitudes of weights times the root mean square of what they read, https://arxiv.org/abs/2306.11695
+	Hessian = "hessian" // half of squared weights times the mean square of what they read: the diagonal of the Hessian of the layers' squared error (Optimal Brain Damage, LeCun, Denker and Solla 1990)
+)
+
+// Scores returns the importance of every prunable unit of a, which is m's analysis, by one of the criteria on the samples in inputs. Units of frozen groups have NaN.
+func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *graphcodec.Analysis, criterion string, inputs map[string]repair.Array) (prune.Scores, error) {
 	out, err := prune.Score(a, nil, prune.Criterion{})
 	if err != nil {
 		return nil, err
@@ -39,15 +46,39 @@ func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *graphcodec
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		readers, err := readersOf(a, g, layers, values)
-		if err != nil {
+		if err := score(out, a, g, layers, values, criterion); err != nil {
 			return nil, fmt.Errorf("group %s: %w", g.Name, err)
-		}
-		if len(readers) > 0 {
-			reorder(out, mixed(leaving(g, readers), out))
 		}
 	}
 	return out, nil
+}
+
+// score gives a group's units their scores; those of a group that no layer reads keep what they have.
+func score(out prune.Scores, a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*layer, values map[string]repair.Array, criterion string) error {
+	if criterion == OBS {
+		readers, err := readersOf(a, g, layers, values)
+		if len(readers) > 0 {
+			reorder(out, mixed(leaving(g, readers), out))
+		}
+		return err
+	}
+	sums, total := map[graphcodec.UnitID]float64{}, 0.0
+	err := eachView(a, g, layers, values, func(v view) {
+		each := v.diagonal(criterion)
+		for _, u := range g.Units {
+			for _, p := range v.positions[u] {
+				sums[u] += each[p]
+				total += each[p]
+			}
+		}
+	})
+	if err != nil || !(total > 0) {
+		return err
+	}
+	for _, u := range g.Units { // groups compare by shares, as with the normaliser "mean"
+		out[u] = sums[u] / total * float64(len(g.Units))
+	}
+	return nil
 }
 
 // layersOf lists the layers by their weight; weights that several nodes read are left out.

@@ -3,6 +3,7 @@ package surgeon
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -175,7 +176,7 @@ func TestRepetitionsLeaveFirst(t *testing.T) {
 	scores := func(m *onnxio.Model, b repair.Array) prune.Scores {
 		a, err := graphcodec.Analyze(m)
 		require.NoError(t, err)
-		s, err := Scores(context.Background(), fake{"b": b}, m, a, nil)
+		s, err := Scores(context.Background(), fake{"b": b}, m, a, OBS, nil)
 		require.NoError(t, err)
 		l2, err := prune.Score(a, nil, prune.Criterion{})
 		require.NoError(t, err)
@@ -244,7 +245,7 @@ func TestScoresReportsTheEngine(t *testing.T) {
 	m := model("MatMul", 3, tensor("w1", normal(r, 12), 3, 4), tensor("w2", normal(r, 8), 4, 2))
 	a, err := graphcodec.Analyze(m)
 	require.NoError(t, err)
-	_, err = Scores(context.Background(), fake{}, m, a, nil)
+	_, err = Scores(context.Background(), fake{}, m, a, OBS, nil)
 	require.ErrorContains(t, err, "no value b")
 	// A weight with two readers is nobody's.
 	m.Graph.Nodes = append(m.Graph.Nodes, &onnxio.Node{OpType: "Identity", Inputs: []string{"w2"}, Outputs: []string{"z"}})
@@ -256,4 +257,32 @@ func TestMixed(t *testing.T) {
 	require.Equal(t, []graphcodec.UnitID{0, 1, 2, 3, 4}, mixed([]graphcodec.UnitID{0, 1, 2, 3, 4}, scores))
 	require.Equal(t, []graphcodec.UnitID{4, 3, 2, 1, 0}, mixed([]graphcodec.UnitID{4, 3, 2, 1, 0}, scores), "three places against one")
 	require.Equal(t, []graphcodec.UnitID{0, 1, 3, 2, 4}, mixed([]graphcodec.UnitID{1, 0, 3, 2, 4}, prune.Scores{1, 5, 3, 2, 4}))
+}
+
+// Worked by hand: two samples of three channels, and the second layer's weights by input.
+func TestWandaAndHessian(t *testing.T) {
+	b := []float32{3, 0, 1, 4, 2, 1}    // rows (3, 0, 1) and (4, 2, 1): mean squares 12.5, 2, 1
+	w2 := []float64{1, -1, 2, 0, -3, 1} // by input (1, -1), (2, 0), (-3, 1)
+	x := repair.Array{Dims: []int{2, 3}, Floats: b, Type: onnxio.Float}
+	m := model("MatMul", 3, tensor("w1", normal(rand.New(rand.NewPCG(9, 9)), 9), 3, 3), tensor("w2", w2, 3, 2))
+	a, err := graphcodec.Analyze(m)
+	require.NoError(t, err)
+	root := math.Sqrt2
+	for criterion, want := range map[string][]float64{
+		Wanda:   {2 * 5 / root, 2 * root, 4},              // sums of magnitudes 2, 2, 4 times 5/sqrt(2), sqrt(2), 1
+		Hessian: {.5 * 2 * 12.5, .5 * 4 * 2, .5 * 10 * 1}, // sums of squares 2, 4, 10
+	} {
+		s, err := Scores(context.Background(), fake{"b": x}, m, a, criterion, nil)
+		require.NoError(t, err)
+		total := want[0] + want[1] + want[2]
+		for i := range want {
+			want[i] *= 3 / total
+		}
+		require.InDeltaSlice(t, want, finite(s)[:3], 1e-6, criterion)
+	}
+
+	// The same numbers as a convolution over positions.
+	conv := repair.Array{Dims: []int{1, 3, 2, 1}, Floats: []float32{3, 4, 0, 2, 1, 1}, Type: onnxio.Float}
+	require.Equal(t, []float64{12.5, 2, 1}, squares(conv, 1, 0, 3))
+	require.Equal(t, []float64{2, 1}, squares(conv, 1, 1, 2))
 }

@@ -112,7 +112,7 @@ func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, 
 }
 
 // observed is how the scores that look at samples are kept.
-const observed = "obs"
+const observed = surgeon.OBS
 
 // observe scores all channels by what the samples that were given say, for plans by criterion obs.
 func (t *tool) observe(ctx context.Context, run runtime) error {
@@ -127,7 +127,7 @@ func (t *tool) observe(ctx context.Context, run runtime) error {
 		return fmt.Errorf("criterion obs looks at every layer's values at once, and the page has memory for %d samples; the command line has more", n)
 	}
 	_, some := repair.SplitLast(t.given.feeds, n)
-	s, err := surgeon.Scores(ctx, engine{run}, t.session.Model, t.session.Analysis, some)
+	s, err := surgeon.Scores(ctx, engine{run}, t.session.Model, t.session.Analysis, observed, some)
 	if err != nil {
 		return fmt.Errorf("criterion obs: %w", err)
 	}
