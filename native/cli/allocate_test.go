@@ -98,6 +98,15 @@ func TestCriterionOBS(t *testing.T) {
 	require.Equal(t, "obs", obs.Criterion)
 	require.NotEqual(t, l2.Removed, obs.Removed)
 	require.Equal(t, l2.Achieved.MACs, obs.Achieved.MACs, "groups share as with l2")
+	for _, criterion := range []string{"wanda", "hessian"} {
+		ok(t, append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", criterion, "--plan", at("p.json"), "-o", at("s.onnx"), "-q"}, calibrate...)...)
+		other := decode[prune.Plan](t, string(read(t, at("p.json"))))
+		require.Equal(t, criterion, other.Criterion)
+		require.NotEqual(t, l2.Removed, other.Removed)
+		code, _, message := run(t, "prune", at("m.onnx"), "--speed-up", "2", "--criterion", criterion, "-o", at("x.onnx"))
+		require.Equal(t, exitInput, code)
+		require.Contains(t, message, "criterion "+criterion+" looks at inputs")
+	}
 	ok(t, "prune", at("m.onnx"), "--from-plan", at("p.json"), "-o", at("again.onnx"), "-q")
 	require.Equal(t, read(t, at("s.onnx")), read(t, at("again.onnx")))
 	for want, more := range map[string][]string{"criterion obs looks at inputs": nil, "leave --steps out": append([]string{"--steps", "2"}, calibrate...)} {
