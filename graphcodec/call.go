@@ -339,13 +339,13 @@ func (c *call) intsFrom(name string, i int) (v []int64, given, known bool) {
 	return v, true, known
 }
 
-// along is input 0 and the axis that the node works along, by default d; false, with everything frozen, where it is not known or out of range.
-func (c *call) along(d int64) (x *Value, axis int, ok bool) {
+// axisOfInput returns the first input and what the attribute axis, else def, means there; where that is not known the node is.
+func (c *call) axisOfInput(def int64) (x *Value, axis int, ok bool) {
 	if x = c.input(0); x == nil || !x.Ranked {
 		c.unknown("the rank of the input is unknown")
 		return x, 0, false
 	}
-	if axis, ok = normAxis(c.int("axis", d), len(x.Shape)); !ok {
+	if axis, ok = normAxis(c.int("axis", def), len(x.Shape)); !ok {
 		c.unknown("axis is out of range")
 	}
 	return x, axis, ok

@@ -100,7 +100,7 @@ func (c *call) concatAxis(axis int) (Dim, []label) {
 }
 
 func splitOp(c *call) {
-	x, axis, ok := c.along(0)
+	x, axis, ok := c.axisOfInput(0)
 	if !ok {
 		return
 	}

@@ -263,18 +263,6 @@ func embedNorm(c *call) {
 	c.set(2, table.Type, slices.Clone(shape))
 }
 
-// axisOfInput returns the first input and what the attribute axis, else def, means there; where that is not known the node is.
-func (c *call) axisOfInput(def int64) (x *Value, axis int, ok bool) {
-	if x = c.input(0); x == nil || !x.Ranked {
-		c.unknown("the rank of the input is unknown")
-		return nil, 0, false
-	}
-	if axis, ok = normAxis(c.int("axis", def), len(x.Shape)); !ok {
-		c.unknown("axis is out of range")
-	}
-	return x, axis, ok
-}
-
 func lrn(c *call) {
 	x := c.input(0)
 	if x == nil || len(x.Shape) < 2 {

@@ -133,7 +133,7 @@ func (c *call) evalReduce(x *Value) []Elem {
 }
 
 func argReduce(c *call) {
-	x, axis, ok := c.along(0)
+	x, axis, ok := c.axisOfInput(0)
 	if !ok {
 		return
 	}

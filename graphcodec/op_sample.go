@@ -56,7 +56,7 @@ func roiPool(c *call) {
 }
 
 func topK(c *call) {
-	x, axis, ok := c.along(-1)
+	x, axis, ok := c.axisOfInput(-1)
 	if !ok {
 		return
 	}

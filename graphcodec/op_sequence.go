@@ -134,7 +134,7 @@ func sequenceLength(c *call) {
 }
 
 func splitToSequence(c *call) {
-	x, axis, ok := c.along(0)
+	x, axis, ok := c.axisOfInput(0)
 	if !ok {
 		return
 	}
