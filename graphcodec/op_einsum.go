@@ -15,7 +15,7 @@ type term struct {
 }
 
 // maxEllipsis is how many axes an ellipsis stands for at most; each is named by a digit, the last one 0.
-const maxEllipsis = 10
+const maxEllipsis = 7
 
 // ellipsis replaces the dots of an operand by a digit for each axis that they stand for. An axis of length 1 that another operand has at length, as broadcasting allows, gets a name of its own.
 func (c *call) ellipsis(p string, i int, long [maxEllipsis]bool) (string, bool) {
@@ -31,7 +31,7 @@ func (c *call) ellipsis(p string, i int, long [maxEllipsis]bool) (string, bool) 
 	names := ""
 	for k := n - 1; k >= 0; k-- {
 		if at := len(before) + n - 1 - k; v.Shape[at] == Num(1) && long[k] {
-			names += string(rune('!' + 2*k + i)) // signs below the digits
+			names += string(rune('!' + 2*k + i)) // signs below the digits, one for each axis and operand
 			continue
 		}
 		names += string(rune('0' + k))

@@ -160,19 +160,18 @@ func (c *call) regroup(from []Dim, in [][]label, to []Dim) [][]label {
 // solved gives the one dim behind the first ones that is not a number what it has to be, where those of the other side all are numbers.
 func solved(from, to []Dim, lead int) ([]Dim, []Dim) {
 	for range 2 {
-		known, left, open := product(from[lead:]), Num(1), -1
+		known, left := product(from[lead:]), Num(1)
+		var open []int
 		for k := lead; k < len(to); k++ {
 			if to[k].IsNum() {
 				left = left.Mul(to[k])
-			} else if open < 0 {
-				open = k
 			} else {
-				known = Symbol("?") // more than one
+				open = append(open, k)
 			}
 		}
-		if d, ok := known.DivExact(left); ok && open >= 0 && known.IsNum() && d.N > 0 {
+		if d, ok := known.DivExact(left); ok && len(open) == 1 && known.IsNum() && d.N > 0 {
 			to = slices.Clone(to)
-			to[open] = d
+			to[open[0]] = d
 		}
 		from, to = to, from
 	}
