@@ -67,7 +67,10 @@ module: ## build the browser's module in wasm/browser/npm
 	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o wasm/browser/npm/metaprune.wasm ./wasm/browser
 	@cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" wasm/browser/npm/
 
-site: module ## build the page in site/dist, for any web server
+engine: ## build onnx-go with Gorgonia for the page in site/public/engines
+	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o site/public/engines/gorgonia.wasm ./wasm/gorgonia
+
+site: module engine ## build the page in site/dist, for any web server
 	cd site && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@mkdir -p site/public/metaprune site/public/examples site/public/ort && cp wasm/browser/npm/*.js wasm/browser/npm/*.wasm site/public/metaprune/ && cp testdata/fashion-resnet20.onnx testdata/fashion-resnet20.curve.json testdata/fashion-train-100-images-idx3-ubyte.gz site/public/examples/ && cd site/node_modules/onnxruntime-web/dist && cp ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm ../../../public/ort/
 	cd site && npm run --silent build

@@ -21,7 +21,6 @@ REMARKS = {  # looked into by hand
     "squeezenet1_1.dynamic": "biases that are all zero share one tensor in the export and are cut differently: 57 parameters more",
     "mha_encoder.qdq": "weights with zero points other than 0 next to activations that are not zero: nothing can leave as zeros",
     "lstm_uni1.dynamic": "DynamicQuantizeLSTM has no rule",
-    "sam2_hiera_tiny.ts": "the first convolution, nearly all that the judge counts, is added to a table of positions that comes out of an If",
     "coat_tiny.tshw": "the judge counts little of it: most sizes are computed", "test_nfnet.ts": "every kernel is standardised over its input channels", "test_nfnet.dy": "every kernel is standardised over its input channels",
     "nf_resnet26.ts": "every kernel is standardised over its input channels", "nf_resnet26.tsbn": "every kernel is standardised over its input channels", "nf_resnet26.dy": "every kernel is standardised over its input channels",
 }

@@ -73,15 +73,47 @@ type Member struct {
 	ref   int
 }
 
-// Analyze works out what hangs together in the model. Calls of the model's own functions are seen as their bodies, which stand in the Analysis's model.
+// Analyze works out what hangs together in the model. Calls of the model's own functions are seen as their bodies, and Ifs whose condition is known as the branch that is taken; they stand in the Analysis's model.
 func Analyze(m *onnxio.Model) (a *Analysis, err error) {
 	defer caught(&err)
 	source := m
 	m, calls := inlined(m)
+	an, err := interpret(m, m, calls)
+	if err != nil {
+		return nil, err
+	}
+	for seen, depth := m, 0; len(an.taken) > 0 && depth < maxBodies; depth++ {
+		open, more := withBranches(m, calls, an.taken)
+		if open == nil {
+			break
+		}
+		m, calls = open, more
+		if an, err = interpret(m, seen, calls); err != nil {
+			return nil, err
+		}
+	}
+	an.readersCosts()
+	a = &Analysis{Model: m, an: an, expanded: calls, unitAxes: map[int32][]axisRef{}, byRoot: map[int32]UnitID{}}
+	if err := a.invariant(); err != nil {
+		return nil, err
+	}
+	if len(calls) > 0 {
+		a.source = source
+	}
+	a.collect()
+	a.group()
+	a.classes = newClasses(a)
+	return a, nil
+}
+
+// interpret runs the rules over the model, whose file is read as seen.
+func interpret(m, seen *onnxio.Model, calls []expanded) (*analyzer, error) {
 	an := newAnalyzer(m)
+	an.seen, an.concealed = seen, map[*onnxio.Node]bool{}
 	for _, e := range calls {
 		for _, n := range m.Graph.Nodes[e.first:e.last] {
 			an.bodies[n] = true
+			an.concealed[n] = e.branch
 		}
 	}
 	if err := an.begin(); err != nil {
@@ -100,21 +132,7 @@ func Analyze(m *onnxio.Model) (a *Analysis, err error) {
 			return nil, an.broken
 		}
 	}
-	if err := an.end(); err != nil {
-		return nil, err
-	}
-	an.readersCosts(order)
-	a = &Analysis{Model: m, an: an, expanded: calls, unitAxes: map[int32][]axisRef{}, byRoot: map[int32]UnitID{}}
-	if err := a.invariant(); err != nil {
-		return nil, err
-	}
-	if len(calls) > 0 {
-		a.source = source
-	}
-	a.collect()
-	a.group()
-	a.classes = newClasses(a)
-	return a, nil
+	return an, an.end()
 }
 
 // caught turns a panic over a model that no rule foresaw into an error.

@@ -8,28 +8,31 @@ import (
 
 // analyzer holds the state of one interpretation of a graph.
 type analyzer struct {
-	model    *onnxio.Model
-	versions map[string]int64
-	values   map[string]*Value
-	order    []*Value // as they came into being
-	infos    map[string]*onnxio.ValueInfo
-	lab      *labels
-	calls    []*call
-	traces   map[*Value]*trace
-	points   map[*Value]*Value // zero points of quantised values, where they are not 0
-	splits   []splitRecord
-	funcs    map[string]bool
-	bodies   map[*onnxio.Node]bool     // nodes that stood in a function: their constants are not the model's to cut
-	heads    [][]label                 // axes that activations are multiplied along as a batch: heads of an attention
-	headDims [][]label                 // axes of such a product's matrices: channels of a head
-	readers  map[string][]*onnxio.Node // made when first asked for
-	reading  bool                      // as a reader of the file, see reader.go
-	outer    *analyzer                 // of the graph around a body
-	depth    int                       // of bodies in bodies
-	budget   *int                      // nodes that may still be run in bodies
-	counted  map[*label]bool           // axes that have been counted
-	labelled int                       // their positions
-	broken   error                     // what stopped a rule: the model contradicts itself
+	model     *onnxio.Model
+	versions  map[string]int64
+	values    map[string]*Value
+	order     []*Value // as they came into being
+	infos     map[string]*onnxio.ValueInfo
+	lab       *labels
+	calls     []*call
+	traces    map[*Value]*trace
+	points    map[*Value]*Value // zero points of quantised values, where they are not 0
+	splits    []splitRecord
+	funcs     map[string]bool
+	bodies    map[*onnxio.Node]bool     // nodes that stood in a function: their constants are not the model's to cut
+	heads     [][]label                 // axes that activations are multiplied along as a batch: heads of an attention
+	headDims  [][]label                 // axes of such a product's matrices: channels of a head
+	readers   map[string][]*onnxio.Node // made when first asked for
+	taken     []taken                   // Ifs whose branch is known
+	concealed map[*onnxio.Node]bool     // nodes that stood in a branch: a reader of the file does not see through them
+	seen      *onnxio.Model             // what a reader sees: the model without the branches in place
+	reading   bool                      // as a reader of the file, see reader.go
+	outer     *analyzer                 // of the graph around a body
+	depth     int                       // of bodies in bodies
+	budget    *int                      // nodes that may still be run in bodies
+	counted   map[*label]bool           // axes that have been counted
+	labelled  int                       // their positions
+	broken    error                     // what stopped a rule: the model contradicts itself
 }
 
 func newAnalyzer(m *onnxio.Model) *analyzer {
@@ -204,7 +207,7 @@ func (a *analyzer) run(c *call) {
 		c.handleLeaks()
 	}
 	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil })
-	if domain != "" || opaque[c.node.OpType] {
+	if domain != "" || opaque[c.node.OpType] || a.concealed[c.node] {
 		plain = false
 	}
 	if a.reading {

@@ -14,10 +14,11 @@ const (
 	maxInlinedBytes = 1 << 26 // of names
 )
 
-// expanded is a call of a function of the model, and the nodes from first up to last that stand for it.
+// expanded is a call of a function of the model, or an If whose branch is known, and the nodes from first up to last that stand for it.
 type expanded struct {
 	call        *onnxio.Node
 	first, last int
+	branch      bool
 }
 
 // inlined returns the model with calls of its own functions replaced by their bodies, and which nodes they are; the model itself where it has none. A function whose operator sets differ from the model's, or that calls itself, stays a
@@ -44,7 +45,7 @@ func inlined(m *onnxio.Model) (*onnxio.Model, []expanded) {
 		first := len(g.Nodes)
 		g.Nodes = append(g.Nodes, in.expand([]*onnxio.Node{n})...)
 		if len(g.Nodes) != first+1 || g.Nodes[first] != n {
-			calls = append(calls, expanded{n, first, len(g.Nodes)})
+			calls = append(calls, expanded{call: n, first: first, last: len(g.Nodes)})
 		}
 	}
 	if in.full() {
@@ -68,13 +69,14 @@ func (a *Analysis) Fold(m *onnxio.Model) *onnxio.Model {
 		return m
 	}
 	out, g := *m, *m.Graph
-	g.Nodes = a.folded(m.Graph.Nodes, nil, nil)
+	g.Nodes = a.folded(m.Graph.Nodes, nil, nil, func(e expanded) *onnxio.Node { return e.call })
 	out.Graph = &g
 	return &out
 }
 
-// folded lists the nodes, which stand where the Analysis's model has them, with others in front of some and without those that are gone; functions are called where nothing of their bodies has changed.
-func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool) []*onnxio.Node {
+// folded lists the nodes, which stand where the Analysis's model has them, with others in front of some and without those that are gone; functions are called where nothing of their bodies has changed, and
+// branches taken back into the node that kept gives.
+func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool, kept func(expanded) *onnxio.Node) []*onnxio.Node {
 	old := a.Model.Graph.Nodes
 	var out []*onnxio.Node
 	at := 0
@@ -92,12 +94,16 @@ func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gon
 		for i := e.first; i < e.last; i++ {
 			same = same && old[i] == now[i] && len(before[i]) == 0 && !gone[i]
 		}
+		var call *onnxio.Node
 		if same {
-			out = append(out, e.call)
-			at = e.last
+			call = kept(e)
+		}
+		if call == nil {
+			emit(e.last)
 			continue
 		}
-		emit(e.last)
+		out = append(out, call)
+		at = e.last
 	}
 	emit(len(now))
 	return out
@@ -208,13 +214,7 @@ func (in *inliner) body(f *onnxio.Function, call *onnxio.Node) []*onnxio.Node {
 			out = append(out, &onnxio.Node{OpType: "Identity", Name: fresh(in.nodes, prefix+"/"+name), Inputs: []string{rename[name]}, Outputs: []string{call.Outputs[i]}})
 		}
 	}
-	in.count += len(out)
-	for _, n := range out {
-		in.bytes += len(n.Name)
-		for _, name := range slices.Concat(n.Inputs, n.Outputs) {
-			in.bytes += len(name)
-		}
-	}
+	in.add(out)
 	return out
 }
 

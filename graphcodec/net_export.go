@@ -3,10 +3,12 @@ package graphcodec
 import (
 	"bufio"
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
+	"html"
 	"io"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 // MaxExport bounds the edges of a graph that is written out edge by edge.
@@ -129,7 +131,7 @@ func (n *Network) WriteGraphML(w io.Writer) error {
 		return err
 	}
 	b := bufio.NewWriter(w)
-	b.WriteString(xml.Header + `<graphml xmlns="http://graphml.graphdrawing.org/xmlns">` + "\n")
+	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n" + `<graphml xmlns="http://graphml.graphdrawing.org/xmlns">` + "\n")
 	b.WriteString(`<key id="layer" for="node" attr.name="layer" attr.type="string"/><key id="type" for="edge" attr.name="type" attr.type="string"/>` + "\n")
 	for i, name := range n.Scheme.Nodes {
 		fmt.Fprintf(b, `<key id="n%d" for="node" attr.name="%s" attr.type="float"/>`+"\n", i, escape(name))
@@ -167,13 +169,12 @@ func data(b *bufio.Writer, kind byte, v []float32) {
 	}
 }
 
+// escape writes text for XML; characters that XML has no place for become U+FFFD.
 func escape(s string) string {
-	var out []byte
-	w := writerFunc(func(p []byte) (int, error) { out = append(out, p...); return len(p), nil })
-	_ = xml.EscapeText(w, []byte(s))
-	return string(out)
+	return html.EscapeString(strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {
+			return utf8.RuneError
+		}
+		return r
+	}, s))
 }
-
-type writerFunc func(p []byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

@@ -10,7 +10,7 @@ import (
 
 func init() {
 	register(
-		rule{op: "If", since: 1, infer: branch, note: "frozen, with the shapes that both branches give"},
+		rule{op: "If", since: 1, infer: branch, note: "a branch that is known stands in its place; others frozen, with the shapes that both branches give"},
 		rule{op: "Loop", since: 1, infer: loop, note: "frozen, with the shapes that its body gives"},
 		rule{op: "Scan", since: 9, infer: scan, note: "frozen, with the shapes that its body gives"},
 	)
@@ -124,12 +124,13 @@ func (c *call) outName(i int) string {
 func branch(c *call) {
 	c.freezeInputs()
 	yes, no := c.graph("then_branch"), c.graph("else_branch")
-	if v, ok := c.input(0).ints(); ok && len(v) == 1 { // a condition that is known
+	if v, ok := c.input(0).ints(); ok && len(v) == 1 && !c.reading { // a condition that is known
 		if v[0] != 0 {
 			no = yes
 		} else {
 			yes = no
 		}
+		c.takes(yes)
 	}
 	a := c.body(yes, nil)
 	b := a

@@ -152,7 +152,7 @@ func identity(c *call) {
 		return
 	}
 	c.shapeIn[0] = true
-	if v.Const != nil && len(c.out) > 0 && c.out[0] != nil {
+	if v.Const != nil && !c.concealed[c.node] && len(c.out) > 0 && c.out[0] != nil {
 		copied := constValue(c.out[0].Name, v.Const.Tensor, c.index)
 		copied.Const.Copy = true
 		if len(v.Shape) > 1 && v.Type.IsFloat() {

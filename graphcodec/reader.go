@@ -95,7 +95,7 @@ func (c *call) forgetContents(v *Value) {
 }
 
 // readersCosts sets what each node costs in a reader's eyes, once the nodes' own costs are known.
-func (a *analyzer) readersCosts(order []int) {
+func (a *analyzer) readersCosts() {
 	needed := false
 	for _, c := range a.calls {
 		if c.macs == nil {
@@ -112,7 +112,7 @@ func (a *analyzer) readersCosts(order []int) {
 	if !needed {
 		return
 	}
-	r := a.reader(order)
+	r := a.reader()
 	for _, c := range a.calls {
 		if c.macs != nil && !c.macs.uncounted && !plainShapes(c) {
 			c.seenBy(r)
@@ -131,15 +131,17 @@ func plainShapes(c *call) bool {
 }
 
 // reader runs the rules as a reader would. What breaks there only leaves more unknown.
-func (a *analyzer) reader(order []int) (r *analyzer) {
-	r = newAnalyzer(a.model)
+func (a *analyzer) reader() (r *analyzer) {
+	g := a.seen.Graph
+	r = newAnalyzer(a.seen)
 	r.reading = true
 	defer func() { _ = recover() }()
-	if r.begin() != nil {
+	order, err := sorted(g)
+	if err != nil || r.begin() != nil {
 		return r
 	}
 	for _, i := range order {
-		c, err := r.prepare(i, a.model.Graph.Nodes[i])
+		c, err := r.prepare(i, g.Nodes[i])
 		if err != nil {
 			return r
 		}

@@ -290,6 +290,7 @@ var unlearnable = map[string]string{
 	"frozen.onnx":       "ScatterElements: onnx-gomlx has none",
 	"attention.onnx":    "EmbedLayerNormalization: onnx-gomlx has none",
 	"attention23.onnx":  "RotaryEmbedding as ONNX has it: onnx-gomlx has another one",
+	"branches.onnx":     "If: a condition that depends on the data",
 	"control.onnx":      "Loop: onnx-gomlx has none",
 	"deform.onnx":       "DeformConv: onnx-gomlx has none",
 	"sequence.onnx":     "SplitToSequence: onnx-gomlx has none",

@@ -21,6 +21,7 @@ type Engine struct {
 	model *onnx.Model
 	graph *gorgonnx.Graph
 	shape []int
+	names [2]string // of input and output
 }
 
 // New prepares a model for batches of the given size.
@@ -43,8 +44,21 @@ func New(m *onnxio.Model, batch int) (e *Engine, err error) {
 	if err := model.UnmarshalBinary(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", Name, err)
 	}
-	return &Engine{model: model, graph: graph, shape: shape}, nil
+	return &Engine{model: model, graph: graph, shape: shape, names: names(fixed.Graph)}, nil
 }
+
+// names are those of a lowered model's only input and output.
+func names(g *onnxio.Graph) [2]string {
+	weights := map[string]bool{}
+	for _, t := range g.Initializers {
+		weights[t.Name] = true
+	}
+	i := slices.IndexFunc(g.Inputs, func(v *onnxio.ValueInfo) bool { return !weights[v.Name] })
+	return [2]string{g.Inputs[i].Name, g.Outputs[0].Name}
+}
+
+// Names returns what the model calls its input and its output.
+func (e *Engine) Names() (input, output string) { return e.names[0], e.names[1] }
 
 // Shape returns the input's shape, batch first.
 func (e *Engine) Shape() []int { return e.shape }

@@ -315,18 +315,49 @@ func (l *lowering) reshape(n *onnxio.Node) error {
 	return nil
 }
 
-// gemm brings the weight to [in, out] and the bias to a vector.
+// gemm writes a product with the weight as [in, out] and a sum with the bias in the output's shape: the engine's own Gemm adds to its bias in place, so that a second run would start from the first one's output.
 func (l *lowering) gemm(n *onnxio.Node) error {
 	w := l.consts[n.Inputs[1]]
 	one := func(name string) bool { a := attr(n, name); return a == nil || a.F == 1 }
 	if w == nil || w.DataType != onnxio.Float || intAttr(n, "transA", 0) != 0 || !one("alpha") || !one("beta") {
 		return unsupported(n, "transposed input, computed weights, alpha or beta")
 	}
-	if len(n.Inputs) > 2 && n.Inputs[2] != "" {
-		if b := l.consts[n.Inputs[2]]; b == nil || len(b.Dims) != 1 {
-			return unsupported(n, "a bias that is no vector")
+	out := n.Outputs[0]
+	weight, err := w.Float64s()
+	if err != nil {
+		return err
+	}
+	rows, cols := int(w.Dims[0]), int(w.Dims[1])
+	if intAttr(n, "transB", 0) != 0 {
+		weight, rows, cols = transposed(weight, rows, cols), cols, rows
+	}
+	l.consts[out+"/weight"] = floatTensor([]int64{int64(rows), int64(cols)}, weight)
+	product := &onnxio.Node{OpType: "MatMul", Name: n.Name, Inputs: []string{n.Inputs[0], out + "/weight"}, Outputs: []string{out}}
+	if len(n.Inputs) < 3 || n.Inputs[2] == "" {
+		l.copied(product)
+		return nil
+	}
+	b, v := l.consts[n.Inputs[2]], l.a.Value(out)
+	if b == nil || len(b.Dims) != 1 || !v.Ranked || len(v.Shape) != 2 || !v.Shape[0].IsNum() || b.Dims[0] != int64(cols) {
+		return unsupported(n, "a bias that is no vector")
+	}
+	bias, err := b.Float64s()
+	if err != nil {
+		return err
+	}
+	l.consts[out+"/bias"] = floatTensor([]int64{v.Shape[0].N, int64(cols)}, slices.Repeat(bias, int(v.Shape[0].N)))
+	product.Outputs = []string{out + "/product"}
+	l.copied(product)
+	l.emit(&onnxio.Node{OpType: "Add", Name: n.Name + "/bias", Inputs: []string{out + "/product", out + "/bias"}, Outputs: []string{out}})
+	return nil
+}
+
+func transposed(x []float64, rows, cols int) []float64 {
+	out := make([]float64, len(x))
+	for r := range rows {
+		for c := range cols {
+			out[c*rows+r] = x[r*cols+c]
 		}
 	}
-	l.copied(n, &onnxio.Attribute{Name: "transB", Type: onnxio.AttrInt, I: intAttr(n, "transB", 0)})
-	return nil
+	return out
 }

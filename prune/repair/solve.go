@@ -7,7 +7,7 @@ import (
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
-	"gonum.org/v1/gonum/lapack/lapack64"
+	lapack "gonum.org/v1/gonum/lapack/gonum"
 )
 
 // MaxInputs is the largest number of inputs of an output for which least squares are taken; the normal equations are a matrix of that size.
@@ -46,11 +46,11 @@ func (f *fit) solve(w0 []float64, ridge float64, withBias bool) ([]float64, []fl
 	for i := range k {
 		gram.Data[i*k+i] += ridge*trace/float64(k) + 1e-9*n
 	}
-	factor, ok := lapack64.Potrf(blas64.Symmetric{Uplo: blas.Upper, N: k, Stride: k, Data: gram.Data})
-	if !ok {
+	var solver lapack.Implementation // not by lapack64, whose interface links all of LAPACK into WebAssembly
+	if !solver.Dpotrf(blas.Upper, k, gram.Data, k) {
 		return nil, nil, false
 	}
-	lapack64.Potrs(factor, d)
+	solver.Dpotrs(blas.Upper, k, o, gram.Data, k, d.Data, o)
 	w := make([]float64, k*o)
 	for i := range w {
 		w[i] = w0[i] + d.Data[i]

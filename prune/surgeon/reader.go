@@ -8,7 +8,7 @@ import (
 	"github.com/metaprune/metaprune/prune/repair"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
-	"gonum.org/v1/gonum/lapack/lapack64"
+	lapack "gonum.org/v1/gonum/lapack/gonum"
 )
 
 // MaxInputs is the number of channels of a layer's input up to which correlations between them count.
@@ -181,15 +181,11 @@ func (r *reader) invert(x blas64.General, ridge float64) bool {
 	for i := range n {
 		cov.Data[i*n+i] += ridge*trace/float64(n) + 1e-30
 	}
-	factor, ok := lapack64.Potrf(cov)
-	if !ok {
+	var solver lapack.Implementation // not by lapack64, whose interface links all of LAPACK into WebAssembly
+	if !solver.Dpotrf(blas.Upper, n, cov.Data, n) || !solver.Dpotri(blas.Upper, n, cov.Data, n) {
 		return false
 	}
-	inverse, ok := lapack64.Potri(factor)
-	if !ok {
-		return false
-	}
-	r.inverse = inverse.Data
+	r.inverse = cov.Data
 	for i := range n {
 		for j := range i {
 			r.inverse[i*n+j] = r.inverse[j*n+i]

@@ -1,10 +1,6 @@
-// Runs two models on the same inputs, random ones where none are given, in ONNX Runtime Web, in turns, in a worker of its own. In: {original, smaller} (ArrayBuffers), samples ([{name, dims, data}] where there are some); out: {step} | {before, after, cosine, top1, inputs} | {error}.
-import * as ort from "./ort/ort.wasm.bundle.min.mjs";
-
-ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = { wasm: new URL("./ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
-ort.env.logLevel = "error";
-
+// Runs two models on the same inputs, random ones where none are given, in one of the engines, in turns, in a worker of its own.
+// In: {engine, original, smaller} (a name in engines/, two ArrayBuffers), samples ([{name, dims, data}] where there are some); out: {step} | {before, after, cosine, top1, inputs, engine} | {error}.
+const engines = { ort: "./engines/ort.js", gorgonia: "./engines/gorgonia.js" };
 const budget = 3000; // milliseconds of timed runs for both together
 const most = 30;
 const compared = 8; // random inputs whose outputs are compared
@@ -27,13 +23,13 @@ const kinds = { float32: Float32Array, float64: Float64Array, int32: Int32Array,
 function inputs(session, seed) {
   const r = random(seed);
   const feeds = {};
-  for (const m of session.inputMetadata) {
-    if (!m.isTensor || !kinds[m.type]) throw new Error(`The input ${m.name} is ${m.type ?? "no tensor"}, which this page makes no values for.`);
+  for (const m of session.inputs) {
+    if (!kinds[m.type]) throw new Error(`The input ${m.name} is ${m.type}, which this page makes no values for.`);
     const shape = m.shape.map((d, k) => (typeof d === "number" && d > 0 ? d : k === 0 ? 1 : 64));
     const data = new kinds[m.type](shape.reduce((a, b) => a * b, 1));
     const value = m.type.startsWith("float") ? r.normal : () => (m.type === "int64" ? BigInt(Math.floor(2 * r.uniform())) : Math.floor(2 * r.uniform()));
     for (let i = 0; i < data.length; i++) data[i] = value();
-    feeds[m.name] = new ort.Tensor(m.type, data, shape);
+    feeds[m.name] = { type: m.type, data, dims: shape };
   }
   return feeds;
 }
@@ -43,7 +39,7 @@ function given(samples, i) {
   return Object.fromEntries(
     samples.map(({ name, dims, data }) => {
       const size = data.length / dims[0];
-      return [name, new ort.Tensor("float32", data.slice(i * size, (i + 1) * size), [1, ...dims.slice(1)])];
+      return [name, { type: "float32", data: data.slice(i * size, (i + 1) * size), dims: [1, ...dims.slice(1)] }];
     }),
   );
 }
@@ -75,9 +71,10 @@ async function timed(session, feeds) {
   return [performance.now() - begun, out];
 }
 
-async function work({ original, smaller, samples }) {
-  postMessage({ step: "Loading ONNX Runtime Web …" });
-  const sessions = [await ort.InferenceSession.create(new Uint8Array(original)), await ort.InferenceSession.create(new Uint8Array(smaller))];
+async function work({ engine: name, original, smaller, samples }) {
+  postMessage({ step: "Loading the engine …" });
+  const engine = await import(engines[name]);
+  const sessions = [await engine.create(new Uint8Array(original)), await engine.create(new Uint8Array(smaller))];
   postMessage({ step: "Running both models …" });
   const cosines = [], tops = [], times = [[], []];
   const count = samples ? Math.min(samples[0].dims[0], comparedSamples) : compared;
@@ -94,7 +91,7 @@ async function work({ original, smaller, samples }) {
     for (const k of [0, 1]) times[k].push((await timed(sessions[k], feeds))[0]);
   }
   const mean = (v) => (v.length ? v.reduce((a, b) => a + b, 0) / v.length : null);
-  postMessage({ before: median(times[0]), after: median(times[1]), cosine: mean(cosines), top1: mean(tops), runs: times[0].length, inputs: count });
+  postMessage({ before: median(times[0]), after: median(times[1]), cosine: mean(cosines), top1: mean(tops), runs: times[0].length, inputs: count, engine: engine.title });
 }
 
 addEventListener("message", ({ data }) => work(data).catch((error) => postMessage({ error: String(error?.message ?? error) })));

@@ -355,20 +355,20 @@ async function repair() {
   }
 }
 
-interface Tried { step?: string; error?: string; before: number; after: number; cosine: number; top1: number | null; runs: number; inputs: number }
+interface Tried { step?: string; error?: string; before: number; after: number; cosine: number; top1: number | null; runs: number; inputs: number; engine: string }
 
-// run compares original and smaller model in ONNX Runtime Web, in a worker that ends when it is done or cancelled.
+// run compares original and smaller model in the chosen engine, in a worker that ends when it is done or cancelled.
 function run(original: ArrayBuffer, smaller: ArrayBuffer, signal: AbortSignal): Promise<Tried> {
   const worker = new Worker(new URL("./try.js", document.baseURI), { type: "module" });
   return new Promise<Tried>((resolve, reject) => {
     signal.addEventListener("abort", () => reject(new DOMException("cancelled", "AbortError")));
-    worker.addEventListener("error", (e) => reject(new Error(e.message || "ONNX Runtime Web could not be loaded")));
+    worker.addEventListener("error", (e) => reject(new Error(e.message || "the engine could not be loaded")));
     worker.addEventListener("message", ({ data }: MessageEvent<Tried>) => {
       if (data.step) say(data.step);
       else if (data.error !== undefined) reject(new Error(data.error));
       else resolve(data);
     });
-    worker.postMessage({ original, smaller, samples }, [original, smaller]);
+    worker.postMessage({ engine: $<HTMLSelectElement>("engine").value, original, smaller, samples }, [original, smaller]);
   }).finally(() => worker.terminate());
 }
 
@@ -383,7 +383,7 @@ async function tryBoth() {
     });
     say("");
     const top = t.top1 === null ? "" : `, the same top-1 on ${Math.round(100 * t.top1)} %`;
-    $("tried").textContent = `On this device, in ONNX Runtime Web with one thread: ${t.before.toFixed(1)} ms before, ${t.after.toFixed(1)} ms after, ${(t.before / t.after).toFixed(2)} times as fast (medians of ${t.runs} runs). On ${t.inputs} ${samples ? "samples" : "random inputs"} the outputs have a cosine of ${t.cosine.toFixed(3)}${top}, ${repaired ? "after the repair" : "before any repair"}.`;
+    $("tried").textContent = `On this device, in ${t.engine}: ${t.before.toFixed(1)} ms before, ${t.after.toFixed(1)} ms after, ${(t.before / t.after).toFixed(2)} times as fast (medians of ${t.runs} runs). On ${t.inputs} ${samples ? "samples" : "random inputs"} the outputs have a cosine of ${t.cosine.toFixed(3)}${top}, ${repaired ? "after the repair" : "before any repair"}.`;
   } catch (error) {
     fail(error);
   }
