@@ -132,7 +132,8 @@ race: ## all tests but the long ones with the race detector
 	$(GO) test -race -gcflags=github.com/gomlx/compute/...=-d=checkptr=0 -timeout 60m ./onnxio/... ./graphcodec/... ./prune/... ./metanet ./wasm/... ./native/server ./native/client ./native/bucket ./native/data ./native/models ./native/analyse
 
 fuzz: ## run every fuzz target for FUZZTIME
-	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./onnxio
+	$(GO) test -run '^$$' -fuzz 'FuzzDecode$$' -fuzztime $(FUZZTIME) ./onnxio
+	$(GO) test -run '^$$' -fuzz FuzzDecodeStream -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./onnxio
 	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./graphcodec
 	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./metanet
 	$(GO) test -run '^$$' -fuzz FuzzRandomNetwork -fuzztime $(FUZZTIME) ./prune

@@ -60,7 +60,7 @@ func Operators() []OpInfo {
 			out = append(out, OpInfo{r.domain, r.op, r.since, r.note})
 		}
 	}
-	sort.Slice(out, func(i, j int) bool {
+	sort.SliceStable(out, func(i, j int) bool {
 		a, b := out[i], out[j]
 		if a.Domain != b.Domain {
 			return a.Domain < b.Domain

@@ -2,7 +2,7 @@ package metanet
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -103,7 +103,7 @@ func (l *loader) stack(name string, norm bool) stack {
 			}
 		}
 	}
-	sort.Ints(at)
+	slices.Sort(at)
 	in := 0
 	for _, i := range at {
 		x := l.linear(fmt.Sprintf("%s.%d", name, i), in)
@@ -150,7 +150,8 @@ func (l *loader) edgeTypes() []string {
 	for k := range found {
 		widths = append(widths, k)
 	}
-	sort.Sort(sort.Reverse(sort.IntSlice(widths)))
+	slices.Sort(widths)
+	slices.Reverse(widths)
 	var out []string
 	for _, k := range widths {
 		out = append(out, fmt.Sprintf("_%d", k))

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"sort"
+	"slices"
 )
 
 // maxHeader bounds the JSON header of a safetensors file, as the reference implementation does.
@@ -148,7 +148,7 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 	for n := range f.Tensors {
 		names = append(names, n)
 	}
-	sort.Strings(names)
+	slices.Sort(names)
 	header, at := map[string]any{}, int64(0)
 	if len(f.Metadata) > 0 {
 		header["__metadata__"] = f.Metadata

@@ -11,6 +11,7 @@ type Slice struct {
 	stride []int   // bytes per index of the collapsed axis
 	size   int64
 	src    []byte
+	load   func() ([]byte, error) // reads src when it is wanted, where it is not at hand
 }
 
 type run struct{ start, n int }
@@ -27,6 +28,10 @@ func NewSlice(src []byte, width int, dims []int64, keep [][]int) (*Slice, error)
 	if n*int64(width) != int64(len(src)) {
 		return nil, fmt.Errorf("%d bytes, but dims %v of %d bytes each take %d", len(src), dims, width, n*int64(width))
 	}
+	return newSlice(src, width, dims, keep)
+}
+
+func newSlice(src []byte, width int, dims []int64, keep [][]int) (*Slice, error) {
 	s := &Slice{src: src, size: int64(width)}
 	stride, full := width, 1
 	for axis := len(dims) - 1; axis >= 0; axis-- {
@@ -83,6 +88,15 @@ func (s *Slice) Size() int64 { return s.size }
 func (s *Slice) WriteTo(w io.Writer) (int64, error) {
 	if s.size == 0 {
 		return 0, nil
+	}
+	if s.load != nil {
+		src, err := s.load()
+		if err != nil {
+			return 0, err
+		}
+		at := *s
+		at.src, at.load = src, nil
+		return at.WriteTo(w)
 	}
 	c := &copier{w: w, buf: make([]byte, 0, min(sliceBuffer, s.size))}
 	axis := len(s.runs) - 1
@@ -164,11 +178,14 @@ func (t *Tensor) Cut(keep [][]int) error {
 	if t.DataType == String {
 		return t.cutStrings(dims, keep)
 	}
+	bits := t.DataType.Bits()
+	if p, ok := t.Lazy.(*part); ok && bits >= 8 {
+		return t.cutPart(p, bits/8, dims, keep)
+	}
 	b, err := t.Bytes()
 	if err != nil {
 		return err
 	}
-	bits := t.DataType.Bits()
 	if bits < 8 {
 		b = unpackBits(b, bits, t.Dims)
 	}
@@ -186,6 +203,24 @@ func (t *Tensor) Cut(keep [][]int) error {
 		return err
 	}
 	t.SetRaw(packBits(w.b, bits))
+	return nil
+}
+
+// cutPart is Cut for elements that stay in the file until they are written.
+func (t *Tensor) cutPart(p *part, width int, dims []int64, keep [][]int) error {
+	size, err := t.ByteSize()
+	if err != nil {
+		return err
+	}
+	if size != p.length {
+		return errorAt(fmt.Sprintf("tensor %q", t.Name), "%d bytes, but dims %v take %d", p.length, t.Dims, size)
+	}
+	s, err := newSlice(nil, width, t.Dims, keep)
+	if err != nil {
+		return errorAt(fmt.Sprintf("tensor %q", t.Name), "%w", err)
+	}
+	s.load, t.Dims = p.load, dims
+	t.SetLazy(s)
 	return nil
 }
 

@@ -18,6 +18,7 @@ type Session struct {
 	Model    *onnxio.Model
 	Analysis *graphcodec.Analysis
 	data     []byte
+	size     int64
 	sha      chan string
 }
 
@@ -36,7 +37,16 @@ func FromModel(m *onnxio.Model, data []byte) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Session{Model: m, Analysis: a, data: data}, nil
+	return &Session{Model: m, Analysis: a, data: data, size: int64(len(data))}, nil
+}
+
+// FromStream analyses a model that onnxio.DecodeStream read from a file of size bytes; Hashed has to be told its hash.
+func FromStream(m *onnxio.Model, size int64) (*Session, error) {
+	s, err := FromModel(m, nil)
+	if err == nil {
+		s.size = size
+	}
+	return s, err
 }
 
 // Close waits for work that still reads the model's bytes.
@@ -176,7 +186,7 @@ func (s *Session) Inspect() *Report {
 	st := s.Analysis.NewState()
 	m := s.Model
 	r := &Report{IRVersion: m.IRVersion, Opset: map[string]int64{}, Producer: strings.TrimSpace(m.ProducerName + " " + m.ProducerVersion),
-		Nodes: len(m.Graph.Nodes), FileBytes: len(s.data), MACs: st.MACs(), Params: st.Params(), Bytes: st.Bytes(),
+		Nodes: len(m.Graph.Nodes), FileBytes: int(s.size), MACs: st.MACs(), Params: st.Params(), Bytes: st.Bytes(),
 		Activations: s.Analysis.Activations(st), Layers: st.Layers(), Unknown: s.Analysis.Unknown(), Inputs: []string{}, Outputs: []string{}}
 	for _, o := range m.OpsetImport {
 		r.Opset[orDefault(o.Domain, "ai.onnx")] = o.Version
@@ -225,4 +235,4 @@ func describe(v *graphcodec.Value) string {
 }
 
 // Size returns the size of the model's file in bytes.
-func (s *Session) Size() int64 { return int64(len(s.data)) }
+func (s *Session) Size() int64 { return s.size }

@@ -225,7 +225,7 @@ func reorder(scores prune.Scores, order []graphcodec.UnitID) {
 	for i, u := range order {
 		own[i] = scores[u]
 	}
-	slices.SortFunc(own, cmp.Compare)
+	slices.Sort(own)
 	for i, u := range order {
 		scores[u] = own[i]
 	}

@@ -25,6 +25,7 @@ import (
 type Config struct {
 	MaxBytes        int64           // of a model, 0 for 1 GiB
 	MaxMetanetBytes int64           // of a model that is to be scored by the metanetwork, 0 for MaxBytes
+	Stream          Streaming       // of models that are read tensor by tensor, see WithObject
 	Memory          int64           // bytes for all requests under way together, 0 for 4 GiB
 	Requests        int             // under way at a time, 0 for 64
 	Timeout         time.Duration   // of a request, 0 for 5 minutes
@@ -37,6 +38,13 @@ type Config struct {
 	MetanetOptions  metanet.Options // such as the memory for cached states
 	Observe         func(Event)     // called after each request, may be nil
 	Extra           []Route         // further operations, such as /metrics
+}
+
+// Streaming are sizes in bytes for models that are read tensor by tensor; where Tensor is 0, none are.
+type Streaming struct {
+	From   int64 // smaller models are read at once
+	Tensor int64 // the most that one tensor may have
+	Kept   int64 // the most that all of a model but its larger tensors may have
 }
 
 // Event is what a request came to.

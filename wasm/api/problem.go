@@ -47,11 +47,14 @@ func (h *handler) asProblem(ctx context.Context, err error) *Problem {
 	var unsupported *onnxio.UnsupportedError
 	var target *prune.TargetError
 	var plan *prune.PlanError
+	var room *onnxio.TooLargeError
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &large):
 		return limited(http.StatusRequestEntityTooLarge, large.Limit, "the request has more than %d bytes", large.Limit)
+	case errors.As(err, &room):
+		return limited(http.StatusRequestEntityTooLarge, room.Limit, "%v; metaprune where there is more memory takes it", room)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return limited(http.StatusRequestTimeout, h.config.Timeout.Milliseconds(), "the request took longer than %s; ask for less, or run metaprune where it may take longer", h.config.Timeout)
 	case ctx.Err() != nil:

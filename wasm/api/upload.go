@@ -17,11 +17,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/metaprune/metaprune/onnxio"
 )
 
 // Upload is a body that was received. Data stays as it is until Free is called.
 type Upload struct {
 	Data   []byte
+	Model  *onnxio.Model // instead of Data, where it is read tensor by tensor
+	Size   int64         // of Model's file, in bytes
 	SHA256 func() string // in hexadecimal, where it was computed on the way; else nil
 	Free   func()
 }
@@ -188,6 +192,13 @@ func (h *handler) receive(r *http.Request) (f *form, err error) {
 	}
 	if err := f.job.parse(query, "query"); err != nil {
 		return f, err
+	}
+	if o, ok := h.streams(r, f.job); ok {
+		f.model, err = h.stream(r, o)
+		return f, err
+	}
+	if limit := h.config.MaxMetanetBytes; f.job.Criterion.Kind == "metanet" && r.ContentLength > limit && !strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		return f, limited(http.StatusRequestEntityTooLarge, limit, "the model has %d bytes, more than the %d that may be for criterion metanet", r.ContentLength, limit)
 	}
 	body, err := h.body(r)
 	if err != nil {

@@ -51,6 +51,9 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 	if err := r.Context().Err(); err != nil {
 		return err
 	}
+	if f.model != nil && f.model.Model != nil {
+		return h.streamed(r, e, f, do)
+	}
 	if f.model == nil || len(f.model.Data) == 0 {
 		return problem(http.StatusBadRequest, "body", "there is no model in it; send it as the body or as the part %q of a form", partModel)
 	}
@@ -81,6 +84,23 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 		s.Hashed(f.model.SHA256)
 	}
 	s.StartHash()
+	return do(r.Context(), s, f)
+}
+
+// streamed works on a model whose larger tensors are read when they are wanted.
+func (h *handler) streamed(r *http.Request, e *Event, f *form, do func(ctx context.Context, s *session.Session, f *form) error) error {
+	e.Received = f.model.Size
+	done, err := h.gate.work(r.Context(), weight(h.config.Stream.Tensor+h.config.Stream.Kept, 0, false))
+	if err != nil {
+		return err
+	}
+	defer done()
+	s, err := session.FromStream(f.model.Model, f.model.Size)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	s.Hashed(f.model.SHA256)
 	return do(r.Context(), s, f)
 }
 

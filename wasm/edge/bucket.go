@@ -17,6 +17,8 @@ import (
 type bucket interface {
 	// get opens an object; errNoKey where there is none.
 	get(ctx context.Context, key string) (r io.ReadCloser, size int64, err error)
+	// read returns a part of an object.
+	read(ctx context.Context, key string, offset, length int64) ([]byte, error)
 	// put writes an object of so many bytes from r; it must not be there in part after an error.
 	put(ctx context.Context, key string, size int64, r io.Reader) error
 }
@@ -77,6 +79,13 @@ func (s *stored) answer(r *http.Request, query url.Values, key, to string) *api.
 		inner.Body, inner.ContentLength = body, size
 		inner.Header.Set("Content-Type", "application/octet-stream")
 		inner.Header.Del("Content-Encoding")
+		inner = api.WithObject(inner, &api.Object{Size: size, Read: func(offset, length int64) ([]byte, error) {
+			b, err := s.b.read(r.Context(), key, offset, length)
+			if err != nil {
+				return nil, failed("query key", fmt.Errorf("%q: %w", key, err))
+			}
+			return b, nil
+		}})
 	}
 	if to == "" {
 		s.h.ServeHTTP(s.w, inner)

@@ -21,6 +21,8 @@ import (
 type shelf struct {
 	objects map[string][]byte
 	broken  error
+	reads   int
+	gone    bool // for parts
 }
 
 func (s *shelf) get(_ context.Context, key string) (io.ReadCloser, int64, error) {
@@ -29,6 +31,14 @@ func (s *shelf) get(_ context.Context, key string) (io.ReadCloser, int64, error)
 		return nil, 0, errors.Join(errNoKey, s.broken)
 	}
 	return io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
+}
+
+func (s *shelf) read(_ context.Context, key string, offset, length int64) ([]byte, error) {
+	s.reads++
+	if s.gone {
+		return nil, errors.New("the bucket is gone")
+	}
+	return bytes.Clone(s.objects[key][offset : offset+length]), nil
 }
 
 func (s *shelf) put(_ context.Context, key string, size int64, r io.Reader) error {
@@ -91,4 +101,45 @@ func TestBucket(t *testing.T) {
 	w = call("/v1/prune?key=a.onnx&to=d&speed-up=2", nil, "word", open)
 	require.Equal(t, 502, w.Code, w.Body)
 	require.Contains(t, w.Body.String(), "the bucket is full")
+}
+
+// TestStreamedFromTheBucket: a model that is larger than a request may be is read tensor by tensor, with the same plan and the same bytes.
+func TestStreamedFromTheBucket(t *testing.T) {
+	data, err := os.ReadFile("../../testdata/fashion-resnet20.onnx")
+	require.NoError(t, err)
+	s := &shelf{objects: map[string][]byte{"a.onnx": data}}
+	open := func() (bucket, error) { return s, nil }
+	call := func(h *api.Handler, target string, body []byte) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		withBucket(h, open).ServeHTTP(w, httptest.NewRequest(http.MethodPost, target, bytes.NewReader(body)))
+		return w
+	}
+	whole, err := api.New(api.Config{})
+	require.NoError(t, err)
+	small, err := api.New(api.Config{MaxBytes: 100_000, Stream: api.Streaming{From: 1, Tensor: 1 << 20, Kept: 1 << 20}})
+	require.NoError(t, err)
+	for _, criterion := range []string{"l2", "l1", "bn", "fpgm", "random"} {
+		query := "?speed-up=2&criterion=" + criterion
+		want, got := call(whole, "/v1/masks"+query, data), call(small, "/v1/masks"+query+"&key=a.onnx", nil)
+		require.Equal(t, 200, got.Code, got.Body)
+		require.Equal(t, want.Body.String(), got.Body.String(), criterion)
+		require.Equal(t, want.Header().Get("Etag"), got.Header().Get("Etag"))
+		want, got = call(whole, "/v1/prune"+query, data), call(small, "/v1/prune"+query+"&key=a.onnx&to=b.onnx", nil)
+		require.Equal(t, 200, got.Code, got.Body)
+		require.True(t, bytes.Equal(want.Body.Bytes(), s.objects["b.onnx"]), criterion)
+	}
+	require.Equal(t, call(whole, "/v1/inspect", data).Body.String(), call(small, "/v1/inspect?key=a.onnx", nil).Body.String())
+	require.Positive(t, s.reads)
+	require.Equal(t, 413, call(small, "/v1/masks?speed-up=2&criterion=metanet&key=a.onnx", nil).Code, "all weights at once")
+	require.Equal(t, 413, call(small, "/v1/prune?pattern=unstructured&key=a.onnx", nil).Code, "all weights at once")
+	tight, err := api.New(api.Config{Stream: api.Streaming{From: 1, Tensor: 70_000, Kept: 1 << 20}})
+	require.NoError(t, err)
+	w := call(tight, "/v1/masks?speed-up=2&key=a.onnx", nil)
+	require.Equal(t, 413, w.Code)
+	var p api.Problem
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p))
+	require.EqualValues(t, 70_000, p.Limit)
+	s.gone = true
+	w = call(small, "/v1/masks?speed-up=2&key=a.onnx", nil)
+	require.Equal(t, 502, w.Code, w.Body)
 }

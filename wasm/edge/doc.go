@@ -3,7 +3,7 @@
 //
 // # Limits
 //
-// A worker has 128 MB of memory, so a model is bounded by what fits beside its analysis (MAX_BYTES); what is larger is refused with 413 and the number.
+// A worker has 128 MB of memory, so a model in a request is bounded by what fits beside its analysis (MAX_BYTES). Models in the bucket may be larger: their larger tensors are read one by one, and written so. What does not fit is refused with 413 and the number.
 //
 // # Errors
 //

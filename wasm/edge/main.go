@@ -22,10 +22,13 @@ const (
 	metaMemory   = 8 << 20
 )
 
+// streaming is what is kept of models in the bucket that are read tensor by tensor.
+var streaming = api.Streaming{From: 16 << 20, Tensor: 24 << 20, Kept: 16 << 20}
+
 func main() {
 	debug.SetGCPercent(20)
 	debug.SetMemoryLimit(heap)
-	c := api.Config{MaxBytes: setting("MAX_BYTES", largest), MaxMetanetBytes: setting("MAX_METANET_BYTES", largestScore), Memory: 1 << 30, Requests: 1, Timeout: 5 * time.Minute, Token: getenv("TOKEN"), Version: Version,
+	c := api.Config{MaxBytes: setting("MAX_BYTES", largest), MaxMetanetBytes: setting("MAX_METANET_BYTES", largestScore), Stream: streaming, Memory: 1 << 30, Requests: 1, Timeout: 5 * time.Minute, Token: getenv("TOKEN"), Version: Version,
 		Log: slog.New(slog.NewJSONHandler(os.Stderr, nil)), Store: &room{}, MetanetOptions: metanet.Options{Memory: metaMemory}}
 	h, err := api.New(c)
 	if err != nil {

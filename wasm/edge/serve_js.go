@@ -70,6 +70,30 @@ func (b r2Bucket) get(_ context.Context, key string) (io.ReadCloser, int64, erro
 	return nil, 0, errors.New("the object has no body")
 }
 
+// read fetches a part of an object.
+func (b r2Bucket) read(_ context.Context, key string, offset, length int64) ([]byte, error) {
+	object := js.Global().Get("Object")
+	span, options := object.New(), object.New()
+	span.Set("offset", float64(offset))
+	span.Set("length", float64(length))
+	options.Set("range", span)
+	got := <-promise(cloudflare.GetBinding(bucketName).Call("get", key, options))
+	if got.err != nil {
+		return nil, got.err
+	}
+	if got.value.IsNull() {
+		return nil, errNoKey
+	}
+	got = <-promise(got.value.Call("arrayBuffer"))
+	if got.err != nil {
+		return nil, got.err
+	}
+	part := js.Global().Get("Uint8Array").New(got.value)
+	out := make([]byte, part.Get("byteLength").Int())
+	js.CopyBytesToGo(out, part)
+	return out, nil
+}
+
 // put streams into the bucket, which takes a stream of known length.
 func (b r2Bucket) put(_ context.Context, key string, size int64, r io.Reader) error {
 	s := js.Global().Get("FixedLengthStream").New(float64(size))

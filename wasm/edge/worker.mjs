@@ -13,6 +13,7 @@ globalThis.tryCatch = (fn) => {
   }
 };
 
+const streamedFrom = 16 << 20; // bytes, as in main.go
 const small = 8 << 20; // bytes of models that find room in any instance
 
 let current; // the running instance
@@ -47,18 +48,23 @@ function problem(status, title, detail, headers = {}) {
   return new Response(JSON.stringify({ type: "about:blank", title, status, detail }), { status, headers: { "content-type": "application/problem+json", ...headers } });
 }
 
-// sizeOf is how large the model of a request is, in the request or in the bucket; 0 where that is not known.
-async function sizeOf(request, env) {
-  const key = new URL(request.url).searchParams.get("key");
-  if (key && env.MODELS) return (await env.MODELS.head(key))?.size ?? 0;
-  return Number(request.headers.get("content-length") ?? 0);
+// modelOf is how large the model of a request is, in the request or in the bucket (0 where that is not known), and whether it is read tensor by tensor.
+async function modelOf(request, env) {
+  const options = new URL(request.url).searchParams;
+  const key = options.get("key");
+  if (key && env.MODELS) {
+    const size = (await env.MODELS.head(key))?.size ?? 0;
+    const streamed = size >= streamedFrom && options.get("criterion") !== "metanet" && (options.get("pattern") ?? "channels") === "channels";
+    return { size, streamed };
+  }
+  return { size: Number(request.headers.get("content-length") ?? 0), streamed: false };
 }
 
 async function answer(request, env, ctx, done) {
-  const size = await sizeOf(request, env).catch(() => 0);
-  if (current && size > Math.max(current.room, small)) current = undefined; // a hole that is too small would stay
+  const { size, streamed } = await modelOf(request, env).catch(() => ({ size: 0, streamed: false }));
+  if (current && (streamed ? current.room > small : size > Math.max(current.room, small))) current = undefined; // a hole that is too small, or of no use, would stay
   current ??= new Instance(env, ctx);
-  current.room = Math.max(current.room, size);
+  if (!streamed) current.room = Math.max(current.room, size);
   const instance = current;
   try {
     const response = await instance.handle(request, env, ctx, done);

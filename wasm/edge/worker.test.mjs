@@ -157,6 +157,29 @@ test("from the bucket and back", async () => {
   assert.equal(await bucket.head("x"), null);
 });
 
+test("a model from the bucket that is larger than the worker's memory, read tensor by tensor", async () => {
+  const model = join(folder, "huge.onnx"), plan = join(folder, "huge.json"), small = join(folder, "huge.small.onnx");
+  metaprune("new", "resnet50", "--width", "1.2", "--input", "3x224x224", "--classes", "1000", "-o", model);
+  metaprune("prune", model, "--speed-up", "2", "-o", small, "--plan", plan);
+  const size = statSync(model).size;
+  assert.ok(size > 128 * megabyte, `${size} bytes`);
+  const bucket = await worker.getR2Bucket("MODELS");
+  await bucket.put("huge.onnx", new Uint8Array(readFileSync(model)).buffer);
+  const masks = await post("/v1/masks?key=huge.onnx&speed-up=2", null);
+  assert.equal(masks.status, 200, String(masks.bytes).slice(0, 500));
+  assert.ok(masks.bytes.equals(readFileSync(plan)), "the plans differ");
+  report("masks of a model in the bucket", size, masks);
+  const pruned = await post("/v1/prune?key=huge.onnx&to=huge.small.onnx&speed-up=2", null);
+  assert.equal(pruned.status, 200, String(pruned.bytes).slice(0, 500));
+  const stored = await bucket.get("huge.small.onnx");
+  assert.ok(Buffer.from(await stored.arrayBuffer()).equals(readFileSync(small)), "the models differ");
+  report("pruned from the bucket into the bucket", size, pruned);
+  for (const r of [masks, pruned]) assert.ok(r.memory <= 112 * megabyte, `${r.memory} bytes of memory`);
+  const whole = await post("/v1/masks?key=huge.onnx&speed-up=2&criterion=metanet", null);
+  assert.equal(whole.status, 413);
+  assert.equal(JSON.parse(whole.bytes).limit, 48 * megabyte);
+});
+
 for (const [name, path] of Object.entries(models)) test(`criterion metanet on ${name}: the command line's masks`, async () => {
   const model = path();
   const plan = join(folder, "metanet.json");
