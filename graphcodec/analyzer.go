@@ -158,7 +158,7 @@ func (a *analyzer) prepare(i int, n *onnxio.Node) (*call, error) {
 	if domain == "ai.onnx" {
 		domain = ""
 	}
-	c := &call{analyzer: a, node: n, index: i, version: a.versions[domain], shapeIn: map[int]bool{}, pins: map[int]bool{}}
+	c := &call{analyzer: a, node: n, index: i, version: a.versions[domain]}
 	for k, name := range n.Inputs {
 		if name == "" {
 			c.in = append(c.in, nil)
@@ -242,7 +242,7 @@ func (c *call) shapeKnown(known func(v *Value) (shape, contents bool)) bool {
 			continue
 		}
 		shape, contents := known(v)
-		if !shape || (i > 0 && c.shapeIn[i] && !contents) {
+		if !shape || (i > 0 && c.shapeIn.has(i) && !contents) {
 			return false
 		}
 	}
@@ -252,11 +252,11 @@ func (c *call) shapeKnown(known func(v *Value) (shape, contents bool)) bool {
 // handleLeaks pins inputs through which the length of a cut axis would flow into data.
 func (c *call) handleLeaks() {
 	for i, v := range c.in {
-		if v == nil || c.shapeIn[i] || !v.tainted() {
+		if v == nil || c.shapeIn.has(i) || !v.tainted() {
 			continue
 		}
 		if v.pinnable() {
-			c.pins[i] = true
+			c.pins.set(i, true)
 			continue
 		}
 		c.freezeTaint(v, "the length of the axis is used as a number here")

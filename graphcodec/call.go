@@ -14,10 +14,37 @@ type call struct {
 	version int64    // of the operator set
 	in      []*Value // nil where an optional input is left out
 	out     []*Value
-	shapeIn map[int]bool // inputs that hold shapes, indices or bounds and are adapted when axes are cut
-	pins    map[int]bool // inputs that keep their original contents when axes are cut
+	shapeIn inputSet // inputs that hold shapes, indices or bounds and are adapted when axes are cut
+	pins    inputSet // inputs that keep their original contents when axes are cut
 	macs    *macs
 	why     int32
+}
+
+// inputSet is a set of a node's inputs by their number.
+type inputSet struct {
+	low  uint64
+	high map[int]bool // from 64 on
+}
+
+func (s *inputSet) has(i int) bool {
+	if i < 64 {
+		return s.low>>i&1 != 0
+	}
+	return s.high[i]
+}
+
+func (s *inputSet) set(i int, on bool) {
+	switch {
+	case i >= 64:
+		if s.high == nil {
+			s.high = map[int]bool{}
+		}
+		s.high[i] = on
+	case on:
+		s.low |= 1 << i
+	default:
+		s.low &^= 1 << i
+	}
 }
 
 // macs is the cost of a node: fixed times the number of surviving positions on each axis.
@@ -334,7 +361,7 @@ func (c *call) intsFrom(name string, i int) (v []int64, given, known bool) {
 	if x == nil {
 		return nil, false, true
 	}
-	c.shapeIn[i] = true
+	c.shapeIn.set(i, true)
 	v, known = x.ints()
 	return v, true, known
 }

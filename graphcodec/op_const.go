@@ -78,7 +78,7 @@ func shapeOf(c *call) {
 		c.unknown("has no input")
 		return
 	}
-	c.shapeIn[0] = true
+	c.shapeIn.set(0, true)
 	if !x.Ranked {
 		c.unknown("the rank of the input is unknown")
 		c.set(0, onnxio.Int64, []Dim{Symbol("?" + c.outName(0) + ".rank")})
@@ -116,7 +116,7 @@ func sizeOf(c *call) {
 		c.unknown("the rank of the input is unknown")
 		return
 	}
-	c.shapeIn[0] = true
+	c.shapeIn.set(0, true)
 	e := Elem{Int: product(x.Shape)}
 	for k := range x.Shape {
 		e.taint = mergeTaint(e.taint, c.lengthOf(x, k).taint)
@@ -171,7 +171,7 @@ func constantOfShape(c *call) {
 		c.ofRank(0, t, s.length())
 		return
 	}
-	c.shapeIn[0] = true
+	c.shapeIn.set(0, true)
 	t, value := onnxio.Float, 0.0
 	var fill *Elem
 	if a := c.attr("value"); a != nil && a.T != nil {

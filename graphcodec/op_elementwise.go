@@ -49,7 +49,7 @@ func unary(state zeroState) func(c *call) {
 			c.unknown("has no input")
 			return
 		}
-		c.shapeIn[0] = c.evalUnary(v)
+		c.shapeIn.set(0, c.evalUnary(v))
 		out := c.pass(0, v)
 		if v.zero == isZero && state == nonZero && c.tracked(out) {
 			out.zero = nonZero
@@ -84,7 +84,7 @@ func singular(c *call) {
 		c.unknown("has no input")
 		return
 	}
-	c.shapeIn[0] = c.evalUnary(v)
+	c.shapeIn.set(0, c.evalUnary(v))
 	out := c.pass(0, v)
 	if v.zero != nonZero {
 		for k := range v.Shape {
@@ -101,7 +101,7 @@ func cast(c *call) {
 		to = onnxio.Undefined
 		if like := c.input(1); like != nil {
 			to = like.Type
-			c.shapeIn[1] = true
+			c.shapeIn.set(1, true)
 		}
 	}
 	if v == nil {
@@ -109,7 +109,7 @@ func cast(c *call) {
 		return
 	}
 	elems := castElems(v.elems, to)
-	c.shapeIn[0] = elems != nil
+	c.shapeIn.set(0, elems != nil)
 	out := c.same(0, to, v)
 	out.elems = elems
 	out.mean = v.mean
@@ -151,7 +151,7 @@ func identity(c *call) {
 		c.unknown("has no input")
 		return
 	}
-	c.shapeIn[0] = true
+	c.shapeIn.set(0, true)
 	if v.Const != nil && !c.concealed[c.node] && len(c.out) > 0 && c.out[0] != nil {
 		copied := constValue(c.out[0].Name, v.Const.Tensor, c.index)
 		copied.Const.Copy = true
@@ -174,7 +174,7 @@ func dropout(c *call) {
 		c.unknown("has no input")
 		return
 	}
-	c.shapeIn[0] = true
+	c.shapeIn.set(0, true)
 	out := c.same(0, v.Type, v)
 	out.elems = v.elems
 	if len(c.out) > 1 {
@@ -251,7 +251,7 @@ func (c *call) contents(out *Value, elems []Elem) {
 	out.elems = elems
 	if elems != nil {
 		for i := range c.in {
-			c.shapeIn[i] = true
+			c.shapeIn.set(i, true)
 		}
 	}
 }

@@ -133,7 +133,7 @@ func splitOp(c *call) {
 		y.zero = x.zero
 		if x.elems != nil && len(x.Shape) == 1 && sizes[i].IsNum() {
 			y.elems = x.elems[at : at+sizes[i].N]
-			c.shapeIn[0] = true
+			c.shapeIn.set(0, true)
 		}
 		at += sizes[i].N
 	}
@@ -192,7 +192,7 @@ func (c *call) sliceBounds(rank int) ([]sliceArgs, bool) {
 		return zipBounds(elemsOf(starts), elemsOf(ends), axes, nil, rank)
 	}
 	for i := 1; i < len(c.in); i++ {
-		c.shapeIn[i] = true
+		c.shapeIn.set(i, true)
 	}
 	s, e := c.input(1), c.input(2)
 	if s == nil || e == nil || s.elems == nil || e.elems == nil {
@@ -317,7 +317,8 @@ func slice(c *call) {
 	y := c.set(0, x.Type, shape, axes...)
 	y.zero = x.zero
 	if elems != nil {
-		y.elems, c.shapeIn[0] = elems, true
+		y.elems = elems
+		c.shapeIn.set(0, true)
 	}
 }
 
@@ -413,7 +414,8 @@ func gather(c *call) {
 	y.zero = x.zero
 	if elems != nil {
 		y.elems = elems
-		c.shapeIn[0], c.shapeIn[1] = true, true
+		c.shapeIn.set(0, true)
+		c.shapeIn.set(1, true)
 	}
 }
 
@@ -454,7 +456,7 @@ func (c *call) gatherAxis(x, index *Value, axis int) ([][]label, []Elem) {
 	if labels == nil {
 		return make([][]label, len(index.Shape)), elems
 	}
-	c.shapeIn[1] = true
+	c.shapeIn.set(1, true)
 	if len(index.Shape) == 0 {
 		if c.lab.norm(labels[ids[0]]) != 0 {
 			c.lab.freeze(labels[ids[0]], c.because("picks this one position"))
@@ -475,7 +477,7 @@ func (c *call) padAmounts(rank int) ([]Elem, bool) {
 		return elemsOf(p), len(p) == 2*rank
 	}
 	for i := 1; i < len(c.in); i++ {
-		c.shapeIn[i] = true
+		c.shapeIn.set(i, true)
 	}
 	v := c.input(1)
 	if v == nil || v.elems == nil {
@@ -554,6 +556,6 @@ func trilu(c *call) {
 	for k := len(x.Shape) - 2; k < len(x.Shape); k++ {
 		c.freeze(x, k, "keeps a triangle of this matrix")
 	}
-	c.shapeIn[1] = true
+	c.shapeIn.set(1, true)
 	c.same(0, x.Type, x)
 }

@@ -72,7 +72,8 @@ func col2Im(c *call) {
 		c.unknown("its shapes are not known")
 		return
 	}
-	c.shapeIn[1], c.shapeIn[2] = true, true
+	c.shapeIn.set(1, true)
+	c.shapeIn.set(2, true)
 	size := int64(1)
 	for _, n := range block {
 		size *= max(n, 1)
@@ -96,7 +97,7 @@ func centerCropPad(c *call) {
 		c.unknown("the new lengths are not known")
 		return
 	}
-	c.shapeIn[1] = true
+	c.shapeIn.set(1, true)
 	c.freezeTaint(c.in[1], "a length follows from this axis")
 	axes := c.ints("axes")
 	shape, labels := slices.Clone(x.Shape), make([][]label, len(x.Shape))

@@ -65,7 +65,7 @@ func resize(c *call) {
 		return
 	}
 	for i := 1; i < len(c.in); i++ {
-		c.shapeIn[i] = true
+		c.shapeIn.set(i, true)
 	}
 	axes, ok := c.resizeAxes(len(x.Shape))
 	if !ok {

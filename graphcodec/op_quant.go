@@ -491,7 +491,7 @@ func qlinearConcat(c *call) {
 		zero = zero && c.meansZero(c.in[i], c.in[i+2], -1)
 	}
 	d := c.with(parts...)
-	d.shapeIn = map[int]bool{}
+	d.shapeIn = inputSet{}
 	concat(d)
 	c.is(typeOf(c.input(1)), c.input(1), zero)
 }

@@ -60,7 +60,8 @@ func reduce(kind reduceKind) func(c *call) {
 			y.mean = x
 		}
 		if elems != nil {
-			y.elems, c.shapeIn[0] = elems, true
+			y.elems = elems
+			c.shapeIn.set(0, true)
 		}
 	}
 }
@@ -159,7 +160,7 @@ func cumulative(c *call) {
 		c.unknown("the axis is not known")
 		return
 	}
-	c.shapeIn[1] = true
+	c.shapeIn.set(1, true)
 	k, ok := normAxis(axis[0], len(x.Shape))
 	if !ok {
 		c.unknown("axis is out of range")

@@ -28,7 +28,7 @@ func reshape(c *call) {
 		}
 		return
 	}
-	c.shapeIn[1] = true
+	c.shapeIn.set(1, true)
 	shape, ok := c.reshapeDims(x, s)
 	if !ok {
 		c.unknown("the new shape does not fit %v", x.Shape)
@@ -105,7 +105,7 @@ func (c *call) reshaped(x *Value, shape []Dim) {
 	y.zero = x.zero
 	if len(x.elems) > 0 {
 		y.elems = x.elems
-		c.shapeIn[0] = true
+		c.shapeIn.set(0, true)
 	}
 	if c.origins(x) {
 		c.view(y, x, axisMap(x.Shape, shape))
@@ -381,7 +381,7 @@ func (c *call) moved(x *Value, shape []Dim, perm []int) {
 	}
 	if e := permute(x.elems, x.Shape, perm); e != nil {
 		y.elems = e
-		c.shapeIn[0] = true
+		c.shapeIn.set(0, true)
 	}
 }
 
@@ -451,7 +451,7 @@ func expand(c *call) {
 		}
 		return
 	}
-	c.shapeIn[1] = true
+	c.shapeIn.set(1, true)
 	dims, lengths := shapeFrom(s.elems)
 	elems := x.elems
 	rank := max(len(dims), len(x.Shape))
@@ -483,7 +483,7 @@ func expand(c *call) {
 		for _, p := range pairs {
 			y.elems = append(y.elems, p[0])
 		}
-		c.shapeIn[0] = true
+		c.shapeIn.set(0, true)
 	}
 }
 
@@ -508,7 +508,7 @@ func tile(c *call) {
 		c.unknown("the rank of its input is not known")
 		return
 	}
-	c.shapeIn[1] = true
+	c.shapeIn.set(1, true)
 	c.freezeTaint(reps, "repeats depend on the length of this axis")
 	shape, axes := make([]Dim, len(x.Shape)), make([][]label, len(x.Shape))
 	for k := range shape {

@@ -65,7 +65,7 @@ func (c *call) position(i, n, last int) (int, bool) {
 		return last, last >= 0
 	}
 	v, ok := c.input(i).ints()
-	c.shapeIn[i] = ok
+	c.shapeIn.set(i, ok)
 	if !ok || len(v) != 1 {
 		return 0, false
 	}
@@ -171,7 +171,7 @@ func (c *call) sequenceSizes(d Dim) ([]int64, bool) {
 	size := int64(1)
 	if split != nil {
 		v, ok := split.ints()
-		c.shapeIn[1] = ok
+		c.shapeIn.set(1, ok)
 		if !ok || len(v) == 0 {
 			return nil, false
 		}

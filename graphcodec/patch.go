@@ -296,7 +296,7 @@ func (p *patching) targetHolds(i int, want []Dim) bool {
 	if p.in[i].elems == nil {
 		return false
 	}
-	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, shapeIn: map[int]bool{}}
+	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in}
 	switch p.node.OpType {
 	case "Reshape":
 		got, ok := c.reshapeDims(p.in[0], p.in[1])
@@ -318,7 +318,7 @@ func patchSplit(p *patching) {
 	if !ok || !p.old.out[0].Ranked {
 		return
 	}
-	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, out: p.old.out, shapeIn: map[int]bool{}}
+	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, out: p.old.out}
 	sizes, ok := c.splitSizes(p.in[0], axis)
 	same := ok
 	want := make([]int64, len(p.old.out))
@@ -350,7 +350,7 @@ func patchSlice(p *patching) {
 	if !ok {
 		return
 	}
-	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, shapeIn: map[int]bool{}}
+	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in}
 	now, evaluated := c.sliceBounds(len(x.Shape))
 	starts, ends, changed := make([]Dim, len(bounds)), make([]Dim, len(bounds)), false
 	for i, b := range bounds {
@@ -429,7 +429,7 @@ func boundsFor(want []int, b sliceArgs, n int) (start, end int64) {
 
 func patchGather(p *patching) {
 	x, index := p.old.in[0], p.old.in[1]
-	if x == nil || index == nil || !x.Ranked || !p.old.out[0].Ranked || !p.old.shapeIn[1] {
+	if x == nil || index == nil || !x.Ranked || !p.old.out[0].Ranked || !p.old.shapeIn.has(1) {
 		return
 	}
 	axis, ok := normAxis(p.old.int("axis", 0), len(x.Shape))
@@ -481,7 +481,7 @@ func patchPad(p *patching) {
 		want[k] = p.surviving(padded[:before.N])
 		want[rank+k] = p.surviving(padded[int64(len(padded))-after.N:])
 	}
-	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, shapeIn: map[int]bool{}}
+	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in}
 	if now, ok := c.padAmounts(rank); ok && slices.EqualFunc(now, want, func(e Elem, d Dim) bool { return e.Int == d }) {
 		return
 	}

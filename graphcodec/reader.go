@@ -47,7 +47,7 @@ func (c *call) hasComputedBounds() bool {
 		if c.node.OpType == "Resize" && i == sizes {
 			continue // taken as far as it is propagated
 		}
-		if i > 0 && v != nil && c.shapeIn[i] && v.Const == nil && !targets[c.node.OpType] && !propagates[c.node.OpType] {
+		if i > 0 && v != nil && c.shapeIn.has(i) && v.Const == nil && !targets[c.node.OpType] && !propagates[c.node.OpType] {
 			return true
 		}
 	}
@@ -66,7 +66,7 @@ func (c *call) readTarget(x, s *Value) bool {
 	if x.Ranked && !(inferred && open) {
 		return false
 	}
-	c.shapeIn[1] = true
+	c.shapeIn.set(1, true)
 	shape := make([]Dim, len(s.elems))
 	for k, e := range s.elems {
 		switch {

@@ -244,7 +244,7 @@ func (sh *shrinker) step(old *call) error {
 		return err
 	}
 	for i := range old.in {
-		if old.pins[i] {
+		if old.pins.has(i) {
 			p.pin(i)
 		}
 	}
