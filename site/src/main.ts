@@ -439,5 +439,5 @@ $("download").addEventListener("click", () => void download());
 $("try").addEventListener("click", () => void tryBoth());
 $("repair").addEventListener("click", () => void repair());
 $("plan").addEventListener("click", savePlan);
-$("example").addEventListener("click", (e) => void example(e.currentTarget as HTMLButtonElement));
+for (const button of document.querySelectorAll<HTMLButtonElement>("[data-file]")) button.addEventListener("click", () => void example(button));
 if ("serviceWorker" in navigator) void navigator.serviceWorker.register(new URL("./sw.js", document.baseURI)).catch(() => undefined);

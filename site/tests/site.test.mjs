@@ -143,6 +143,30 @@ async function repaired(page) {
 
 const correct = (file) => JSON.parse(execFileSync(cli, ["eval", file, "--images", join(root, "testdata/fashion-test-1000-images-idx3-ubyte.gz"), "--labels", join(root, "testdata/fashion-test-1000-labels-idx1-ubyte.gz"), "--json"], { encoding: "utf8" })).accuracy;
 
+test("the second example, a ViT: heads leave, and the downloads equal the command line's", async () => {
+  const { page, context, foreign, complaints } = await visit();
+  await page.locator("#example-vit").click();
+  await opened(page);
+  await page.waitForFunction(() => /100 samples/.test(document.querySelector("#had").textContent));
+  await set(page, 18); // 10^0.18
+  await page.waitForFunction(() => document.querySelector("#shown").textContent === "1.51x");
+  await page.waitForFunction(() => /About 8\d % repaired, 100 inputs/.test(document.querySelector("#said").textContent));
+  assert.ok(await page.locator("#of").isVisible(), "what may leave of an attention");
+  for (const attention of ["", "heads", "head-dim"]) {
+    await page.locator("#attention").selectOption(attention);
+    await page.waitForTimeout(400);
+    const vit = join(root, "testdata/fashion-vit.onnx");
+    assert.ok((await downloaded(page, "#download")).equals(await replayed(page, vit)), attention);
+  }
+  await page.locator("#attention").selectOption("");
+  await page.waitForTimeout(400);
+  await accessible(page);
+  await picture(page, "vit");
+  assert.deepEqual(foreign, []);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
 test("a repair on dropped samples: most of the accuracy is back, and the command line replays it", async () => {
   const { page, context, foreign, complaints } = await visit();
   await page.locator("#example").click();
