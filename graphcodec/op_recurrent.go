@@ -29,41 +29,41 @@ const (
 )
 
 // recurrent is the rule of a recurrent operator with so many gates.
-func recurrent(gates int) func(c *call) {
-	return func(c *call) {
-		x, w, r := c.input(inputX), c.input(inputW), c.input(inputR)
-		if x == nil || w == nil || r == nil || len(x.Shape) != 3 || len(w.Shape) != 3 || len(r.Shape) != 3 {
-			c.unknown("the shapes of input and weights do not fit")
-			return
-		}
-		hidden, directions := r.Shape[2], w.Shape[0]
-		if !hidden.IsNum() || !directions.IsNum() || w.Shape[1] != Num(int64(gates)*hidden.N) || r.Shape[1] != w.Shape[1] || r.Shape[0] != directions || w.Shape[2] != x.Shape[2] || !c.vectorsFit(gates, hidden.N) {
-			c.unknown("weights %v and %v do not fit input %v", w.Shape, r.Shape, x.Shape)
-			return
-		}
-		h := c.hidden(gates, int(hidden.N))
-		c.link(w, 2, x, 2)
-		c.freezeUnlessZero(x, w, r, h)
-		for _, v := range []*Value{w, r} {
-			c.freeze(v, 0, "directions")
-		}
-		c.freeze(x, 0, "recurs along this axis")
-		c.freeze(x, 1, "recurs along this axis")
-		seq, batch := x.Shape[0], x.Shape[1]
-		y, states := []Dim{seq, directions, batch, hidden}, []Dim{directions, batch, hidden}
-		if c.int("layout", 0) == 1 {
-			seq, batch = batch, seq
-			y, states = []Dim{batch, seq, directions, hidden}, []Dim{batch, directions, hidden}
-		}
-		zero := c.startsAtZero()
-		c.set(0, x.Type, y, nil, nil, nil, h).zero = zero
-		c.set(1, x.Type, states, nil, nil, h).zero = zero
-		c.set(2, x.Type, slices.Clone(states), nil, nil, h).zero = zero
-		in := labelsOr(c.axis(w, 2), int(w.Shape[2].N))
-		rows, columns := c.axis(w, 1), append(slices.Clone(in), labelsOr(h, int(hidden.N))...)
-		c.cost(seq.Mul(batch).Mul(directions).N, costAxis{rows, w.Shape[1].N}, costAxis{columns, int64(len(columns))})
-		c.macs.uncounted = true
+func recurrent(gates int) func(c *call) { return func(c *call) { c.recurrent(gates) } }
+
+func (c *call) recurrent(gates int) {
+	x, w, r := c.input(inputX), c.input(inputW), c.input(inputR)
+	if x == nil || w == nil || r == nil || len(x.Shape) != 3 || len(w.Shape) != 3 || len(r.Shape) != 3 {
+		c.unknown("the shapes of input and weights do not fit")
+		return
 	}
+	hidden, directions := r.Shape[2], w.Shape[0]
+	if !hidden.IsNum() || !directions.IsNum() || w.Shape[1] != Num(int64(gates)*hidden.N) || r.Shape[1] != w.Shape[1] || r.Shape[0] != directions || w.Shape[2] != x.Shape[2] || !c.vectorsFit(gates, hidden.N) {
+		c.unknown("weights %v and %v do not fit input %v", w.Shape, r.Shape, x.Shape)
+		return
+	}
+	h := c.hidden(gates, int(hidden.N))
+	c.link(w, 2, x, 2)
+	c.freezeUnlessZero(x, w, r, h)
+	for _, v := range []*Value{w, r} {
+		c.freeze(v, 0, "directions")
+	}
+	c.freeze(x, 0, "recurs along this axis")
+	c.freeze(x, 1, "recurs along this axis")
+	seq, batch := x.Shape[0], x.Shape[1]
+	y, states := []Dim{seq, directions, batch, hidden}, []Dim{directions, batch, hidden}
+	if c.int("layout", 0) == 1 {
+		seq, batch = batch, seq
+		y, states = []Dim{batch, seq, directions, hidden}, []Dim{batch, directions, hidden}
+	}
+	zero := c.startsAtZero()
+	c.set(0, x.Type, y, nil, nil, nil, h).zero = zero
+	c.set(1, x.Type, states, nil, nil, h).zero = zero
+	c.set(2, x.Type, slices.Clone(states), nil, nil, h).zero = zero
+	in := labelsOr(c.axis(w, 2), int(w.Shape[2].N))
+	rows, columns := c.axis(w, 1), append(slices.Clone(in), labelsOr(h, int(hidden.N))...)
+	c.cost(seq.Mul(batch).Mul(directions).N, costAxis{rows, w.Shape[1].N}, costAxis{columns, int64(len(columns))})
+	c.macs.uncounted = true
 }
 
 // freezeUnlessZero keeps channels whose removal the weights do not stand for: quantised ones whose zero point is not 0.

@@ -1,8 +1,6 @@
 package onnxio
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +41,16 @@ type StreamLimits struct {
 // DecodeStream reads a model from the size bytes of r, once from front to end, without keeping the raw elements of larger initializers: those are read again, tensor by tensor, when they are asked for or the model is written. The
 // elements have to be in the file. It fails with a TooLargeError where the limits do not suffice.
 func DecodeStream(r io.Reader, size int64, read ReadRange, limits StreamLimits) (*Model, error) {
-	s := &streamer{r: bufio.NewReaderSize(r, 1<<16), limits: limits, parts: map[int]*part{}}
+	return decodeStream(&readerFeed{r: r, buffer: make([]byte, feedSize)}, size, read, limits)
+}
+
+// DecodeParts is DecodeStream for a file that is not read where nothing is kept of it.
+func DecodeParts(size int64, read ReadRange, limits StreamLimits) (*Model, error) {
+	return decodeStream(&rangeFeed{read: read, size: size}, size, read, limits)
+}
+
+func decodeStream(f feed, size int64, read ReadRange, limits StreamLimits) (*Model, error) {
+	s := &streamer{feed: f, limits: limits, parts: map[int]*part{}}
 	kept, err := s.message(inModel, size)
 	var large *TooLargeError
 	if errors.As(err, &large) {
@@ -52,8 +59,8 @@ func DecodeStream(r io.Reader, size int64, read ReadRange, limits StreamLimits) 
 	if err != nil {
 		return nil, fmt.Errorf("not a readable ONNX model: %w", err)
 	}
-	if n, err := io.Copy(io.Discard, s.r); n > 0 || err != nil {
-		return nil, errors.Join(&FormatError{Offset: size, Err: errors.New("the stream is longer than it was said to be")}, err)
+	if err := s.fill(); err == nil {
+		return nil, &FormatError{Offset: size, Err: errors.New("the stream is longer than it was said to be")}
 	}
 	m, err := Decode(kept, nil)
 	if err != nil {
@@ -69,6 +76,62 @@ func DecodeStream(r io.Reader, size int64, read ReadRange, limits StreamLimits) 
 		}
 	}
 	return m, nil
+}
+
+// feed gives a file from front to end.
+type feed interface {
+	// more returns the next bytes, at least one, valid until the next call; io.EOF behind the last.
+	more() ([]byte, error)
+	// pass goes past n bytes that were not given.
+	pass(n int64) error
+}
+
+// feedSize is how much is read at a time.
+const feedSize = 1 << 16
+
+type readerFeed struct {
+	r      io.Reader
+	buffer []byte
+}
+
+func (f *readerFeed) more() ([]byte, error) {
+	for {
+		n, err := f.r.Read(f.buffer)
+		if n > 0 {
+			return f.buffer[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (f *readerFeed) pass(n int64) error {
+	_, err := io.CopyN(io.Discard, f.r, n)
+	return err
+}
+
+type rangeFeed struct {
+	read     ReadRange
+	at, size int64
+}
+
+func (f *rangeFeed) more() ([]byte, error) {
+	n := min(feedSize, f.size-f.at)
+	if n <= 0 {
+		return nil, io.EOF
+	}
+	b, err := f.read(f.at, n)
+	if err == nil && int64(len(b)) != n {
+		err = io.ErrUnexpectedEOF
+	}
+	f.at += n
+	return b, err
+}
+
+func (f *rangeFeed) pass(n int64) error {
+	f.at += n
+	return nil
 }
 
 // part is raw elements that stay in the stored file.
@@ -101,7 +164,8 @@ func (p *part) WriteTo(w io.Writer) (int64, error) {
 
 // streamer copies a file without its larger raw elements.
 type streamer struct {
-	r      *bufio.Reader
+	feed   feed
+	window []byte // was given and is not used yet
 	at     int64
 	kept   int64
 	limits StreamLimits
@@ -121,24 +185,29 @@ func (s *streamer) fail(err error) error {
 	return &FormatError{Offset: s.at, Err: err}
 }
 
-func (s *streamer) varint() (uint64, int, error) {
-	n := 0
-	v, err := binary.ReadUvarint(counted{s.r, &n})
-	return v, n, err
-}
-
-// counted counts the bytes that are read.
-type counted struct {
-	io.ByteReader
-	n *int
-}
-
-func (c counted) ReadByte() (byte, error) {
-	b, err := c.ByteReader.ReadByte()
-	if err == nil {
-		*c.n++
+// fill sees to it that the window holds something.
+func (s *streamer) fill() (err error) {
+	if len(s.window) == 0 {
+		s.window, err = s.feed.more()
 	}
-	return b, err
+	return err
+}
+
+// varint reads a number and returns its length, too.
+func (s *streamer) varint() (v uint64, n int, err error) {
+	for shift := 0; shift < 64; shift += 7 {
+		if err := s.fill(); err != nil {
+			return 0, n, err
+		}
+		b := s.window[0]
+		s.window = s.window[1:]
+		n++
+		v |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return v, n, nil
+		}
+	}
+	return 0, n, errors.New("a number of more than ten bytes")
 }
 
 // message reads size bytes and returns what is kept of them.
@@ -213,8 +282,7 @@ func (s *streamer) led(out []byte, level int, length int64) ([]byte, error) {
 			return nil, s.fail(&TooLargeError{fmt.Sprintf("initializer %d", s.tensor-1), length, s.limits.Tensor})
 		}
 		s.parts[s.tensor-1] = &part{offset: s.at, length: length}
-		_, err := io.CopyN(io.Discard, s.r, length)
-		if err != nil {
+		if err := s.skip(length); err != nil {
 			return nil, s.fail(err)
 		}
 		s.at += length
@@ -225,6 +293,16 @@ func (s *streamer) led(out []byte, level int, length int64) ([]byte, error) {
 		return nil, err
 	}
 	return append(protowire.AppendVarint(out, uint64(len(inner))), inner...), nil
+}
+
+// skip goes past n bytes.
+func (s *streamer) skip(n int64) error {
+	near := min(n, int64(len(s.window)))
+	s.window = s.window[near:]
+	if near == n {
+		return nil
+	}
+	return s.feed.pass(n - near)
 }
 
 // keep counts bytes that are kept.
@@ -239,10 +317,13 @@ func (s *streamer) copied(out []byte, n int64) ([]byte, error) {
 	if err := s.keep(n); err != nil {
 		return nil, err
 	}
-	from := len(out)
-	out = append(out, make([]byte, n)...)
-	if _, err := io.ReadFull(s.r, out[from:]); err != nil {
-		return nil, s.fail(err)
+	for left := n; left > 0; {
+		if err := s.fill(); err != nil {
+			return nil, s.fail(err)
+		}
+		some := min(left, int64(len(s.window)))
+		out, s.window = append(out, s.window[:some]...), s.window[some:]
+		left -= some
 	}
 	s.at += n
 	return out, nil

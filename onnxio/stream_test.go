@@ -30,6 +30,11 @@ func TestStreamedModelsAreTheSame(t *testing.T) {
 		require.NoError(t, err)
 		m, err := onnxio.DecodeStream(bytes.NewReader(data), int64(len(data)), stored(data, &reads), roomy)
 		require.NoError(t, err, file)
+		once, err := onnxio.DecodeParts(int64(len(data)), stored(data, &reads), roomy)
+		require.NoError(t, err, file)
+		again, err := once.Marshal()
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(data, again), file)
 		before := reads
 		whole, err := onnxio.Decode(data, nil)
 		require.NoError(t, err)
@@ -122,6 +127,9 @@ func FuzzDecodeStream(f *testing.F) {
 		m, err := onnxio.DecodeStream(bytes.NewReader(data), int64(len(data)), stored(data, &reads), onnxio.StreamLimits{Part: 8, Tensor: 1 << 20, Kept: 1 << 20})
 		if err != nil {
 			return
+		}
+		if _, err := onnxio.DecodeParts(int64(len(data)), stored(data, &reads), onnxio.StreamLimits{Part: 8, Tensor: 1 << 20, Kept: 1 << 20}); err != nil {
+			t.Fatal(err)
 		}
 		whole, err := onnxio.Decode(data, nil)
 		if err != nil {

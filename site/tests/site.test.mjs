@@ -451,6 +451,27 @@ test("speed and blocking on a ResNet-50", async () => {
   await context.close();
 });
 
+test("a large model is read tensor by tensor", async () => {
+  const { page, context, complaints } = await visit();
+  const large = join(folder, "large.onnx"), small = join(folder, "large.small.onnx");
+  metaprune("new", "resnet50", "--width", "1.7", "--input", "3x224x224", "--classes", "1000", "-o", large);
+  metaprune("prune", large, "--speed-up", "2", "-o", small);
+  const size = statSync(large).size;
+  assert.ok(size > 2 ** 28, `${size} bytes`);
+  const begun = performance.now();
+  await page.locator("#file").setInputFiles(large);
+  await opened(page);
+  const open = performance.now() - begun;
+  await set(page, 30);
+  await page.waitForFunction(() => /2\.0\dx/.test(document.querySelector("#numbers").textContent));
+  assert.ok((await downloaded(page, "#download")).equals(readFileSync(small)), "the page's model differs from the command line's");
+  const memory = Number(await page.locator("body").getAttribute("data-memory"));
+  console.log(`${(size / 1e6).toFixed(0)} MB: opened, scored and planned in ${open.toFixed(0)} ms, ${(memory / 1e6).toFixed(0)} MB of WebAssembly's memory`);
+  assert.ok(memory < 0.6 * size, `${memory} bytes of memory`);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
 test("on a phone, in the dark, and offline", async () => {
   const { page, context } = await visit({ viewport: { width: 390, height: 800 }, colorScheme: "dark" });
   await page.locator("#example").click();

@@ -21,6 +21,7 @@ func main() {
 	api := js.Global().Get("Object").New()
 	for name, do := range map[string]func([]js.Value) (any, error){
 		"open":     t.jsOpen,
+		"openFile": t.jsOpenFile,
 		"estimate": func(a []js.Value) (any, error) { return float64(estimate(int64(a[0].Float()))), nil },
 		"score":    t.jsScore,
 		"plan":     t.jsPlan,
@@ -74,6 +75,28 @@ func (t *tool) jsOpen(args []js.Value) (any, error) {
 	data := make([]byte, n)
 	js.CopyBytesToGo(data, args[0])
 	return text(t.open(data))
+}
+
+// jsOpenFile opens a Blob without reading it as a whole; a worker's FileReaderSync reads its parts.
+func (t *tool) jsOpenFile(args []js.Value) (any, error) {
+	blob := args[0]
+	reader := js.Global().Get("FileReaderSync").New()
+	size := int64(blob.Get("size").Float())
+	if size > maxBytes {
+		return nil, fmt.Errorf("the file has %d MB; a page takes up to %d MB, the command line more", size>>20, maxBytes>>20)
+	}
+	read := func(offset, length int64) (out []byte, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				out, err = nil, fmt.Errorf("the file can no longer be read (%v); open it again", p)
+			}
+		}()
+		part := js.Global().Get("Uint8Array").New(reader.Call("readAsArrayBuffer", blob.Call("slice", float64(offset), float64(offset+length))))
+		out = make([]byte, part.Get("byteLength").Int())
+		js.CopyBytesToGo(out, part)
+		return out, nil
+	}
+	return text(t.openFile(size, read))
 }
 
 // watch sends progress to a function.

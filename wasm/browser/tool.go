@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/metaprune/metaprune/graphcodec"
@@ -17,12 +20,18 @@ import (
 
 // Memory that opening and cutting a model takes besides the file itself, and what a page can have: WebAssembly has 4 GiB, and the smaller model is made beside the original.
 const (
-	baseBytes = 48 << 20
-	maxBytes  = 1 << 30
+	baseBytes  = 48 << 20
+	maxBytes   = 1<<31 - 1 // what protobuf has room for
+	streamFrom = 256 << 20 // larger files are read tensor by tensor
 )
 
-// estimate is about the memory that work on a file of so many bytes takes at its peak.
-func estimate(size int64) int64 { return 2*size + size/4 + baseBytes }
+// estimate is about the memory that work on a file of so many bytes takes at most.
+func estimate(size int64) int64 {
+	if size >= streamFrom {
+		return size + size/4 + baseBytes // one tensor may be nearly all of it
+	}
+	return 2*size + size/4 + baseBytes
+}
 
 // tool is one open model.
 type tool struct {
@@ -77,9 +86,56 @@ func (t *tool) open(data []byte) (*opened, error) {
 		return nil, err
 	}
 	s.StartHash()
-	t.session, t.prepared, t.scores, t.given = s, map[string]*session.Prepared{}, map[string]prune.Scores{}, nil
-	return &opened{s.Inspect(), t.inputs()}, nil
+	return t.with(s), nil
 }
+
+// with takes a session.
+func (t *tool) with(s *session.Session) *opened {
+	t.session, t.prepared, t.scores, t.given = s, map[string]*session.Prepared{}, map[string]prune.Scores{}, nil
+	return &opened{s.Inspect(), t.inputs()}
+}
+
+// openFile reads a model of which only parts are in memory at a time.
+func (t *tool) openFile(size int64, file onnxio.ReadRange) (*opened, error) {
+	since := int64(0)
+	read := func(offset, length int64) ([]byte, error) {
+		if since += length; since > collectEvery {
+			since = 0
+			debug.FreeOSMemory() // nothing waits here, so that the collector would get no turn of its own
+		}
+		return file(offset, length)
+	}
+	m, err := onnxio.DecodeParts(size, read, onnxio.StreamLimits{Part: streamPart, Tensor: maxBytes, Kept: streamKept})
+	if err != nil {
+		return nil, err
+	}
+	s, err := session.FromStream(m, size)
+	if err != nil {
+		return nil, err
+	}
+	s.Hashed(func() string {
+		sum := sha256.New()
+		for at := int64(0); at < size; at += streamChunk {
+			b, err := read(at, min(streamChunk, size-at))
+			if err != nil {
+				return "" // the next part that is read says why
+			}
+			sum.Write(b)
+		}
+		return hex.EncodeToString(sum.Sum(nil))
+	})
+	return t.with(s), nil
+}
+
+// Sizes in bytes of files that are read tensor by tensor: raw elements from which on they stay in the file, all the rest, and what is read at a time.
+const (
+	streamPart  = 64 << 10
+	streamKept  = 512 << 20
+	streamChunk = 4 << 20
+)
+
+// collectEvery is how many bytes are read until memory is collected.
+const collectEvery = 64 << 20
 
 var errNoModel = errors.New("no model is open")
 

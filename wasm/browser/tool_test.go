@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -59,6 +60,45 @@ func TestTool(t *testing.T) {
 	}
 }
 
+// A file that is read in parts gives the same report, plans and models.
+func TestFileInParts(t *testing.T) {
+	data, err := os.ReadFile("../../testdata/fashion-resnet20.onnx")
+	require.NoError(t, err)
+	ctx, whole, tl := context.Background(), &tool{}, &tool{}
+	want, err := whole.open(data)
+	require.NoError(t, err)
+	gone := false
+	got, err := tl.openFile(int64(len(data)), func(offset, length int64) ([]byte, error) {
+		if gone {
+			return nil, errors.New("the file can no longer be read")
+		}
+		return bytes.Clone(data[offset:min(offset+length, int64(len(data)))]), nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	for _, raw := range []string{`{"target":{"speed_up":2}}`, `{"target":{"params":0.6},"criterion":"metanet"}`, `{"pattern":"2:4"}`, `{"pattern":"unstructured"}`} {
+		r, err := parse(raw)
+		require.NoError(t, err)
+		a, err := whole.plan(ctx, r)
+		require.NoError(t, err)
+		b, err := tl.plan(ctx, r)
+		require.NoError(t, err)
+		require.Equal(t, a, b, raw)
+		x, err := whole.apply([]byte(a.Plan), nil)
+		require.NoError(t, err)
+		y, err := tl.apply([]byte(b.Plan), nil)
+		require.NoError(t, err)
+		want, err := x.Marshal()
+		require.NoError(t, err)
+		got, err := y.Marshal()
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want, got), raw)
+	}
+	gone = true
+	_, err = tl.plan(ctx, &request{Criterion: "l1", Target: prune.Target{SpeedUp: 2}})
+	require.ErrorContains(t, err, "can no longer be read")
+}
+
 func TestToolErrors(t *testing.T) {
 	tl, ctx := &tool{}, context.Background()
 	_, err := tl.open([]byte("no model"))
@@ -83,6 +123,7 @@ func TestToolErrors(t *testing.T) {
 	_, err = parse(`{"steps":"x"}`)
 	require.ErrorContains(t, err, "cannot be read")
 	require.Greater(t, estimate(100<<20), int64(200<<20))
+	require.Less(t, estimate(300<<20), int64(500<<20))
 }
 
 var noOptions = metanet.Options{}

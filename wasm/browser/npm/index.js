@@ -10,7 +10,9 @@ export class PruneError extends Error {
 }
 
 /** The largest file that is taken, in bytes. */
-export const maxBytes = 2 ** 30;
+export const maxBytes = 2 ** 31 - 1;
+
+const streamFrom = 2 ** 28; // larger files are read tensor by tensor
 
 const aborted = () => new DOMException("cancelled", "AbortError");
 
@@ -90,8 +92,8 @@ export class Pruner {
   async open(file, options = {}) {
     const blob = file instanceof Blob ? file : new Blob([file]);
     if (blob.size > maxBytes) throw new PruneError(`The file has ${Math.round(blob.size / 2 ** 20)} MB; a page takes up to ${maxBytes / 2 ** 20} MB, the command line more.`);
-    const data = await blob.arrayBuffer();
-    const report = await this.#call("open", { data }, options, [data]);
+    const data = blob.size < streamFrom ? await blob.arrayBuffer() : undefined;
+    const report = await (data ? this.#call("open", { data }, options, [data]) : this.#call("open", { file: blob }, options));
     this.#file = blob;
     this.#samples = undefined;
     return report;

@@ -17,7 +17,7 @@ async function start() {
 const started = start();
 
 const operations = {
-  open: (m, tool) => parsed(tool.open(new Uint8Array(m.data))),
+  open: (m, tool) => parsed(m.file ? tool.openFile(m.file) : tool.open(new Uint8Array(m.data))),
   estimate: (m, tool) => tool.estimate(m.size),
   score: (m, tool, progress) => tool.score(JSON.stringify(m.options), progress),
   plan: (m, tool, progress) => parsed(tool.plan(JSON.stringify(m.options), progress)),
