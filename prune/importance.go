@@ -170,10 +170,10 @@ func (s *scorer) Reduce(g *graphcodec.Group, members []graphcodec.Member) ([]flo
 // ordered hands scores out among the units that are left, in the order of others; equal ones keep theirs.
 func (s *scorer) ordered(g *graphcodec.Group, order, scores []float64) []float64 {
 	out := slices.Clone(scores)
-	var left []int
+	var left []int32
 	for i, u := range g.Units {
 		if s.state == nil || !s.state.Removed(u) {
-			left = append(left, i)
+			left = append(left, int32(i))
 		}
 	}
 	own := make([]float64, len(left))
@@ -181,7 +181,7 @@ func (s *scorer) ordered(g *graphcodec.Group, order, scores []float64) []float64
 		own[k] = scores[i]
 	}
 	slices.Sort(own)
-	slices.SortStableFunc(left, func(i, k int) int { return cmp.Or(cmp.Compare(order[i], order[k]), cmp.Compare(scores[i], scores[k])) })
+	slices.SortStableFunc(left, func(i, k int32) int { return cmp.Or(cmp.Compare(order[i], order[k]), cmp.Compare(scores[i], scores[k])) })
 	for k, i := range left {
 		out[i] = own[k]
 	}
@@ -247,13 +247,13 @@ func ByMean(a *graphcodec.Analysis, scores Scores) Scores {
 
 // lamp divides each score by the sum of those that are as large or larger, ties in the order of the units.
 func (s *scorer) lamp(g *graphcodec.Group, v []float64) {
-	var left []int
+	var left []int32
 	for i, u := range g.Units {
 		if s.state == nil || !s.state.Removed(u) {
-			left = append(left, i)
+			left = append(left, int32(i))
 		}
 	}
-	slices.SortStableFunc(left, func(i, k int) int { return cmp.Compare(v[k], v[i]) })
+	slices.SortStableFunc(left, func(i, k int32) int { return cmp.Compare(v[k], v[i]) })
 	sum := 0.0
 	for _, i := range left {
 		if sum += v[i]; sum > 0 {

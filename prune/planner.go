@@ -310,17 +310,17 @@ func (p *planner) chunks(i int, scores Scores) []chunk {
 
 // percentiles replaces scores by ranks within each group or each class of groups of equal structure.
 func (p *planner) percentiles(all []chunk) {
-	classes := map[string][]int{}
+	classes := map[string][]int32{}
 	for i, c := range all {
 		g := &p.a.Groups[c.group]
 		key := fmt.Sprint(c.group)
 		if p.o.Ranking == "isomorphic" {
 			key = p.a.Signature(g)
 		}
-		classes[key] = append(classes[key], i)
+		classes[key] = append(classes[key], int32(i))
 	}
 	for _, members := range classes {
-		slices.SortStableFunc(members, func(a, b int) int { return cmp.Compare(all[a].key, all[b].key) })
+		slices.SortStableFunc(members, func(a, b int32) int { return cmp.Compare(all[a].key, all[b].key) })
 		for rank, i := range members {
 			all[i].key = (float64(rank) + 0.5) / float64(len(members))
 		}

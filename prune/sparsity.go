@@ -145,6 +145,9 @@ func zeroTensor(t *onnxio.Tensor, z Zeroed) error {
 	if err != nil {
 		return err
 	}
+	if len(v) > math.MaxInt32 {
+		return &PlanError{fmt.Sprintf("tensor %q has %d elements; patterns of zeros are made in up to %d", z.Tensor, len(v), math.MaxInt32)}
+	}
 	raw, err := t.Bytes()
 	if err != nil {
 		return err
@@ -157,16 +160,16 @@ func zeroTensor(t *onnxio.Tensor, z Zeroed) error {
 		}
 	}
 	if z.Pattern == "unstructured" {
-		order := make([]int, len(v))
+		order := make([]int32, len(v))
 		for i := range order {
-			order[i] = i
+			order[i] = int32(i)
 		}
-		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(math.Abs(v[a]), math.Abs(v[b])) })
+		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(math.Abs(v[a]), math.Abs(v[b])) })
 		if z.Count < 0 || z.Count > int64(len(v)) {
 			return &PlanError{fmt.Sprintf("tensor %q has no %d elements", z.Tensor, z.Count)}
 		}
 		for _, i := range order[:z.Count] {
-			clear(i)
+			clear(int(i))
 		}
 		t.SetRaw(raw)
 		return nil
@@ -179,15 +182,15 @@ func zeroTensor(t *onnxio.Tensor, z Zeroed) error {
 	for _, d := range t.Dims[z.Axis+1:] {
 		inner *= int(d)
 	}
-	block := make([]int, m)
+	block := make([]int32, m)
 	for start := 0; start < len(v); start += m * inner {
 		for j := range inner {
 			for k := range block {
-				block[k] = start + k*inner + j
+				block[k] = int32(start + k*inner + j)
 			}
-			slices.SortStableFunc(block, func(a, b int) int { return cmp.Compare(math.Abs(v[a]), math.Abs(v[b])) })
+			slices.SortStableFunc(block, func(a, b int32) int { return cmp.Compare(math.Abs(v[a]), math.Abs(v[b])) })
 			for _, i := range block[:m-n] {
-				clear(i)
+				clear(int(i))
 			}
 		}
 	}
