@@ -181,7 +181,9 @@ func (s *scorer) ordered(g *graphcodec.Group, order, scores []float64) []float64
 		own[k] = scores[i]
 	}
 	slices.Sort(own)
-	slices.SortStableFunc(left, func(i, k int32) int { return cmp.Or(cmp.Compare(order[i], order[k]), cmp.Compare(scores[i], scores[k])) })
+	slices.SortStableFunc(left, func(i, k int32) int {
+		return cmp.Or(cmp.Compare(order[i], order[k]), cmp.Compare(scores[i], scores[k]))
+	})
 	for k, i := range left {
 		out[i] = own[k]
 	}
