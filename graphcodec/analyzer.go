@@ -79,6 +79,10 @@ func (a *analyzer) add(v *Value) *Value {
 // begin puts initializers and graph inputs in place.
 func (a *analyzer) begin() error {
 	g := a.model.Graph
+	given := map[string]bool{}
+	for _, in := range g.Inputs {
+		given[in.Name] = true
+	}
 	for i, t := range g.Initializers {
 		if err := checkTensor(t); err != nil {
 			return fmt.Errorf("graph.initializer[%d]: %w", i, err)
@@ -86,7 +90,10 @@ func (a *analyzer) begin() error {
 		if _, ok := a.values[t.Name]; ok {
 			return malformed("graph.initializer[%d] %q: the name stands twice", i, t.Name)
 		}
-		a.add(constValue(t.Name, t, -1))
+		v := a.add(constValue(t.Name, t, -1))
+		if v.Type == onnxio.Bool && a.model.IRVersion >= 4 && given[t.Name] {
+			v.elems = nil // a flag that whoever runs the model may set
+		}
 	}
 	for _, s := range g.SparseInitializers {
 		if s.Values == nil {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
 
@@ -48,4 +49,37 @@ func TestReaderOfBranches(t *testing.T) {
 	a := load(t, "../testdata/models/branches.onnx")
 	s := a.NewState()
 	require.Less(t, s.VisibleMACs(), s.MACs())
+}
+
+// TestFlagsAreNotKnown: a condition that has a value in the file, but may be given another, picks no branch.
+func TestFlagsAreNotKnown(t *testing.T) {
+	info := func(name string, kind onnxio.DataType, dims ...int64) *onnxio.ValueInfo {
+		s := &onnxio.Shape{}
+		for _, d := range dims {
+			s.Dims = append(s.Dims, &onnxio.Dim{Value: d, HasValue: true})
+		}
+		return &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: kind, Shape: s}}}
+	}
+	weight := func(name string, rows, cols int64) *onnxio.Tensor {
+		return &onnxio.Tensor{Name: name, DataType: onnxio.Float, Dims: []int64{rows, cols}, RawData: make([]byte, 4*rows*cols)}
+	}
+	body := func(op string) *onnxio.Attribute {
+		name := map[string]string{"Relu": "then_branch", "Neg": "else_branch"}[op]
+		return &onnxio.Attribute{Name: name, Type: onnxio.AttrGraph, G: &onnxio.Graph{Name: op, Nodes: []*onnxio.Node{{OpType: op, Inputs: []string{"a"}, Outputs: []string{op + "ed"}}}, Outputs: []*onnxio.ValueInfo{info(op+"ed", onnxio.Float, 1, 6)}}}
+	}
+	for _, asInput := range []bool{false, true} {
+		g := &onnxio.Graph{Name: "g", Inputs: []*onnxio.ValueInfo{info("x", onnxio.Float, 1, 4)}, Outputs: []*onnxio.ValueInfo{info("y", onnxio.Float, 1, 3)}, Nodes: []*onnxio.Node{
+			{OpType: "MatMul", Inputs: []string{"x", "v"}, Outputs: []string{"a"}}, {OpType: "If", Inputs: []string{"flag"}, Outputs: []string{"b"}, Attributes: []*onnxio.Attribute{body("Relu"), body("Neg")}}, {OpType: "MatMul", Inputs: []string{"b", "w"}, Outputs: []string{"y"}}},
+			Initializers: []*onnxio.Tensor{weight("v", 4, 6), weight("w", 6, 3), {Name: "flag", DataType: onnxio.Bool, RawData: []byte{1}}}}
+		if asInput {
+			g.Inputs = append(g.Inputs, info("flag", onnxio.Bool))
+		}
+		a, err := graphcodec.Analyze(&onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}}, Graph: g})
+		require.NoError(t, err)
+		for _, group := range a.Groups {
+			if group.Name == "v" {
+				require.Equal(t, asInput, group.Frozen != "", group.Frozen)
+			}
+		}
+	}
 }

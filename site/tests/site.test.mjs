@@ -490,6 +490,37 @@ test("on a phone, in the dark, and offline", async () => {
   await context.close();
 });
 
+test("the page is there before the program is", async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  let asked = 0;
+  await context.route("**/metaprune.wasm", async (route) => {
+    asked++;
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await route.continue();
+  });
+  await page.goto(url);
+  await page.locator("#drop").waitFor();
+  const paint = await page.evaluate(() => new Promise((resolve) => new PerformanceObserver((list) => resolve(list.getEntriesByName("first-contentful-paint")[0].startTime)).observe({ type: "paint", buffered: true })));
+  await page.locator("#example").click();
+  await page.locator("#result").waitFor({ state: "hidden" });
+  await opened(page);
+  assert.ok(asked > 0 && paint < 1500, `first paint after ${paint} ms`);
+  await context.unroute("**/metaprune.wasm");
+  const load = await page.evaluate(async () => {
+    const { Pruner } = await import("./metaprune/index.js");
+    const begun = performance.now();
+    const pruner = new Pruner();
+    await pruner.estimate(1);
+    const took = performance.now() - begun;
+    pruner.close();
+    return took;
+  });
+  console.log(`first paint after ${paint.toFixed(0)} ms, the program loaded and answering in ${load.toFixed(0)} ms`);
+  assert.ok(load < 5000, `loaded in ${load} ms`);
+  await context.close();
+});
+
 test("the page is small", () => {
   const wasm = statSync(join(root, "site/dist/metaprune/metaprune.wasm")).size;
   console.log(`metaprune.wasm: ${(wasm / 1e6).toFixed(1)} MB`);
