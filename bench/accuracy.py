@@ -5,7 +5,8 @@ measured again.
     bench/accuracy.py OUT --metanet W.safetensors --models NAME=FILE,... [--data fashion-mnist] [--speed-ups 1.5,2,3,4,6] [--criteria random,l2,metanet,obs] [--seeds 0,1,2] [--stages direct,repaired]
     bench/accuracy.py OUT --metanet W.safetensors --models NAME=FILE,... --stages finetuned --speed-ups 3,6 [--limit 20000] [--epochs 1]
 
-Seeds draw the images of the repair, random scores and the order of finetuning. `progressive` is l2 in three steps with a third of the finetuning images behind each. Writes OUT.jsonl and OUT.md."""
+Seeds draw the images of the repair, random scores and the order of finetuning. `progressive` is l2 in three steps with a third of the finetuning images behind each. `allocated` is obs with shares of groups
+that `metaprune allocate` searched at 6x, on 400 unlabelled training images. Writes OUT.jsonl and OUT.md."""
 import argparse, json, os, statistics, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -30,10 +31,22 @@ def run(a, *words):
 def criterion(a, name): return ["--criterion", name] + (["--metanet", a.metanet] if name == "metanet" else [])
 
 
+def allocation(a, file, seed, folder):
+    """Shares of groups, searched for obs; the 100 images of the repair and 300 others judge it."""
+    run(a, "allocate", file, "--data", a.data, "--criterion", "obs", "--speed-up", 6, "--rounds", 2, "--seed", seed, "-o", f"{folder}/allocation.json")
+    return ["--allocation", f"{folder}/allocation.json"]
+
+
 def curve(a, file, name, stage, seed, speeds):
     """One point for each speed-up that is missing."""
+    if name == "allocated":
+        with tempfile.TemporaryDirectory() as folder: return measured(a, file, ["--criterion", "obs"] + allocation(a, file, seed, folder), stage, seed, speeds)
+    return measured(a, file, criterion(a, name), stage, seed, speeds)
+
+
+def measured(a, file, choice, stage, seed, speeds):
     repair = ["--calibrate", a.data, "--samples", 100] if stage == "repaired" else []
-    got = run(a, "curve", file, "--speed-up", ",".join(map(str, speeds)), *criterion(a, name), "--seed", seed, "--data", a.data, *repair)
+    got = run(a, "curve", file, "--speed-up", ",".join(map(str, speeds)), *choice, "--seed", seed, "--data", a.data, *repair)
     own = [p for p in got if p["criterion"] != "none"]
     return [{"speed_up": s, "achieved": p["speed_up"], "accuracy": p["accuracy"], "params": p["params"], "base": got[0]["accuracy"]} for s, p in zip(speeds, own)]
 
@@ -44,7 +57,8 @@ def finetuned(a, file, name, seed, speed):
         if name == "progressive":
             r = run(a, "pipeline", file, "--own-weights", "--speed-up", speed, "--steps", 3, "--between-epochs", 1, "--last-epochs", 1, "--data", a.data, "--limit", a.limit // 3, "--seed", seed, "-o", f"{folder}/tuned.onnx")
             return {"speed_up": speed, "achieved": r["stages"][-1]["speed_up"], "accuracy": r["stages"][-1]["test"]["accuracy"]}
-        p = run(a, "prune", file, "--speed-up", speed, *criterion(a, name), "--seed", seed, "--calibrate", a.data, "--samples", 100, "-o", f"{folder}/cut.onnx")
+        choice = ["--criterion", "obs"] + allocation(a, file, seed, folder) if name == "allocated" else criterion(a, name)
+        p = run(a, "prune", file, "--speed-up", speed, *choice, "--seed", seed, "--calibrate", a.data, "--samples", 100, "-o", f"{folder}/cut.onnx")
         t = run(a, "finetune", f"{folder}/cut.onnx", *tune, "-o", f"{folder}/tuned.onnx", "--run", f"{folder}/run")
         return {"speed_up": speed, "achieved": p["speed_up"], "accuracy": t["test"]["accuracy"]}
 
@@ -59,7 +73,7 @@ def tables(a, points):
     for stage in ("direct", "repaired", "finetuned"):
         own = [p for p in points if p["stage"] == stage]
         if not own: continue
-        names = [c for c in ("random", "l2", "progressive", "metanet", "obs") if any(p["criterion"] == c for p in own)]
+        names = [c for c in ("random", "l2", "progressive", "metanet", "obs", "allocated") if any(p["criterion"] == c for p in own)]
         out += [f"\n{stage}:\n", "| network | speed-up | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
         for m in dict.fromkeys(p["model"] for p in own):
             for s in sorted({p["speed_up"] for p in own if p["model"] == m}):
@@ -82,7 +96,7 @@ def main():
         for name, file in (m.split("=") for m in a.models.split(",")):
             for stage in a.stages.split(","):
                 for c in a.criteria.split(","):
-                    if stage == "direct" and (c in ("obs", "progressive") or c in SEEDLESS and seed): continue
+                    if stage == "direct" and (c in ("obs", "allocated", "progressive") or c in SEEDLESS and seed): continue
                     if stage != "finetuned" and c == "progressive": continue
                     missing = [s for s in map(float, a.speed_ups.split(",")) if (name, stage, c, s, seed) not in done]
                     what = dict(model=name, stage=stage, criterion=c, seed=seed)
