@@ -20,6 +20,9 @@ type taken struct {
 // takes notes that an If's condition is known, whatever is pruned.
 func (c *call) takes(body *onnxio.Graph) {
 	cond := c.input(0)
+	if body != nil && slices.ContainsFunc(body.Initializers, (*onnxio.Tensor).IsExternal) {
+		return // those could not be written as nodes
+	}
 	if c.depth == 0 && !c.reading && body != nil && len(body.Outputs) == len(c.node.Outputs) && len(body.SparseInitializers) == 0 && len(body.Inputs) == 0 && cond.elems[0].taint == nil && cond.elems[0].length == nil {
 		c.taken = append(c.taken, taken{c.node, body})
 	}
@@ -156,7 +159,9 @@ func (sh *shrinker) tolerates(g *onnxio.Graph, changed map[string]bool) bool {
 		constants[t.Name] = true
 	}
 	for _, n := range g.Nodes {
-		constants[n.Outputs[0]] = n.OpType == "Constant"
+		for _, name := range n.Outputs {
+			constants[name] = n.OpType == "Constant"
+		}
 		hit := false
 		for name := range readers(&onnxio.Graph{Nodes: []*onnxio.Node{n}}) {
 			hit = hit || changed[name] || sh.resized(name)
