@@ -1,9 +1,5 @@
 // ONNX Runtime Web as metaprune's runtime for repairs: runs a model's file on samples, one after the other, and lays the outputs one behind the other along the first axis.
-import * as ort from "./ort/ort.wasm.bundle.min.mjs";
-
-ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = { wasm: new URL("./ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
-ort.env.logLevel = "error";
+import { ort } from "./engines/ort.js";
 
 const raw = (a) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
 

@@ -5,6 +5,8 @@ ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = { wasm: new URL("../ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 ort.env.logLevel = "error";
 
+export { ort };
+
 export const title = "ONNX Runtime Web with one thread";
 
 export async function create(file) {
