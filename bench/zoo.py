@@ -20,7 +20,6 @@ REMARKS = {  # looked into by hand
     "resnet18.qdq8": STEP, "squeezenet1_1.qdq": "1 % of the outputs end one step of 8 bits apart: rounding of sums in another order",
     "squeezenet1_1.dynamic": "biases that are all zero share one tensor in the export and are cut differently: 57 parameters more",
     "mha_encoder.qdq": "weights with zero points other than 0 next to activations that are not zero: nothing can leave as zeros",
-    "lstm_uni1.dynamic": "DynamicQuantizeLSTM has no rule",
     "coat_tiny.tshw": "the judge counts little of it: most sizes are computed", "test_nfnet.ts": "every kernel is standardised over its input channels", "test_nfnet.dy": "every kernel is standardised over its input channels",
     "nf_resnet26.ts": "every kernel is standardised over its input channels", "nf_resnet26.tsbn": "every kernel is standardised over its input channels", "nf_resnet26.dy": "every kernel is standardised over its input channels",
 }

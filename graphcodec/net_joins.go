@@ -20,6 +20,8 @@ func init() {
 }
 
 // encodeNorm attaches a normalisation's vectors to the channels on an axis, counted from the right where negative.
+//
+//go:noinline
 func encodeNorm(axis int, at ...slot) encoder {
 	return func(b *netBuilder, c *call) bool {
 		x := c.input(0)

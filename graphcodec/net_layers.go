@@ -28,6 +28,8 @@ func init() {
 }
 
 // encodeConv is a convolution whose bias is the given input.
+//
+//go:noinline
 func encodeConv(bias int) encoder {
 	return func(b *netBuilder, c *call) bool {
 		x, w, y := c.input(0), c.input(1), c.out[0]

@@ -17,6 +17,7 @@ func init() {
 		rule{domain: microsoft, op: "MultiHeadAttention", since: 1, infer: multiHead, patch: patchHeads("num_heads", ""), note: heads},
 		rule{domain: microsoft, op: "GroupQueryAttention", since: 1, infer: groupQuery, patch: patchHeads("num_heads", "kv_num_heads"), note: heads},
 		rule{domain: microsoft, op: "Attention", since: 1, infer: packedAttention, patch: patchPacked, note: heads + "; the packed weight holds all three"},
+		rule{domain: microsoft, op: "QAttention", since: 1, infer: quantisedAttention, patch: patchPackedHeads, note: "whole heads leave; scale and zero point of the packed weight = its columns"},
 	)
 }
 
@@ -252,12 +253,43 @@ func groupQuery(c *call) {
 }
 
 // packedAttention is ONNX Runtime's fused attention: input [batch, length, I], weight [I, Q+K+V], bias [Q+K+V].
-func packedAttention(c *call) {
+func packedAttention(c *call) { c.packed() }
+
+// quantisedAttention is packedAttention of integers. It has no attributes for another scale of its scores, nor for values of another length, so that heads leave as a whole.
+func quantisedAttention(c *call) {
+	x, w, scale, point := c.input(0), c.input(1), c.input(4), c.input(7)
+	if x == nil || w == nil || len(x.Shape) != 3 || len(w.Shape) != 2 || c.input(8) != nil {
+		c.unknown("wants an input of three axes, a packed weight and no past")
+		return
+	}
+	own := -1
+	c.vectorAlong(scale, w, 1)
+	if c.vectorAlong(point, w, 1) {
+		own = 1
+	}
+	c.integerSum(x, 2, c.input(6), w, 0, point, own)
+	d := c.with(x, w, c.input(2), c.input(5))
+	parts := d.packed()
+	c.finish(d)
+	c.describe(w, scale, point, 1)
+	for _, p := range parts {
+		c.lab.freezeAll(p.inner, c.because("its scores have a fixed scale"))
+		if own < 0 && !pointIs0(point) {
+			c.lab.freezeAll(p.head, c.because("has weights that are not zero where they are removed"))
+		}
+	}
+	if len(c.out) > 0 && c.out[0] != nil {
+		c.out[0].Type = onnxio.Float
+	}
+}
+
+// packed joins an input with the three parts of a packed weight, and returns these.
+func (c *call) packed() []projected {
 	x, w, bias := c.input(0), c.input(1), c.input(2)
 	n := c.int("num_heads", 0)
 	if x == nil || w == nil || len(x.Shape) != 3 || len(w.Shape) != 2 || !w.Shape[1].IsNum() || n < 1 {
 		c.unknown("wants an input of three axes, a packed weight and num_heads")
-		return
+		return nil
 	}
 	sizes := c.ints("qkv_hidden_sizes")
 	if len(sizes) != 3 {
@@ -266,7 +298,7 @@ func packedAttention(c *call) {
 	}
 	if sizes[0] != sizes[1] || sizes[0]%n != 0 || sizes[2]%n != 0 || sizes[0]+sizes[1]+sizes[2] != w.Shape[1].N {
 		c.unknown("its weight does not fit %d heads", n)
-		return
+		return nil
 	}
 	c.role(w, 0, Input)
 	c.role(w, 1, Output)
@@ -319,9 +351,12 @@ func packedAttention(c *call) {
 	c.freezeValue(c.input(6), "holds lengths")
 	c.cost(x.Shape[0].Mul(x.Shape[1]).N, axisCost(w, 0, c.axis(w, 0)), axisCost(w, 1, columns))
 	c.macs.uncounted = true
+	return parts
 }
 
 // rotary is the rule of a rotary embedding whose tables and positions are at the given inputs.
+//
+//go:noinline
 func rotary(cos, sin, positions int) func(c *call) {
 	return func(c *call) {
 		x, table := c.input(0), c.input(cos)
@@ -372,6 +407,8 @@ func (c *call) rotate(p projected, cos, sin *Value, interleaved bool) {
 }
 
 // patchHeads sets the numbers of heads, and the scale where a head's channels have changed and the operator would compute another one.
+//
+//go:noinline
 func patchHeads(query, key string) func(p *patching) {
 	return func(p *patching) {
 		dim, ok := p.old.project(p.old.in[0], p.old.int(query, 0))
@@ -421,6 +458,14 @@ func patchRotary(p *patching) {
 }
 
 // patchPacked sets the number of heads, the sizes of query, key and value, and the scale of a fused attention.
+// patchPackedHeads sets the number of heads.
+func patchPackedHeads(p *patching) {
+	n := p.old.int("num_heads", 1)
+	if left := p.left(p.old.axis(p.old.in[1], 1), Num(p.old.in[1].Shape[1].N)); left != p.old.in[1].Shape[1].N {
+		p.setAttr(&onnxio.Attribute{Name: "num_heads", Type: onnxio.AttrInt, I: n * left / p.old.in[1].Shape[1].N})
+	}
+}
+
 func patchPacked(p *patching) {
 	w, n := p.old.in[1], p.old.int("num_heads", 1)
 	columns := p.old.axis(w, 1)

@@ -42,6 +42,7 @@ func (c *call) same(i int, t onnxio.DataType, v *Value) *Value {
 	return out
 }
 
+//go:noinline
 func unary(state zeroState) func(c *call) {
 	return func(c *call) {
 		v := c.input(0)

@@ -201,6 +201,8 @@ func layerNorm(c *call) {
 }
 
 // fusedNorm is a normalisation of the sum of its first inputs, with parameters behind them; the sum itself is the output of the given index, where that is not 1.
+//
+//go:noinline
 func fusedNorm(summed, sum int) func(c *call) {
 	return func(c *call) {
 		x, axis, ok := c.axisOfInput(-1)

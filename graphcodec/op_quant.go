@@ -463,6 +463,7 @@ func qlinearUnary(c *call) {
 	c.is(x.Type, c.input(4), zero)
 }
 
+//go:noinline
 func qlinearPool(pool func(c *call)) func(c *call) {
 	return func(c *call) {
 		x := c.input(0)

@@ -9,14 +9,15 @@ import (
 func init() {
 	const note = "hidden channels = every gate's rows of W and R = columns of R = outputs; input channels = columns of W"
 	register(
-		rule{op: "LSTM", since: 7, infer: recurrent(4), patch: patchHidden, note: note},
-		rule{op: "GRU", since: 7, infer: recurrent(3), patch: patchHidden, note: note},
-		rule{op: "RNN", since: 7, infer: recurrent(1), patch: patchHidden, note: note},
+		rule{op: "LSTM", since: 7, infer: recurrent(4, 1), patch: patchHidden, note: note},
+		rule{op: "GRU", since: 7, infer: recurrent(3, 1), patch: patchHidden, note: note},
+		rule{op: "RNN", since: 7, infer: recurrent(1, 1), patch: patchHidden, note: note},
+		rule{domain: microsoft, op: "DynamicQuantizeLSTM", since: 1, infer: recurrent(4, 2), patch: patchHidden, note: "as LSTM with W and R transposed; scales and zero points = every gate's columns"},
 	)
 }
 
 // Inputs of LSTM, GRU and RNN: X [seq, batch, I], W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H], sequence_lens, initial_h [D, batch, H], initial_c, P [D, 3*H]; with layout 1 X, initial states and outputs have the batch first. Both
-// directions lose the same hidden channels, since they share tensors.
+// directions lose the same hidden channels, since they share tensors. DynamicQuantizeLSTM has W [D, I, G*H] and R [D, H, G*H], and their scales and zero points, [D] or [D, G*H], behind P.
 const (
 	inputX = iota
 	inputW
@@ -26,24 +27,31 @@ const (
 	inputH
 	inputC
 	inputP
+	inputWScale
+	inputWPoint
+	inputRScale
+	inputRPoint
 )
 
-// recurrent is the rule of a recurrent operator with so many gates.
-func recurrent(gates int) func(c *call) { return func(c *call) { c.recurrent(gates) } }
+// recurrent is the rule of a recurrent operator with so many gates, which stand on an axis of W and R, 1 or 2; the inputs stand on the other.
+//
+//go:noinline
+func recurrent(gates, rows int) func(c *call) { return func(c *call) { c.recurrent(gates, rows) } }
 
-func (c *call) recurrent(gates int) {
+func (c *call) recurrent(gates, rows int) {
+	columns := 3 - rows
 	x, w, r := c.input(inputX), c.input(inputW), c.input(inputR)
 	if x == nil || w == nil || r == nil || len(x.Shape) != 3 || len(w.Shape) != 3 || len(r.Shape) != 3 {
 		c.unknown("the shapes of input and weights do not fit")
 		return
 	}
-	hidden, directions := r.Shape[2], w.Shape[0]
-	if !hidden.IsNum() || !directions.IsNum() || w.Shape[1] != Num(int64(gates)*hidden.N) || r.Shape[1] != w.Shape[1] || r.Shape[0] != directions || w.Shape[2] != x.Shape[2] || !c.vectorsFit(gates, hidden.N) {
+	hidden, directions := r.Shape[columns], w.Shape[0]
+	if !hidden.IsNum() || !directions.IsNum() || w.Shape[rows] != Num(int64(gates)*hidden.N) || r.Shape[rows] != w.Shape[rows] || r.Shape[0] != directions || w.Shape[columns] != x.Shape[2] || !c.vectorsFit(gates, hidden.N) {
 		c.unknown("weights %v and %v do not fit input %v", w.Shape, r.Shape, x.Shape)
 		return
 	}
-	h := c.hidden(gates, int(hidden.N))
-	c.link(w, 2, x, 2)
+	h := c.hidden(gates, rows, int(hidden.N))
+	c.link(w, columns, x, 2)
 	c.freezeUnlessZero(x, w, r, h)
 	for _, v := range []*Value{w, r} {
 		c.freeze(v, 0, "directions")
@@ -60,19 +68,20 @@ func (c *call) recurrent(gates int) {
 	c.set(0, x.Type, y, nil, nil, nil, h).zero = zero
 	c.set(1, x.Type, states, nil, nil, h).zero = zero
 	c.set(2, x.Type, slices.Clone(states), nil, nil, h).zero = zero
-	in := labelsOr(c.axis(w, 2), int(w.Shape[2].N))
-	rows, columns := c.axis(w, 1), append(slices.Clone(in), labelsOr(h, int(hidden.N))...)
-	c.cost(seq.Mul(batch).Mul(directions).N, costAxis{rows, w.Shape[1].N}, costAxis{columns, int64(len(columns))})
+	in := labelsOr(c.axis(w, columns), int(w.Shape[columns].N))
+	read := append(slices.Clone(in), labelsOr(h, int(hidden.N))...)
+	c.cost(seq.Mul(batch).Mul(directions).N, costAxis{c.axis(w, rows), w.Shape[rows].N}, costAxis{read, int64(len(read))})
 	c.macs.uncounted = true
 }
 
 // freezeUnlessZero keeps channels whose removal the weights do not stand for: quantised ones whose zero point is not 0.
 func (c *call) freezeUnlessZero(x, w, r *Value, h []label) {
-	if w.zero != isZero && x.zero != isZero {
+	zero := func(v *Value, point int) bool { return v.zero == isZero && pointIs0(c.input(point)) }
+	if !zero(w, inputWPoint) && x.zero != isZero {
 		c.freeze(x, 2, "sums over channels that would not be zero when removed")
 	}
-	for _, v := range []*Value{w, r, c.input(inputB), c.input(inputP)} {
-		if v != nil && v.zero != isZero {
+	for i, v := range []*Value{w, r, c.input(inputB), c.input(inputP)} {
+		if v != nil && !zero(v, []int{inputWPoint, inputRPoint, inputRPoint + 1, inputRPoint + 1}[i]) {
 			c.lab.freezeAll(h, c.because("has weights that are not zero where they are removed"))
 		}
 	}
@@ -102,20 +111,23 @@ func (c *call) vectorsFit(gates int, hidden int64) bool {
 }
 
 // hidden joins everything that stands on the hidden channels and returns their labels.
-func (c *call) hidden(gates, n int) []label {
+func (c *call) hidden(gates, rows, n int) []label {
 	w, r := c.input(inputW), c.input(inputR)
-	c.role(w, 1, Output)
-	c.role(w, 2, Input)
-	c.role(r, 1, Output)
-	c.role(r, 2, Input)
-	h := c.gate(w, 1, gates, n)
-	for _, part := range []struct{ input, blocks int }{{inputR, gates}, {inputB, 2 * gates}, {inputP, 3}} {
-		if v := c.input(part.input); v != nil {
-			c.joinLabels(c.gate(v, 1, part.blocks, n), h)
+	for _, v := range []*Value{w, r} {
+		c.role(v, rows, Output)
+		c.role(v, 3-rows, Input)
+	}
+	h := c.gate(w, rows, gates, n)
+	for _, part := range []struct{ input, axis, blocks int }{{inputR, rows, gates}, {inputB, 1, 2 * gates}, {inputP, 1, 3}, {inputWScale, 1, gates}, {inputWPoint, 1, gates}, {inputRScale, 1, gates}, {inputRPoint, 1, gates}} {
+		if v := c.input(part.input); v != nil && part.axis < len(v.Shape) && v.Shape[part.axis] == Num(int64(part.blocks*n)) {
+			c.track(v)
+			c.joinLabels(c.gate(v, part.axis, part.blocks, n), h)
 			c.freeze(v, 0, "directions")
 		}
 	}
-	c.join(r, 2, h)
+	c.describe(w, c.input(inputWScale), c.input(inputWPoint), -1)
+	c.describe(r, c.input(inputRScale), c.input(inputRPoint), -1)
+	c.join(r, 3-rows, h)
 	for _, i := range []int{inputH, inputC} {
 		if v := c.input(i); v != nil {
 			c.join(v, 2, h)
@@ -154,7 +166,7 @@ func (c *call) startsAtZero() zeroState {
 	if a == nil {
 		return isZero
 	}
-	each := map[string]int{"LSTM": 3, "GRU": 2, "RNN": 1}[c.node.OpType]
+	each := map[string]int{"LSTM": 3, "GRU": 2, "RNN": 1, "DynamicQuantizeLSTM": 3}[c.node.OpType]
 	for i, name := range a.Strings {
 		if gate := i%each == 0 && each > 1; !gate && !slices.Contains(keepsZero, string(name)) {
 			return nonZero
@@ -169,7 +181,11 @@ func patchHidden(p *patching) {
 	if a == nil || len(p.in) <= inputR || p.in[inputR] == nil {
 		return
 	}
-	if left := p.in[inputR].Shape[2]; left.IsNum() && left.N != a.I {
+	columns := 2
+	if p.old.node.Domain == microsoft {
+		columns = 1
+	}
+	if left := p.in[inputR].Shape[columns]; left.IsNum() && left.N != a.I {
 		p.setAttr(&onnxio.Attribute{Name: "hidden_size", Type: onnxio.AttrInt, I: left.N})
 	}
 }

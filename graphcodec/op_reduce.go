@@ -18,6 +18,7 @@ const (
 	meanLike
 )
 
+//go:noinline
 func reduce(kind reduceKind) func(c *call) {
 	return func(c *call) {
 		x := c.input(0)

@@ -79,6 +79,8 @@ func topK(c *call) {
 }
 
 // shapedLike freezes every input; the output has the shape of one of them.
+//
+//go:noinline
 func shapedLike(input int) func(c *call) {
 	return func(c *call) {
 		v, x := c.input(input), c.input(0)

@@ -4,7 +4,7 @@ import (
 	"sort"
 )
 
-// rule is what is known of an operator.
+// rule is what is known of an operator. Functions that make an infer are go:noinline where they are long, so that operators which share one also share its code (WebAssembly's size).
 type rule struct {
 	domain, op string
 	since      int64             // first operator set version that the rule reads

@@ -91,6 +91,9 @@ func (v payload) want(typ protowire.Type) error {
 	return nil
 }
 
+// What follows makes fields. Inlined, each field would have closures of its own, 100 kB of WebAssembly in all; hence go:noinline.
+
+//go:noinline
 func text[M any](num protowire.Number, name string, at func(*M) *string) field[M] {
 	return field[M]{num: num, name: name,
 		load: func(_ *decoder, m *M, v payload) error {
@@ -105,6 +108,7 @@ func text[M any](num protowire.Number, name string, at func(*M) *string) field[M
 		}}
 }
 
+//go:noinline
 func texts[M any](num protowire.Number, name string, at func(*M) *[]string) field[M] {
 	return field[M]{num: num, name: name,
 		load: func(_ *decoder, m *M, v payload) error {
@@ -133,6 +137,7 @@ func blob[M any](num protowire.Number, name string, at func(*M) *[]byte) field[M
 		}}
 }
 
+//go:noinline
 func blobs[M any](num protowire.Number, name string, at func(*M) *[][]byte) field[M] {
 	return field[M]{num: num, name: name,
 		load: func(_ *decoder, m *M, v payload) error {
@@ -155,6 +160,7 @@ func sameBytes(a, b []byte) bool {
 	return len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b)
 }
 
+//go:noinline
 func integer[M any, T ~int32 | ~int64](num protowire.Number, name string, at func(*M) *T) field[M] {
 	return field[M]{num: num, name: name,
 		load: func(_ *decoder, m *M, v payload) error {
@@ -183,6 +189,7 @@ func float32Field[M any](num protowire.Number, name string, at func(*M) *float32
 		}}
 }
 
+//go:noinline
 func integers[M any](num protowire.Number, name string, at func(*M) *[]int64) field[M] {
 	return field[M]{num: num, name: name,
 		load: func(_ *decoder, m *M, v payload) error {
@@ -235,6 +242,8 @@ func float32s[M any](num protowire.Number, name string, at func(*M) *[]float32) 
 }
 
 // packed keeps the payload of a packed repeated number unread; it aliases the input where it stands in one piece.
+//
+//go:noinline
 func packed[M any](num protowire.Number, name string, typ protowire.Type, at func(*M) *[]byte) field[M] {
 	return field[M]{num: num, name: name,
 		load: func(_ *decoder, m *M, v payload) error {
@@ -267,6 +276,8 @@ func packed[M any](num protowire.Number, name string, typ protowire.Type, at fun
 }
 
 // one is a singular submessage.
+//
+//go:noinline
 func one[M, C any, P interface {
 	*C
 	message
@@ -292,6 +303,8 @@ func one[M, C any, P interface {
 }
 
 // many is a repeated submessage.
+//
+//go:noinline
 func many[M, C any, P interface {
 	*C
 	message
