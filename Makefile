@@ -20,7 +20,7 @@ REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte
 # what may be left out elsewhere has to run in CI
 MUST := test -z "$$CI"
 
-.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release reproduce licences performance performance-compare cover race fuzz random attacks lint venv testdata clean
+.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release reproduce licences bench-compare cover race fuzz random attacks lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -116,12 +116,6 @@ licences: ## write docs/third-party.md anew
 	$(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 app -json -licenses -noserial -main native/metaprune -output bin/sbom.json . 2>/dev/null
 	$(PYTHON) .ci/licences.py bin/sbom.json --list docs/third-party.md
 
-performance: ## time every stage over growing models and write docs/results/performance.md
-	$(PYTHON) bench/performance.py
-
-performance-compare: ## fail where something is slower than in BASE, a commit or a file of saved runs
-	$(PYTHON) bench/performance.py --compare $(BASE)
-
 cover: ## coverage of the portable packages by all tests, in docs/results/coverage.md
 	@mkdir -p bin
 	$(GO) test -coverprofile=bin/cover.out -coverpkg=$$($(GO) list $(PORTABLE) | paste -sd,) ./onnxio/... ./graphcodec/... ./prune/... ./metanet ./wasm/api ./native/... >bin/cover.log || (cat bin/cover.log; exit 1)
@@ -148,12 +142,13 @@ attacks: build ## try hostile models and plans
 random: build venv ## prune NETWORKS random networks and have them judged
 	$(VENV)/bin/python bench/randomnets.py -n $(NETWORKS)
 
-bench: build xla ## time against onnxsim, Torch-Pruning, PyTorch Geometric and PyTorch
+bench: build xla ## measure every stage, the peers beside it, WebAssembly and the service, and write docs/results/performance.md
 	@test -x $(VENV)-bench/bin/python || ($(PYTHON) -m venv $(VENV)-bench && $(VENV)-bench/bin/pip install -q $(BENCH))
-	$(VENV)-bench/bin/python bench/prune.py
-	$(VENV)-bench/bin/python bench/metanet.py
 	@test -d /usr/share/datasets/fashion-mnist || apt-get install -y -qq dataset-fashion-mnist
-	$(VENV)-bench/bin/python bench/train.py
+	$(VENV)-bench/bin/python bench/performance.py
+
+bench-compare: ## fail where a stage is slower than in BASE, a commit or a file of saved runs
+	$(PYTHON) bench/performance.py --compare $(BASE)
 
 clean:
 	rm -rf bin $(VENV) $(VENV)-bench

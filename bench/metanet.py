@@ -144,7 +144,7 @@ def main():
     a = p.parse_args()
     if a.fixtures:
         check_fixtures(a.fixtures)
-    print(f'{"graph":10} {"nodes":>8} {"edges":>11} {"PyTorch s":>10} {"MB":>7} {"metaprune s":>12} {"MB":>7} {"faster":>8}')
+    print('| graph | nodes | edges | PyTorch, s | MB | metaprune, s | MB | faster | residuals differ by |\n|---|---|---|---|---|---|---|---|---|')
     for name in a.graphs.split(','):
         g, w = {'resnet56': resnet56, 'resnet50': resnet50}[name]()
         with tempfile.TemporaryDirectory() as d:
@@ -167,7 +167,7 @@ def main():
                 theirs.append(time.time() - t)
         diff = max(np.abs(n.numpy() - got['node_out']).max(), np.abs(e.numpy() - got['edge_out']).max()) / 0.01
         rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f'{name:10} {node.shape[0]:8} {edge.shape[0]:11} {min(theirs):10.2f} {rss:7.0f} {min(ours):12.2f} {mine:7.0f} {min(theirs) / min(ours):7.1f}x   (residuals differ by {diff:.1g})', flush=True)
+        print(f'| {name} | {node.shape[0]:,} | {edge.shape[0]:,} | {min(theirs):.2f} | {rss:.0f} | {min(ours):.2f} | {mine:.0f} | {min(theirs) / min(ours):.1f}x | {diff:.1g} |', flush=True)
 
 
 if __name__ == '__main__':

@@ -1,25 +1,81 @@
 #!/usr/bin/env python3
-"""One page of what takes how long: every stage over models of growing size, with a picture, and the tables that the benchmarks against the peers have left.
+"""One page of what takes how long: every stage over models of growing size, natively and as WebAssembly, pruning, the metanetwork and training beside the peers, and the service; with pictures.
 
-    bench/performance.py [--count 6] [--only REGEX] [--page docs/results/performance.md]
-    bench/performance.py --compare BASE [--count 6]      # exit code 1 where something has become slower for certain
+    bench/performance.py [--count 5] [--only REGEX] [--without peers,wasm,api] [--page docs/results/performance]
+    bench/performance.py --compare BASE [--count 5]      # exit code 1 where something has become slower for certain
 
-The first writes the page, its picture and the runs themselves (.txt, for benchstat). The second compares by benchstat (golang.org/x/perf): BASE is a commit, which is built and run in turns with this tree, or a file of saved runs. Slower counts where p < 0.01 and the
+The first measures all of it in one go and writes the page, its pictures and the runs of the stages themselves (.txt, for benchstat). The peers run in the Python that runs this. The second compares by benchstat (golang.org/x/perf): BASE is a commit, which is built and run in turns with this tree, or a file of saved runs. Slower counts where p < 0.01 and the
 median has grown by more than 25 %, against a file beyond what all benchmarks together have, since the machine may be slower today."""
-import argparse, collections, csv, io, math, os, re, shutil, statistics, subprocess, sys, tempfile
+import argparse, collections, csv, importlib.metadata, importlib.util, io, math, os, re, shutil, statistics, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..")
 BENCHSTAT = "golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da"
 LINE = re.compile(r"^Benchmark(\w+)/(\S+?)-\d+\s+\d+\s+([\d.]+) ns/op\s+([\d.]+) MB/s\s+(\d+) B/op")
-PEERS = [("Pruning from file to file, against onnxsim and Torch-Pruning", "prune-speed.md"), ("The metanetwork's forward, against PyTorch Geometric", "metanet-speed.md"), ("Training, against PyTorch", "train-speed.md")]
+PEERS = [  # title, script, arguments
+    ("Pruning from file to file, against onnxsim and Torch-Pruning", "prune.py", ["3"], "Whole processes, side by side; ratio is against `metaprune prune`, memory the peak resident set with mapped pages. More in [prune-speed.md](prune-speed.md)."),
+    ("The metanetwork's forward, against PyTorch Geometric", "metanet.py", ["--runs", "3"], "The same graph and weights, without loading and saving, the least of the runs. More in [metanet-speed.md](metanet-speed.md)."),
+    ("Training, against PyTorch", "train.py", ["--rounds", "3", "--images", "6400"], "Images a second of a ResNet-20, in turns; the ratio is of metaprune to PyTorch, so below 1 is slower. What was tried and where the time goes: [train-speed.md](train-speed.md)."),
+]
 LIMIT = 1.25
 
 
-def bench(count, only):
-    r = subprocess.run(["go", "test", "./bench/stages", "-run", "xxx", "-bench", only, "-benchtime", "0.3s", "-count", str(count), "-timeout", "60m"], cwd=ROOT, capture_output=True, text=True)
-    if r.returncode: sys.exit(r.stdout + r.stderr)
+def run(command, **environment):
+    r = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment})
+    if r.returncode: sys.exit(f"{' '.join(command)}\n{r.stdout}{r.stderr}")
     return r.stdout
+
+
+def bench(count, only, wasm=False):
+    command = ["go", "test", "./bench/stages", "-run", "xxx", "-bench", only, "-benchtime", "0.3s", "-count", str(count), "-timeout", "60m"]
+    if not wasm: return run(command)
+    root = run(["go", "env", "GOROOT"]).strip()
+    return run(command + ["-exec", f"{root}/lib/wasm/go_js_wasm_exec"], GOOS="js", GOARCH="wasm")
+
+
+def wasm_table():
+    """Stages as WebAssembly in node, which has one thread, against one native thread, in one run each."""
+    big = "resnet50-1$|vit-1$"
+    there = parse(bench(3, f".*/{big}", wasm=True))[0]
+    here = parse(run(["go", "test", "./bench/stages", "-run", "xxx", "-bench", f".*/{big}", "-benchtime", "0.3s", "-count", "3"], GOMAXPROCS="1"))[0]
+    out = ["| stage | model | native, one thread, ms | WebAssembly, ms | ratio |", "|---|---|---|---|---|"]
+    for key in here:
+        if key not in there: continue
+        a, b = (1000 * statistics.median(t for t, _ in runs[key]) for runs in (here, there))
+        out.append(f"| {key[0].lower()} | {key[1]} | {a:.3g} | {b:.3g} | {b / a:.1f}x |")
+    return out
+
+
+def api_table():
+    """/v1/masks against the same work in the process, each in turn."""
+    text = run(["go", "test", "./native/server", "-run", "xxx", "-bench", "Masks", "-benchtime", "1s", "-count", "5"])
+    times = {k: [float(x) / 1e6 for x in re.findall(rf"BenchmarkMasks/{k}-\d+\s+\d+\s+([\d.]+) ns/op", text)] for k in ("own", "http")}
+    own, http = (statistics.median(times[k]) for k in ("own", "http"))
+    return ["| what | ms | ratio |", "|---|---|---|", f"| in the process | {own:.2f} | 1.00x |", f"| `/v1/masks` | {http:.2f} | {http / own:.2f}x |"]
+
+
+def peers():
+    """Runs every peer's benchmark: title, what is said of it, the table."""
+    out = []
+    for title, script, arguments, says in PEERS:
+        print("running", script, file=sys.stderr, flush=True)
+        out.append((title, says, [l for l in run([sys.executable, os.path.join(HERE, script), *arguments]).splitlines() if l.startswith("|")]))
+    return out
+
+
+def bars(rows, path):
+    """Seconds by tool and model, logarithmic, of the table of prune.py."""
+    cells = [[c.strip() for c in r.strip("|").split("|")] for r in rows[2:]]
+    cells = [c for c in cells if len(c) >= 4 and re.fullmatch(r"[\d.]+", c[2])]
+    x = lambda s: 260 + 380 * (math.log10(max(s, .02)) + 2) / 4
+    height = 40 + 20 * len(cells)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" font-family="sans-serif" font-size="12"><rect width="720" height="{height}" fill="#fff"/>']
+    for i, c in enumerate(cells):
+        y, colour = 14 + 20 * i, "#3ca951" if c[1].startswith("metaprune") else "#9aa4b2"
+        out.append(f'<text x="254" y="{y + 11}" text-anchor="end">{c[0]}: {c[1]}</text><rect x="260" y="{y}" width="{x(float(c[2])) - 260:.0f}" height="14" fill="{colour}"/><text x="{x(float(c[2])) + 5:.0f}" y="{y + 11}">{c[2]} s</text>')
+    out.append(f'<text x="450" y="{height - 8}" text-anchor="middle" fill="#555">seconds from file to file, logarithmic</text></svg>')
+    open(path, "w").write("\n".join(out) + "\n")
+
 
 
 def parse(text):
@@ -60,20 +116,31 @@ def picture(runs, sizes, path):
     open(path, "w").write("\n".join(out) + "\n")
 
 
-def page(runs, sizes, name, count):
+def page(runs, sizes, name, count, sections):
     spread = lambda v: f"{statistics.median(v) * 1000:.3g} ± {100 * (max(v) - min(v)) / 2 / statistics.median(v):.0f} %"
-    out = ["# Performance", f"`make performance`: median of {count} runs and half the range between the fastest and the slowest, in milliseconds on two cores; in the Go process, files in memory. `make performance-compare BASE=...` compares with saved runs.", "",
+    versions = ", ".join([run(["go", "env", "GOVERSION"]).strip(), *(f"{p} {importlib.metadata.version(p)}" for p in ("torch", "torch-geometric", "torch-pruning", "onnxsim") if importlib.util.find_spec(p.replace("-", "_")))])
+    out = ["# Performance", f"All of this page is measured and written by `make bench`, one thing after the other on two cores ({versions}). `make bench-compare BASE=...` compares with a commit or with saved runs and fails on what has become slower.", "",
+           "## Every stage, over models of growing size", f"Median of {count} runs and half the range between the fastest and the slowest, in milliseconds; in the Go process, files in memory.", "",
            f"![seconds over file size]({os.path.basename(name)}.svg)", "", "| stage | model | MB | ms | MB allocated |", "|---|---|---|---|---|"]
     for (stage, model), v in runs.items():
         out.append(f"| {stage.lower()} | {model} | {sizes[model]:.1f} | {spread([t for t, _ in v])} | {statistics.median(b for _, b in v) / 1e6:.1f} |")
     out += ["", "inspect decodes and analyses; score is group L2; plan chooses for 2x with scores at hand; apply cuts, analyses again and writes; graph goes to the parameter graph and back; metanet is a plan by the metanetwork in the program.", ""]
-    for title, file in PEERS:
-        path = os.path.join(ROOT, "docs/results", file)
-        if os.path.exists(path):
-            table = [l for l in open(path).read().splitlines() if l.startswith("|")]
-            out += [f"## {title}", f"From [{file}]({file}), where the commands and versions are.", "", *table, ""]
-    out += ["## In the browser, at the edge and over HTTP", "Measured by their tests: [site.md](../site.md), [serving.md](../serving.md).", ""]
+    for title, says, table in sections:
+        out += [f"## {title}", says, "", *table, ""]
+    out += ["Further, measured by tests: the page in a browser ([site.md](../site.md)), the worker at the edge and a service under load ([serving.md](../serving.md)).", ""]
     open(name + ".md", "w").write("\n".join(out))
+
+
+def sections(without, name):
+    out = []
+    if "peers" not in without:
+        out += peers()
+        bars(out[0][2], name + "-peers.svg")
+        title, says, table = out[0]
+        out[0] = title, f"{says}\n\n![seconds by tool]({os.path.basename(name)}-peers.svg)", table
+    if "wasm" not in without: out.append(("As WebAssembly", "The same stages compiled to WebAssembly, in node, against one native thread; medians of 3.", wasm_table()))
+    if "api" not in without: out.append(("Over HTTP", "Masks of the ResNet-20 in testdata at 2x, the client's sending included, against the same work in the process; medians of 5. For ResNet-18: [serving.md](../serving.md).", api_table()))
+    return out
 
 
 def alternately(ref, count, only):
@@ -114,7 +181,7 @@ def compare(before, now, drift=None):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--count", type=int, default=6); p.add_argument("--only", default="."); p.add_argument("--page", default="docs/results/performance"); p.add_argument("--compare")
+    p.add_argument("--count", type=int, default=5); p.add_argument("--without", default="", help="parts to leave out: peers, wasm, api"); p.add_argument("--only", default="."); p.add_argument("--page", default="docs/results/performance"); p.add_argument("--compare")
     a = p.parse_args()
     if a.compare and not os.path.isfile(a.compare): return compare(*alternately(a.compare, a.count, a.only), drift=1)
     text = bench(a.count, a.only)
@@ -122,7 +189,7 @@ def main():
     runs, sizes = parse(text)
     open(a.page + ".txt", "w").write(text)
     picture(runs, sizes, a.page + ".svg")
-    page(runs, sizes, a.page, a.count)
+    page(runs, sizes, a.page, a.count, sections(a.without.split(","), a.page))
 
 
 if __name__ == "__main__":

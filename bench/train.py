@@ -70,14 +70,16 @@ def theirs(a):
 def main():
     a = arguments()
     mine, other = [], []
+    print("| round | metaprune, " + a.backend + " | PyTorch | ratio |\n|---|---|---|---|")
+    row = lambda name, x, y: print(f"| {name} | {x:.0f} | {y:.0f} | {x / y:.2f} |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for k in range(a.rounds):
             mine.append(ours(a, folder, k))
             speed, parameters = theirs(a)
             other.append(speed)
-            print(f"round {k + 1}: metaprune {mine[-1]:.0f}, PyTorch {speed:.0f} images/s", flush=True)
-    print(f"{parameters} parameters, batch {a.batch}, {a.threads} threads, {a.backend}")
-    print(f"metaprune {statistics.median(mine):.0f}, PyTorch {statistics.median(other):.0f} images/s: {statistics.median(mine) / statistics.median(other):.2f}x (rounds: " + ", ".join(f"{x / y:.2f}" for x, y in zip(mine, other)) + ")")
+            row(k + 1, mine[-1], speed)
+    row("median", statistics.median(mine), statistics.median(other))
+    print(f"{parameters} parameters, batch {a.batch}, {a.threads} threads")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Package stages times each stage that a model flows through, over models of growing size (make performance).
+// Package stages times each stage that a model flows through, over models of growing size (make bench).
 //
 // # Limits
 //
