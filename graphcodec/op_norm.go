@@ -8,8 +8,8 @@ import (
 
 func init() {
 	each("channels = scale, bias, mean and variance", batchNorm, "BatchNormalization")
-	each("channels = scale and bias", instanceNorm, "InstanceNormalization")
 	register(
+		rule{op: "InstanceNormalization", since: 1, infer: instanceNorm, patch: patchUniform, note: "channels = scale and bias"},
 		rule{op: "GroupNormalization", since: 18, infer: groupNorm, patch: patchNumGroups, note: "whole groups leave"},
 		rule{op: "LayerNormalization", since: 1, infer: layerNorm, note: "normalised axis = scale and bias; computes over what is left"},
 	)
@@ -95,14 +95,51 @@ func instanceNorm(c *call) {
 			c.freezeOthers(x, 1)
 		}
 	}
-	c.role(c.in[1], 0, Norm)
-	c.join(c.in[1], 0, ch)
-	c.join(c.in[2], 0, ch)
+	for i, p := range c.in[1:3] {
+		if !grouped && c.uniform(i+1) {
+			c.freeze(p, 0, "the same for all channels of several normalisations")
+			continue
+		}
+		if i == 0 {
+			c.role(p, 0, Norm)
+		}
+		c.join(p, 0, ch)
+	}
 	y := c.same(0, x.Type, x)
 	if grouped {
 		y.zero = centered
 	} else {
 		y.zero = isZero
+	}
+}
+
+// uniform reports whether scale or bias is a constant of equal elements, zero for a bias, that other nodes read too: exporters share those between normalisations whose channels have nothing to do with one another.
+func (c *call) uniform(input int) bool {
+	v := c.in[input]
+	if v.Const == nil || !v.Type.IsFloat() || len(v.Shape) != 1 || len(c.readersOf(v.Name)) < 2 {
+		return false
+	}
+	f, err := v.Const.Tensor.Float64s()
+	return err == nil && len(f) > 0 && slices.Min(f) == slices.Max(f) && (input == 1 || f[0] == 0)
+}
+
+// patchUniform gives a normalisation shorter ones of the vectors that it shares with others.
+func patchUniform(p *patching) {
+	channels := p.in[0].Shape[1]
+	for i := 1; i <= 2; i++ {
+		v := p.old.in[i]
+		if p.in[i].Shape[0] == channels || !channels.IsNum() || v.Const == nil || channels.N > v.Shape[0].N {
+			continue
+		}
+		keep := make([]int, channels.N)
+		for k := range keep {
+			keep[k] = k
+		}
+		t := *v.Const.Tensor
+		if p.err = t.Cut([][]int{keep}); p.err != nil {
+			return
+		}
+		p.setInput(i, &t)
 	}
 }
 

@@ -232,6 +232,9 @@ func (c *call) regroupSegment(from []Dim, in [][]label, to []Dim, out [][]label)
 	if !slices.ContainsFunc(in, c.alive) {
 		return
 	}
+	if c.regroupFront(from, in, to, out) {
+		return
+	}
 	atoms, ok := commonFactors(from, to)
 	if !ok {
 		for _, a := range in {
@@ -249,6 +252,34 @@ func (c *call) regroupSegment(from []Dim, in [][]label, to []Dim, out [][]label)
 		}
 		out[j] = c.lab.merge(parts[start:k], atoms[start:k])
 	}
+}
+
+// regroupFront carries labels between axes of known length in front of others that are not known until the model runs, as a group normalisation views [C, H, W] as [groups, C/groups*H*W] and back. What an axis in front shares with those
+// stays whole. It reports whether the axes are such.
+func (c *call) regroupFront(from []Dim, in [][]label, to []Dim, out [][]label) bool {
+	front := func(dims []Dim) (int, int64) {
+		n := slices.IndexFunc(dims, func(d Dim) bool { return !d.IsNum() })
+		return n, product(dims[:max(n, 0)]).N
+	}
+	f, p := front(from)
+	t, q := front(to)
+	if f < 1 || t < 1 || p < 1 || q < 1 || p%q != 0 && q%p != 0 {
+		return false
+	}
+	for _, a := range in[f:] {
+		if c.alive(a) {
+			return false
+		}
+	}
+	if p >= q {
+		parts := append(slices.Clone(out[:t]), nil)
+		c.regroupSegment(from[:f:f], in[:f:f], append(to[:t:t], Num(p/q)), parts)
+		copy(out, parts[:t])
+		c.lab.freezeAll(parts[t], c.because("views parts of the axis together with axes of a length known only at run time"))
+		return true
+	}
+	c.regroupSegment(append(from[:f:f], Num(q/p)), append(in[:f:f], nil), to[:t:t], out[:t:t])
+	return true
 }
 
 // splitAll splits each axis into its factors.
