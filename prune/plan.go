@@ -61,6 +61,7 @@ func (p *Plan) Cut() *Plan {
 // Achieved are costs before and after.
 type Achieved struct {
 	MACs   [2]int64 `json:"macs"`
+	Seen   [2]int64 `json:"seen_macs,omitzero"` // as a reader counts who does not evaluate shapes that the model computes; where that is another ratio
 	Params [2]int64 `json:"params"`
 	Bytes  [2]int64 `json:"bytes"`
 }
@@ -177,6 +178,9 @@ func (p *Plan) record(a *graphcodec.Analysis, state *graphcodec.State) {
 	start := a.NewState()
 	p.Achieved = Achieved{MACs: [2]int64{start.MACs(), state.MACs()}, Params: [2]int64{start.Params(), state.Params()},
 		Bytes: [2]int64{start.Bytes(), state.Bytes()}}
+	if before, after := start.VisibleMACs(), state.VisibleMACs(); before*state.MACs() != after*start.MACs() {
+		p.Achieved.Seen = [2]int64{before, after}
+	}
 	p.Removed = a.Removals(state.Units())
 	if p.Removed == nil {
 		p.Removed = []graphcodec.Removal{}

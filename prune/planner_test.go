@@ -131,3 +131,22 @@ func TestHeadsAndTheirChannels(t *testing.T) {
 	_, err := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{SpeedUp: 1.2}, Attention: "tails"})
 	require.ErrorContains(t, err, "heads or head-dim")
 }
+
+func TestCountComputed(t *testing.T) {
+	a := analysisOf(t, "../testdata/models/computed.onnx")
+	ratio := func(v [2]int64) float64 { return float64(v[0]) / float64(v[1]) }
+	both, err := prune.MakePlan(t.Context(), a, prune.Options{Target: prune.Target{SpeedUp: 1.3}})
+	require.NoError(t, err)
+	own, err := prune.MakePlan(t.Context(), a, prune.Options{Target: prune.Target{SpeedUp: 1.3, Computed: true}})
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, ratio(both.Achieved.Seen), 1.3)
+	require.Less(t, ratio(own.Achieved.Seen), 1.3)
+	require.GreaterOrEqual(t, ratio(own.Achieved.MACs), 1.3)
+	require.Less(t, ratio(own.Achieved.MACs), ratio(both.Achieved.MACs))
+	_, err = prune.MakePlan(t.Context(), a, prune.Options{Target: prune.Target{Ratio: .3, Computed: true}})
+	require.ErrorContains(t, err, "is for a speed-up")
+	m := analysisOf(t, "../testdata/models/mlp_bn.ts.onnx")
+	same, err := prune.MakePlan(t.Context(), m, prune.Options{Target: prune.Target{SpeedUp: 1.3}})
+	require.NoError(t, err)
+	require.Zero(t, same.Achieved.Seen, "where both counts agree there is nothing to say")
+}

@@ -57,7 +57,7 @@ The result lies beside each model as NAME.allocation.json. What is done is left 
 	backendFlag(s, &f.backend)
 	s.Float64SliceVar(&f.options.SpeedUps, "speed-up", []float64{2, 3, 6}, "where trials are judged; out of reach, the largest that the model can reach")
 	s.IntVar(&f.options.Rounds, "rounds", 3, "rounds of looking around; 0 notes the criterion's scores without a search")
-	s.Float64Var(&f.options.Step, "step", .5, "how far the first round looks, in the logarithm of the scores; further ones look less far")
+	s.Float64Var(&f.options.Step, "step", .15, "how far the first round looks: so much of a layer's channels leaves less or more; further ones look less far")
 	s.Uint64Var(&f.seed, "seed", 0, "of the inputs that are drawn")
 	s.StringVar(&f.criterion, "criterion", "obs", "what ranks within a group: obs, wanda, hessian, l2, l1 or bn")
 	s.IntVar(&f.samples, "samples", 100, "inputs that trials are repaired on")

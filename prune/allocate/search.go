@@ -17,7 +17,7 @@ import (
 type Options struct {
 	SpeedUps  []float64       // that every trial is judged at; nil is 2, 3 and 6
 	Rounds    int             // of looking around; 0 is 3, negative for none
-	Step      float64         // how far the first round looks, in the logarithm of the scores; each further one looks 0.6 times as far; 0 is 0.5
+	Step      float64         // how far the first round looks: so much of a group's units leaves less or more; each further one looks 0.6 times as far; 0 is 0.15
 	Criterion prune.Criterion // that ranks within groups
 	Scores    prune.Scores    // of the units, in the place of Criterion's; nil to compute them
 	Progress  func(done, total int, best float64)
@@ -29,7 +29,7 @@ func (o Options) filled() Options {
 	if o.SpeedUps == nil {
 		o.SpeedUps = []float64{2, 3, 6}
 	}
-	o.Rounds, o.Step = cmp.Or(o.Rounds, 3), cmp.Or(o.Step, .5)
+	o.Rounds, o.Step = cmp.Or(o.Rounds, 3), cmp.Or(o.Step, .15)
 	return o
 }
 
@@ -39,8 +39,8 @@ func (o Options) validate() error {
 			return fmt.Errorf("speed-up %g: want a number above 1", s)
 		}
 	}
-	if len(o.SpeedUps) == 0 || !(o.Step > 0 && o.Step < 10) {
-		return fmt.Errorf("%d speed-ups, %d rounds of step %g: want at least one speed-up and a step between 0 and 10", len(o.SpeedUps), o.Rounds, o.Step)
+	if len(o.SpeedUps) == 0 || !(o.Step > 0 && o.Step < 1) {
+		return fmt.Errorf("%d speed-ups, %d rounds of step %g: want at least one speed-up and a step between 0 and 1", len(o.SpeedUps), o.Rounds, o.Step)
 	}
 	return nil
 }
@@ -63,8 +63,8 @@ type Result struct {
 
 // Slope is how the goal, the mean over speed-ups of the logarithm of the outputs' distance (one minus their cosine), changes where one group keeps less or more than its scores say.
 type Slope struct {
-	Less float64 `json:"less"` // with the step taken off the logarithm of its scores
-	More float64 `json:"more"` // with it added
+	Less float64 `json:"less"` // with the step's share of its units gone that would stay
+	More float64 `json:"more"` // with so many kept that would leave
 }
 
 // subject is a model that is searched.
@@ -74,6 +74,7 @@ type subject struct {
 	options   Options
 	groups    []string
 	scores    prune.Scores
+	sorted    [][]float64 // logarithms of the groups' scores, in rising order
 	speedUps  []float64
 	slopes    map[string]Slope
 	trials    int
@@ -84,6 +85,7 @@ type trial struct {
 	offsets []float64
 	goal    float64
 	points  []repair.Fidelity
+	removed []int // by group, at the speed-up in the middle
 }
 
 // Search looks for the offsets of a's groups under which what is left of m comes closest to it. The reference holds the inputs to repair on and those to judge by, some hundreds of which make the
@@ -105,6 +107,7 @@ func Search(ctx context.Context, a *graphcodec.Analysis, r *repair.Reference, o 
 			return nil, err
 		}
 	}
+	s.sort()
 	start, err := s.start(ctx)
 	if err != nil {
 		return nil, err
@@ -127,12 +130,28 @@ func Search(ctx context.Context, a *graphcodec.Analysis, r *repair.Reference, o 
 	return out, nil
 }
 
+// sort orders the scores of each group.
+func (s *subject) sort() {
+	for i := range s.analysis.Groups {
+		g := &s.analysis.Groups[i]
+		if g.Frozen != "" {
+			continue
+		}
+		var logs []float64
+		for _, u := range g.Units {
+			logs = append(logs, math.Log(math.Max(s.scores[u], 1e-30)))
+		}
+		slices.Sort(logs)
+		s.sorted = append(s.sorted, logs)
+	}
+}
+
 // start judges the scores as they are, and settles on speed-ups that can be reached.
 func (s *subject) start(ctx context.Context) (*trial, error) {
 	t := &trial{offsets: make([]float64, len(s.groups))}
 	for _, x := range s.options.SpeedUps {
 		for {
-			f, err := s.point(ctx, t.offsets, x)
+			f, removed, err := s.point(ctx, t.offsets, x)
 			var far *prune.TargetError
 			if errors.As(err, &far) && x > 1.05 {
 				x = 1 + (x-1)*.8
@@ -141,7 +160,7 @@ func (s *subject) start(ctx context.Context) (*trial, error) {
 			if err != nil {
 				return nil, err
 			}
-			t.points = append(t.points, f)
+			t.add(f, removed, len(s.options.SpeedUps))
 			break
 		}
 		s.speedUps = append(s.speedUps, x)
@@ -161,28 +180,30 @@ func (s *subject) search(ctx context.Context, start *trial) (*trial, error) {
 		centre := best
 		to := slices.Clone(centre.offsets)
 		for i, g := range s.groups {
-			var seen [2]*trial
-			for k, x := range []float64{-step, step} {
+			var seen [2]float64
+			for k, share := range []float64{-step, step} {
 				offsets := slices.Clone(centre.offsets)
-				offsets[i] += x
-				t, err := s.judge(ctx, offsets)
-				if err != nil {
-					return nil, err
+				offsets[i] = s.moved(centre, i, share)
+				t := centre
+				if offsets[i] != centre.offsets[i] {
+					var err error
+					if t, err = s.judge(ctx, offsets); err != nil {
+						return nil, err
+					}
 				}
 				if t.goal < best.goal {
 					best = t
 				}
 				s.report(best)
-				seen[k] = t
+				seen[k] = t.goal - centre.goal
 			}
-			less, more := seen[0].goal-centre.goal, seen[1].goal-centre.goal
 			if round == 0 {
-				s.slopes[g] = Slope{less, more}
+				s.slopes[g] = Slope{seen[0], seen[1]}
 			}
-			to[i] += step * lowest(less, more)
+			to[i] = s.moved(centre, i, step*lowest(seen[0], seen[1]))
 		}
-		for _, share := range []float64{.35, .7, 1} {
-			t, err := s.judge(ctx, between(centre.offsets, to, share))
+		for _, part := range []float64{.35, .7, 1} {
+			t, err := s.judge(ctx, between(centre.offsets, to, part))
 			if err != nil {
 				return nil, err
 			}
@@ -196,9 +217,43 @@ func (s *subject) search(ctx context.Context, start *trial) (*trial, error) {
 	return best, nil
 }
 
+// moved is the offset with which a group keeps so large a share of its units more than in a trial, one unit at least; less where the share is negative. Scores of a group may lie close together or far apart, so that a step in the
+// scores themselves would do nothing to one group and take all of another.
+func (s *subject) moved(t *trial, i int, share float64) float64 {
+	scores := s.sorted[i]
+	n := float64(len(scores))
+	by := math.Copysign(max(math.Abs(share)*n, 1), share)
+	if share == 0 {
+		by = 0
+	}
+	was := float64(t.removed[i])
+	now := min(max(was-by, 0), n-1)
+	return t.offsets[i] + cut(scores, was) - cut(scores, now)
+}
+
+// cut is the logarithm of the score below which so many units leave: between two of them, and beyond the ends as far as they lie apart on average.
+func cut(sorted []float64, removed float64) float64 {
+	n := len(sorted)
+	apart := (sorted[n-1]-sorted[0])/float64(n) + 1e-6
+	at := func(k int) float64 {
+		switch {
+		case k <= 0:
+			return sorted[0] - apart
+		case k >= n:
+			return sorted[n-1] + apart
+		}
+		return (sorted[k-1] + sorted[k]) / 2
+	}
+	k := math.Floor(removed)
+	return at(int(k)) + (removed-k)*(at(int(k)+1)-at(int(k)))
+}
+
 // lowest is where a parabola through (-1, less), (0, 0) and (1, more) is lowest between -1 and 1.
 func lowest(less, more float64) float64 {
 	bend := less + more
+	if math.IsNaN(bend) { // out of reach
+		return 0
+	}
 	if bend <= math.Abs(less-more)/2 { // the end that is lower
 		switch {
 		case less < more && less < 0:
@@ -215,35 +270,44 @@ func lowest(less, more float64) float64 {
 func (s *subject) judge(ctx context.Context, offsets []float64) (*trial, error) {
 	t := &trial{offsets: offsets}
 	for _, x := range s.speedUps {
-		f, err := s.point(ctx, offsets, x)
+		f, removed, err := s.point(ctx, offsets, x)
 		var far *prune.TargetError
 		if errors.As(err, &far) {
-			f, err = repair.Fidelity{Cosine: math.NaN()}, nil
+			f, removed, err = repair.Fidelity{Cosine: math.NaN()}, make([]int, len(s.groups)), nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		t.points = append(t.points, f)
+		t.add(f, removed, len(s.speedUps))
 	}
 	t.settle()
 	return t, nil
 }
 
-// point prunes to a speed-up and repairs.
-func (s *subject) point(ctx context.Context, offsets []float64, speedUp float64) (repair.Fidelity, error) {
+// point prunes to a speed-up and repairs; it also says how many units of each group left.
+func (s *subject) point(ctx context.Context, offsets []float64, speedUp float64) (repair.Fidelity, []int, error) {
+	fail := func(err error) (repair.Fidelity, []int, error) { return repair.Fidelity{}, nil, err }
 	plan, err := prune.MakePlan(ctx, s.analysis, prune.Options{Target: prune.Target{SpeedUp: speedUp}, Criterion: s.options.Criterion, Scores: s.scores, Allocation: s.byName(offsets)})
 	if err != nil {
-		return repair.Fidelity{}, err
+		return fail(err)
 	}
 	small, err := prune.Apply(s.analysis, plan)
 	if err != nil {
-		return repair.Fidelity{}, err
+		return fail(err)
 	}
 	fitted, _, err := s.reference.Fit(ctx, small, plan.Removed, repair.Solve, repair.Options{})
 	if err != nil {
-		return repair.Fidelity{}, err
+		return fail(err)
 	}
-	return s.reference.Fidelity(ctx, fitted)
+	f, err := s.reference.Fidelity(ctx, fitted)
+	if err != nil {
+		return fail(err)
+	}
+	removed := make([]int, len(plan.Groups))
+	for i := range plan.Groups {
+		removed[i] = len(plan.Groups[i].Removed)
+	}
+	return f, removed, nil
 }
 
 func (s *subject) report(best *trial) {
@@ -259,6 +323,14 @@ func (s *subject) byName(offsets []float64) map[string]float64 {
 		out[g] = offsets[i]
 	}
 	return out
+}
+
+// add notes what is left at the next of n speed-ups.
+func (t *trial) add(f repair.Fidelity, removed []int, n int) {
+	if len(t.points) == n/2 {
+		t.removed = removed
+	}
+	t.points = append(t.points, f)
 }
 
 // settle works out the goal.

@@ -156,3 +156,22 @@ func TestSearchRefuses(t *testing.T) {
 		require.ErrorContains(t, err, "want")
 	}
 }
+
+func TestCut(t *testing.T) {
+	scores := []float64{-2, -1, 1, 2}
+	for _, c := range []struct{ removed, want float64 }{{1, -1.5}, {2, 0}, {3, 1.5}, {1.5, -.75}, {0, -3}, {4, 3}} {
+		require.InDelta(t, c.want, cut(scores, c.removed), 1e-5, "%v leave", c.removed)
+	}
+	require.InDelta(t, 5, cut([]float64{5, 5, 5}, 1), 1e-5, "units of equal score cannot be told apart")
+}
+
+func TestMoved(t *testing.T) {
+	s := &subject{sorted: [][]float64{{-2, -1, 1, 2}, {-.002, -.001, .001, .002}}}
+	at := &trial{offsets: []float64{0, .5}, removed: []int{1, 1}}
+	require.InDelta(t, -1.5, s.moved(at, 0, -.25), 1e-5, "one more of four leaves where its scores fall by what lies between two cuts")
+	require.InDelta(t, .5-.0015, s.moved(at, 1, -.25), 1e-5, "which is little in a group of scores that lie close together")
+	require.InDelta(t, s.moved(at, 0, -.25), s.moved(at, 0, -.01), 1e-9, "one unit at least")
+	require.InDelta(t, 1.5, s.moved(at, 0, 1), 1e-5, "no more can stay than there are")
+	require.InDelta(t, s.moved(at, 0, -.5), s.moved(at, 0, -9), 1e-9, "one unit stays")
+	require.Zero(t, s.moved(at, 0, 0))
+}

@@ -72,6 +72,16 @@ func size(j *job, v string) error {
 	return nil
 }
 
+func truth(at func(*job) *bool) func(*job, string) error {
+	return func(j *job, v string) error {
+		if v != "true" && v != "false" {
+			return fmt.Errorf("%q: want true or false", v)
+		}
+		*at(j) = v == "true"
+		return nil
+	}
+}
+
 func seed(j *job, v string) error {
 	x, err := strconv.ParseInt(v, 10, 64)
 	if err != nil {
@@ -88,6 +98,7 @@ func choice(name string, at func(*job) *string, def any, doc string, allowed ...
 // options lists what /v1/masks and /v1/prune understand.
 var options = []option{
 	{name: "speed-up", kind: "number", doc: "target: multiply-accumulates before / after", set: number(func(j *job) *float64 { return &j.Target.SpeedUp })},
+	{name: "count-computed", kind: "boolean", def: false, doc: "of speed-up: count what is computed alone, not also as a reader of the file does who cannot tell the shapes that the model computes", set: truth(func(j *job) *bool { return &j.Target.Computed })},
 	{name: "params", kind: "number", doc: "target: share of the parameters that may stay", set: number(func(j *job) *float64 { return &j.Target.Params })},
 	{name: "size", kind: "string", doc: "target: size of the constants, such as 10MB", set: size},
 	{name: "ratio", kind: "number", doc: "target: share of the prunable channels that leave", set: number(func(j *job) *float64 { return &j.Target.Ratio })},
