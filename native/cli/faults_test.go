@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
 
@@ -112,4 +113,29 @@ func TestOutOfMemory(t *testing.T) {
 	}
 	require.Positive(t, finished)
 	t.Logf("%d ran out of memory, %d finished", failed, finished)
+}
+
+// A graph that would not fit into memory is refused before the system ends the program.
+func TestTooLittleMemory(t *testing.T) {
+	dir := t.TempDir()
+	path, out := filepath.Join(dir, "long.onnx"), filepath.Join(dir, "out.onnx")
+	g := &onnxio.Graph{Name: "long", Inputs: []*onnxio.ValueInfo{{Name: "x0", Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float}}}}}
+	for i := range manyNodes {
+		g.Nodes = append(g.Nodes, &onnxio.Node{OpType: "Relu", Inputs: []string{fmt.Sprint("x", i)}, Outputs: []string{fmt.Sprint("x", i+1)}})
+	}
+	g.Outputs = []*onnxio.ValueInfo{{Name: fmt.Sprint("x", manyNodes)}}
+	raw, err := (&onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}}, Graph: g}).Marshal()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	has := memoryOf
+	defer func() { memoryOf = has }()
+	require.Greater(t, has(), uint64(1<<28), "what this machine has")
+	memoryOf = func() uint64 { return 128 << 20 }
+	code, _, said := run(t, "prune", path, "--ratio", "0.5", "-o", out)
+	require.Equal(t, 2, code)
+	require.Contains(t, said, "take about 200 MB of memory to work out, and here are 134 MB")
+	require.Equal(t, []string{"long.onnx"}, filesIn(t, dir))
+	ok(t, "inspect", fashion, "-q")
+	memoryOf = func() uint64 { return 0 }
+	ok(t, "inspect", path, "-q")
 }

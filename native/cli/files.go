@@ -30,6 +30,9 @@ func (a *app) open(path string) (*session.Session, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := fits(path, f.Model); err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
 	s, err := session.FromModel(f.Model, f.Data)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
