@@ -79,7 +79,7 @@ func (c *call) reduceLinks(x *Value, reduced []bool, kind reduceKind) {
 			continue
 		}
 		switch {
-		case x.static:
+		case x.static && (kind != sumLike || x.zero != isZero):
 			c.freeze(x, k, "a weight is normalised over this axis")
 		case kind == strict:
 			c.freeze(x, k, "reduces this axis")
