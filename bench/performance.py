@@ -48,10 +48,13 @@ def wasm_table():
 
 def api_table():
     """/v1/masks against the same work in the process, each in turn."""
-    text = run(["go", "test", "./native/server", "-run", "xxx", "-bench", "Masks", "-benchtime", "1s", "-count", "5"])
-    times = {k: [float(x) / 1e6 for x in re.findall(rf"BenchmarkMasks/{k}-\d+\s+\d+\s+([\d.]+) ns/op", text)] for k in ("own", "http")}
-    own, http = (statistics.median(times[k]) for k in ("own", "http"))
-    return ["| what | ms | ratio |", "|---|---|---|", f"| in the process | {own:.2f} | 1.00x |", f"| `/v1/masks` | {http:.2f} | {http / own:.2f}x |"]
+    out = ["| model | in the process, ms | `/v1/masks`, ms | ratio |", "|---|---|---|---|"]
+    for path in ("testdata/fashion-resnet20.onnx", "bench/models/resnet50.onnx"):
+        if not os.path.exists(os.path.join(ROOT, path)): continue
+        text = run(["go", "test", "./native/server", "-run", "xxx", "-bench", "Masks", "-benchtime", "1s", "-count", "5"], METAPRUNE_MODEL=os.path.abspath(os.path.join(ROOT, path)))
+        own, http = (statistics.median(float(x) / 1e6 for x in re.findall(rf"BenchmarkMasks/{k}-\d+\s+\d+\s+([\d.]+) ns/op", text)) for k in ("own", "http"))
+        out.append(f"| {os.path.basename(path)[:-5]} | {own:.2f} | {http:.2f} | {http / own:.2f}x |")
+    return out
 
 
 def peers():
@@ -139,7 +142,7 @@ def sections(without, name):
         title, says, table = out[0]
         out[0] = title, f"{says}\n\n![seconds by tool]({os.path.basename(name)}-peers.svg)", table
     if "wasm" not in without: out.append(("As WebAssembly", "The same stages compiled to WebAssembly, in node, against one native thread; medians of 3.", wasm_table()))
-    if "api" not in without: out.append(("Over HTTP", "Masks of the ResNet-20 in testdata at 2x, the client's sending included, against the same work in the process; medians of 5. For ResNet-18: [serving.md](../serving.md).", api_table()))
+    if "api" not in without: out.append(("Over HTTP", "Masks at 2x, the client's sending included, against the same work in the process; medians of 5. More in [serving.md](../serving.md).", api_table()))
     return out
 
 

@@ -3,6 +3,7 @@
 
     bench/zoo.py FOLDER... [--speed-up 1.5] [--out docs/results/zoo] [--only NAME...] [--table]
     bench/zoo.py FOLDER --wide --out docs/results/wide    (what `bench/families.py FOLDER --wide` exports, a line a network)
+    bench/zoo.py FOLDER --wide --out docs/results/hub     (what `bench/hub.py FOLDER` exports)
 
 Writes OUT.jsonl and OUT.md. With --wide, models that OUT.jsonl has are not measured again."""
 import argparse, glob, json, os, re, subprocess, sys, tempfile, time
@@ -16,12 +17,16 @@ INTEGER = {"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulIntege
 
 
 STEP = "checked layer by layer: float sums in another order differ by 1e-6, and rounding to 8 bits makes whole steps of some of that"
+TIED = "biases that are all zero, as in no trained network, are one tensor in the export and tie heads to the output"
+STANDARD = "every kernel is standardised over its input channels"
 REMARKS = {  # looked into by hand
+    **{f"{n}.{v}": TIED for n in ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm") for v in ("dy", "dyb")}, **{f"bit.{v}": STANDARD for v in ("ts", "dy", "dyb")},
+    "rtdetr-l.ts": "what its TopK picks by differs by 1e-6, and with random weights its 525 scores lie as close: they come out in another order",
     "resnet18.qdq8": STEP, "squeezenet1_1.qdq": "1 % of the outputs end one step of 8 bits apart: rounding of sums in another order",
     "squeezenet1_1.dynamic": "biases that are all zero share one tensor in the export and are cut differently: 57 parameters more",
     "mha_encoder.qdq": "weights with zero points other than 0 next to activations that are not zero: nothing can leave as zeros",
-    "coat_tiny.tshw": "the judge counts little of it: most sizes are computed", "test_nfnet.ts": "every kernel is standardised over its input channels", "test_nfnet.dy": "every kernel is standardised over its input channels",
-    "nf_resnet26.ts": "every kernel is standardised over its input channels", "nf_resnet26.tsbn": "every kernel is standardised over its input channels", "nf_resnet26.dy": "every kernel is standardised over its input channels",
+    "coat_tiny.tshw": "the judge counts little of it: most sizes are computed", "test_nfnet.ts": STANDARD, "test_nfnet.dy": STANDARD,
+    "nf_resnet26.ts": STANDARD, "nf_resnet26.tsbn": STANDARD, "nf_resnet26.dy": STANDARD,
 }
 
 
@@ -46,6 +51,7 @@ def measure(model, target, folder):
     r, seconds = prune(model, target, small, plan)
     if r.returncode == 1 and (m := re.search(r"the most that can leave gives ([\d.]+)", r.stderr)):
         point["reachable"] = float(m.group(1))
+        if m := re.search(r"\(([\d.]+) with them", r.stderr): point["computed"] = float(m.group(1))
         target = max(1.0, point["reachable"] * 0.999)
         r, seconds = prune(model, target, small, plan)
     if r.returncode:
@@ -82,7 +88,7 @@ def free(name):
     return ["--dim", f"h={side}", "--dim", f"w={side}", "--dim", "batch=2"]
 
 
-VARIANTS = {"ts": "TorchScript", "tsb": "any batch", "tshw": "any batch, height and width", "dy": "dynamo", "dyb": "any batch"}
+TIMM = {"ts": "TorchScript", "tsb": "any batch", "tshw": "any batch, height and width", "dy": "dynamo", "dyb": "any batch"}
 WIDE_HEAD = """# A network of nearly every module of timm
 `bench/families.py FOLDER --wide`, then `bench/zoo.py FOLDER --wide --out docs/results/wide`: random weights, exported by PyTorch's TorchScript exporter and its dynamo exporter, with fixed and with free sizes; pruned to 1.5x by group L2 and judged in
 ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the judge counts; in brackets where 1.5x is beyond reach. An empty cell is an export that fails or was not made.
@@ -90,20 +96,31 @@ ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the jud
 """
 
 
-def wide(points):
+HUB = {"ts": "TorchScript, any batch and length", "dy": "dynamo", "dyb": "any batch"}
+HUB_HEAD = """# Networks of Hugging Face's transformers and of ultralytics
+`bench/hub.py FOLDER`, then `bench/zoo.py FOLDER --wide --out docs/results/hub`: small configurations with random weights (transformers 5.24.0, ultralytics 8.4.190, torch 2.15), exported by PyTorch's TorchScript exporter and its dynamo exporter; pruned to 1.5x by group L2 and
+judged in ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the judge counts; in brackets where 1.5x is beyond reach. An empty cell is an export that fails, that ONNX Runtime does not run, or that holds for no other batch or length than it was made with. Most
+are the network without a task's head, so that its width is an output and stays.
+
+"""
+
+
+def wide(points, variants):
     by = {}
     for p in points: by.setdefault(p["model"].rsplit(".", 1)[0], {})[p["model"].rsplit(".", 1)[1]] = p
     def cell(p):
         if p is None: return ""
         if not p["ok"]: return "**no**"
         return f"({p['reachable']:.2f}x)" if "reachable" in p else f"{p['speed_up']:.2f}x"
-    out = ["| network | " + " | ".join(f"`{v}` {t}" for v, t in VARIANTS.items()) + " |", "|---|" + "---|" * len(VARIANTS)]
-    out += [f"| {n} | " + " | ".join(cell(v.get(k)) for k in VARIANTS) + " |" for n, v in sorted(by.items())]
+    out = ["| network | " + " | ".join(f"`{v}` {t}" for v, t in variants.items()) + " |", "|---|" + "---|" * len(variants)]
+    out += [f"| {n} | " + " | ".join(cell(v.get(k)) for k in variants) + " |" for n, v in sorted(by.items())]
     notes = []
     for p in points:
         if p["ok"] and "reachable" not in p: continue
         why = p.get("error") or ("" if p["ok"] else json.dumps({k: p.get(k) for k in ("speed_up", "max_rel_err", "sensitivity")}))
-        notes.append(f"- {p['model']}: " + "; ".join(x for x in (why, REMARKS.get(p["model"], "")) if x))
+        counted = f"as the judge counts, which knows few of the shapes; {p['computed']:.2f}x of what is computed" if "computed" in p else ""
+        kept = "" if counted or "reachable" not in p else "stay: " + ", ".join(f"{n} of {w}" for w, n in sorted(p["frozen"].items(), key=lambda x: -x[1])[:2])
+        notes.append(f"- {p['model']}: " + "; ".join(x for x in (why, counted, REMARKS.get(p["model"], kept)) if x))
     good = sum(p["ok"] for p in points)
     return "\n".join(out) + f"\n\n{good} of {len(points)} models of {len(by)} networks are judged ok; {sum('reachable' in p for p in points)} do not reach 1.5x:\n" + "\n".join(notes) + "\n"
 
@@ -123,8 +140,9 @@ def main():
     if a.wide: points.sort(key=lambda x: x["model"])
     with open(a.out + ".jsonl", "w") as f: f.writelines(json.dumps(x) + "\n" for x in points)
     if a.wide:
-        with open(a.out + ".md", "w") as f: f.write(WIDE_HEAD + wide(points))
-        return print(wide(points))
+        head, variants = (HUB_HEAD, HUB) if os.path.basename(a.out) == "hub" else (WIDE_HEAD, TIMM)
+        with open(a.out + ".md", "w") as f: f.write(head + wide(points, variants))
+        return print(wide(points, variants))
     head = f"# Known architectures at {a.speed_up}x\n`bench/zoo.py FOLDER --speed-up {a.speed_up}` over exports by PyTorch's TorchScript exporter (`ts`; `tsbn` with BatchNormalization kept) and its dynamo exporter (`dy`, `dybn`; `dynb` with a dynamic batch), over 24 further families (bench/families.py) and over what tools make of exports\n(bench/optimised.py: `opset18` to `opset24`, `fused` by onnxruntime.transformers, `qdq`, `qdq8`, `qop` and `dynamic` by onnxruntime.quantization): each is pruned by group L2, and the\nresult compared in ONNX Runtime with the original whose removed slices are zero (`testdata/check_pruned.py`).\n\n"
     with open(a.out + ".md", "w") as f: f.write(head + table(points))
     print(table(points))
