@@ -167,6 +167,12 @@ func TestOptions(t *testing.T) {
 	}
 	require.NotEqual(t, plan("speed-up=3&steps=5").Removed, plan("speed-up=3").Removed)
 	require.NotEqual(t, plan("speed-up=3&max-ratio=.5").Removed, plan("speed-up=3").Removed)
+	require.True(t, plan("speed-up=3&count-computed=true").Target.Computed)
+	for query, want := range map[string]string{"ratio=.25&count-computed=true": "is for a speed-up", "speed-up=2&count-computed=1": "want true or false"} {
+		w := call(h, "POST", "/v1/masks?"+query, bytes.NewReader(data))
+		require.Equal(t, 400, w.Code)
+		require.Contains(t, w.Body.String(), want)
+	}
 	p = plan("speed-up=2&criterion=metanet")
 	require.Equal(t, "original", p.Weights)
 	require.Len(t, p.Metanet, 64)

@@ -76,6 +76,8 @@ func optionSchema(o option) object {
 		} else {
 			s["format"] = "int64"
 		}
+	case "boolean":
+		s["type"] = "boolean"
 	case "strings":
 		s["type"], s["items"] = "array", object{"type": "string"}
 	default:

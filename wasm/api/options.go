@@ -16,7 +16,7 @@ import (
 
 // option is one of a request's options; its name is the command line's.
 type option struct {
-	name, kind string // kind: number, integer, string, strings
+	name, kind string // kind: number, integer, boolean, string, strings
 	enum       []string
 	def        any
 	doc        string
@@ -151,6 +151,8 @@ func (j *job) check() error {
 		return problem(http.StatusBadRequest, "query", "%d targets are given; want exactly one of speed-up, params, size and ratio", n)
 	case pattern != "channels" && n != 0:
 		return problem(http.StatusBadRequest, "query", "pattern %s takes no target", pattern)
+	case t.Computed && t.SpeedUp == 0:
+		return problem(http.StatusBadRequest, "query count-computed", "it is for a speed-up")
 	case j.weights == "metanet" && j.Criterion.Kind != "metanet":
 		return problem(http.StatusBadRequest, "query weights", "weights metanet wants criterion metanet")
 	case t.SpeedUp != 0 && t.SpeedUp < 1, t.Params > 1, t.Ratio >= 1, j.MaxRatio > 1, j.Sparsity > 1:
