@@ -11,7 +11,7 @@ import argparse, collections, csv, importlib.metadata, importlib.util, io, math,
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..")
 BENCHSTAT = "golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da"
-LINE = re.compile(r"^Benchmark(\w+)/(\S+?)-\d+\s+\d+\s+([\d.]+) ns/op\s+([\d.]+) MB/s\s+(\d+) B/op")
+LINE = re.compile(r"^Benchmark(\w+)/(\S+)\s+\d+\s+([\d.]+) ns/op\s+([\d.]+) MB/s\s+(\d+) B/op")
 PEERS = [  # title, script, arguments
     ("Pruning from file to file, against onnxsim and Torch-Pruning", "prune.py", ["3"], "Whole processes, side by side; ratio is against `metaprune prune`, memory the peak resident set with mapped pages. More in [prune-speed.md](prune-speed.md)."),
     ("The metanetwork's forward, against PyTorch Geometric", "metanet.py", ["--runs", "3"], "The same graph and weights, without loading and saving, the least of the runs. More in [metanet-speed.md](metanet-speed.md)."),
@@ -36,8 +36,8 @@ def bench(count, only, wasm=False):
 def wasm_table():
     """Stages as WebAssembly in node, which has one thread, against one native thread, in one run each."""
     big = "resnet50-1$|vit-1$"
-    there = parse(bench(3, f".*/{big}", wasm=True))[0]
-    here = parse(run(["go", "test", "./bench/stages", "-run", "xxx", "-bench", f".*/{big}", "-benchtime", "0.3s", "-count", "3"], GOMAXPROCS="1"))[0]
+    there = parse(bench(1, f".*/{big}", wasm=True), 1)[0]
+    here = parse(run(["go", "test", "./bench/stages", "-run", "xxx", "-bench", f".*/{big}", "-benchtime", "0.3s"], GOMAXPROCS="1"), 1)[0]
     out = ["| stage | model | native, one thread, ms | WebAssembly, ms | ratio |", "|---|---|---|---|---|"]
     for key in here:
         if key not in there: continue
@@ -81,14 +81,16 @@ def bars(rows, path):
 
 
 
-def parse(text):
-    """Seconds by stage and model; megabytes by model; allocated bytes."""
+def parse(text, threads=os.cpu_count()):
+    """Seconds by stage and model; megabytes by model; allocated bytes. Go puts the number of threads behind a name, but for one."""
+    suffix = f"-{threads}" if threads > 1 else ""
     runs, sizes = collections.defaultdict(list), {}
     for line in text.splitlines():
         if m := LINE.match(line):
             ns = float(m[3])
-            runs[m[1], m[2]].append((ns / 1e9, int(m[5])))
-            sizes[m[2]] = float(m[4]) * ns / 1e9
+            model = m[2].removesuffix(suffix)
+            runs[m[1], model].append((ns / 1e9, int(m[5])))
+            sizes[model] = float(m[4]) * ns / 1e9
     return runs, sizes
 
 
@@ -141,7 +143,7 @@ def sections(without, name):
         bars(out[0][2], name + "-peers.svg")
         title, says, table = out[0]
         out[0] = title, f"{says}\n\n![seconds by tool]({os.path.basename(name)}-peers.svg)", table
-    if "wasm" not in without: out.append(("As WebAssembly", "The same stages compiled to WebAssembly, in node, against one native thread; medians of 3.", wasm_table()))
+    if "wasm" not in without: out.append(("As WebAssembly", "The same stages compiled to WebAssembly, in node, against one native thread; one run each, of 0.3 s or more.", wasm_table()))
     if "api" not in without: out.append(("Over HTTP", "Masks at 2x, the client's sending included, against the same work in the process; medians of 5. More in [serving.md](../serving.md).", api_table()))
     return out
 
