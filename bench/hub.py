@@ -34,8 +34,8 @@ VISION = {  # model type: side of the picture and options
     "resnet": (64, dict(embedding_size=32, hidden_sizes=[32, 64, 96, 128], depths=[1, 1, 1, 1])), "regnet": (64, dict(embedding_size=32, hidden_sizes=[32, 64, 96, 128], depths=[1, 1, 1, 1], groups_width=16)), "bit": (64, dict(embedding_size=32, hidden_sizes=[32, 64, 96, 128], depths=[1, 1, 1, 1], num_groups=8)),
     "mobilenet_v1": (64, {}), "mobilenet_v2": (64, {}), "mobilevit": (64, dict(image_size=64)), "mobilevitv2": (64, dict(image_size=64)), "efficientnet": (64, dict(width_coefficient=.5, depth_coefficient=.5, image_size=64)),
     "segformer": (64, dict(depths=[1, 1, 1, 1])), "glpn": (64, dict(depths=[1, 1, 1, 1])), "pvt": (64, dict(image_size=64, depths=[1, 1, 1, 1])), "pvt_v2": (64, dict(image_size=64, depths=[1, 1, 1, 1])), "poolformer": (64, {}), "cvt": (64, dict(depth=[1, 1, 2])), "levit": (64, dict(image_size=64)),
-    "focalnet": (64, dict(image_size=64, embed_dim=32, depths=[1, 2], focal_levels=[2, 2], focal_windows=[3, 3])), "hiera": (64, dict(image_size=[64, 64], embed_dim=32, depths=[1, 1, 2, 1])), "swiftformer": (64, dict(image_size=64)), "textnet": (64, {}), "hgnet_v2": (64, {}), "timm_wrapper": None,
-    "dpt": (64, PLAIN | dict(backbone_out_indices=[0, 1, 2, 2], num_hidden_layers=4)), "sam_vision_model": (64, WIDE | dict(image_size=64, patch_size=8, output_channels=32, window_size=4, global_attn_indexes=[1], mlp_dim=256)), "rt_detr_resnet": (64, {}), "ast": None,
+    "focalnet": (64, dict(image_size=64, embed_dim=32, depths=[1, 2], focal_levels=[2, 2], focal_windows=[3, 3])), "hiera": (64, dict(image_size=[64, 64], embed_dim=32, depths=[1, 1, 2, 1])), "swiftformer": (64, dict(image_size=64)), "textnet": (64, {}), "hgnet_v2": (64, {}),
+    "dpt": (64, PLAIN | dict(backbone_out_indices=[0, 1, 2, 2], num_hidden_layers=4)), "sam_vision_model": (64, WIDE | dict(image_size=64, patch_size=8, output_channels=32, window_size=4, global_attn_indexes=[1], mlp_dim=256)), "rt_detr_resnet": (64, {}),
 }
 AUDIO = {n: dict(hidden_size=96, num_hidden_layers=2, num_attention_heads=4, intermediate_size=192, conv_dim=[32, 32, 32], conv_stride=[5, 2, 2], conv_kernel=[10, 3, 2], num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4) for n in ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio", "sew")}
 YOLO = ("yolov3-tiny", "yolov5n", "yolov6n", "yolov8n", "yolov8n-seg", "yolov8n-pose", "yolov8n-obb", "yolov8n-cls", "yolov8n-p2", "yolov8n-ghost", "yolov9t", "yolov10n", "yolo11n", "yolo11n-seg", "yolo12n", "yolo26n", "rtdetr-l")
@@ -109,4 +109,4 @@ def export(folder, name):
 
 
 if __name__ == "__main__":
-    for name in sys.argv[2:] or [n for n in (*TEXT, *VISION, *AUDIO, *YOLO) if VISION.get(n, 1)]: export(sys.argv[1], name)
+    for name in sys.argv[2:] or [*TEXT, *VISION, *AUDIO, *YOLO]: export(sys.argv[1], name)

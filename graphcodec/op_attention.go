@@ -460,9 +460,10 @@ func patchRotary(p *patching) {
 // patchPacked sets the number of heads, the sizes of query, key and value, and the scale of a fused attention.
 // patchPackedHeads sets the number of heads.
 func patchPackedHeads(p *patching) {
-	n := p.old.int("num_heads", 1)
-	if left := p.left(p.old.axis(p.old.in[1], 1), Num(p.old.in[1].Shape[1].N)); left != p.old.in[1].Shape[1].N {
-		p.setAttr(&onnxio.Attribute{Name: "num_heads", Type: onnxio.AttrInt, I: n * left / p.old.in[1].Shape[1].N})
+	w := p.old.in[1]
+	width := w.Shape[1]
+	if left := p.left(p.old.axis(w, 1), width); left != width.N {
+		p.setAttr(&onnxio.Attribute{Name: "num_heads", Type: onnxio.AttrInt, I: p.old.int("num_heads", 1) * left / width.N})
 	}
 }
 
