@@ -98,6 +98,21 @@ func TestEveryFrozenGroupHasAReason(t *testing.T) {
 	}
 }
 
+// Attention that folds its heads into a batch known only at run time keeps its heads and gives away their channels.
+func TestHeadsInFreeBatch(t *testing.T) {
+	for _, path := range []string{"../testdata/models/heads.ts.onnx", "../testdata/models/heads.dy.onnx"} {
+		inside := 0
+		for _, g := range load(t, path).Groups {
+			if g.Frozen != "" {
+				require.Contains(t, g.Frozen, "graph output", path)
+			} else if len(g.Units) == 8 {
+				inside++
+			}
+		}
+		require.GreaterOrEqual(t, inside, 3, "%s: each attention's queries with its keys, and its values", path)
+	}
+}
+
 // ONNX's own node tests: whatever the operator, analysis gives an answer, and the shapes it infers are those of the recorded outputs' declaration.
 func TestNodeTestsInferDeclaredShapes(t *testing.T) {
 	files, err := filepath.Glob("/usr/share/libonnx-testdata/data/node/*/model.onnx")

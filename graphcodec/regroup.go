@@ -99,7 +99,7 @@ func (c *call) regroupSegment(from []Dim, in [][]label, to []Dim, out [][]label)
 	if !slices.ContainsFunc(in, c.alive) {
 		return
 	}
-	if c.regroupFront(from, in, to, out) {
+	if c.regroupFront(from, in, to, out) || c.regroupBack(from, in, to, out) {
 		return
 	}
 	atoms, ok := commonFactors(from, to)
@@ -126,7 +126,7 @@ func (c *call) regroupSegment(from []Dim, in [][]label, to []Dim, out [][]label)
 func (c *call) regroupFront(from []Dim, in [][]label, to []Dim, out [][]label) bool {
 	front := func(dims []Dim) (int, int64) {
 		n := slices.IndexFunc(dims, func(d Dim) bool { return !d.IsNum() })
-		return n, product(dims[:max(n, 0)]).N
+		return n, count(dims[:max(n, 0)])
 	}
 	f, p := front(from)
 	t, q := front(to)
@@ -147,6 +147,42 @@ func (c *call) regroupFront(from []Dim, in [][]label, to []Dim, out [][]label) b
 	}
 	c.regroupSegment(append(from[:f:f], Num(q/p)), append(in[:f:f], nil), to[:t:t], out[:t:t])
 	return true
+}
+
+// regroupBack carries labels between axes of known length behind others that are not known until the model runs, as attention views [batch, heads*size] as [batch*heads, size] and back. What an axis behind shares with those in front stays
+// whole. It reports whether the axes are such.
+func (c *call) regroupBack(from []Dim, in [][]label, to []Dim, out [][]label) bool {
+	f, p := numericBack(from)
+	t, q := numericBack(to)
+	if f == 0 || f == len(from) || t == 0 || t == len(to) || p < 1 || q < 1 || p%q != 0 && q%p != 0 || slices.ContainsFunc(in[:f], c.alive) {
+		return false
+	}
+	if p >= q {
+		parts := make([][]label, 1+len(to)-t)
+		c.regroupSegment(from[f:], in[f:], append([]Dim{Num(p / q)}, to[t:]...), parts)
+		copy(out[t:], parts[1:])
+		c.lab.freezeAll(parts[0], c.because("views parts of the axis together with axes of a length known only at run time"))
+		return true
+	}
+	c.regroupSegment(append([]Dim{Num(q / p)}, from[f:]...), append([][]label{nil}, in[f:]...), to[t:], out[t:])
+	return true
+}
+
+// numericBack returns where the dims begin behind which all are numbers, and those numbers' product.
+func numericBack(dims []Dim) (int, int64) {
+	n := len(dims)
+	for n > 0 && dims[n-1].IsNum() {
+		n--
+	}
+	return n, count(dims[n:])
+}
+
+// count is the product of dims that are numbers, 0 where it overflows.
+func count(dims []Dim) int64 {
+	if p := product(dims); p.IsNum() {
+		return p.N
+	}
+	return 0
 }
 
 // splitAll splits each axis into its factors.
