@@ -6,11 +6,13 @@ measured again.
     bench/accuracy.py OUT --metanet W.safetensors --models NAME=FILE,... --stages finetuned --speed-ups 3,6 [--limit 20000] [--epochs 1]
 
 Seeds draw the images of the repair, random scores and the order of finetuning. `progressive` is l2 in three steps with a third of the finetuning images behind each. `allocated` is obs with shares of groups
-that `metaprune allocate` searched at 6x, on 400 unlabelled training images. Writes OUT.jsonl and OUT.md."""
-import argparse, json, os, statistics, subprocess, sys, tempfile
+that `metaprune allocate` searched at 6x, on 400 unlabelled training images. `magnitude` and `groupnorm` are Torch-Pruning's (bench/peer.py; GroupMagnitudeImportance, and GroupNormPruner behind an epoch of sparse
+training over LIMIT images, which the others do without): `repaired` is BatchNorm's statistics anew on 100 images there, and of the images of `finetuned` sparse training takes half. Writes OUT.jsonl and OUT.md."""
+import argparse, functools, json, os, statistics, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SEEDLESS = {"l2", "metanet", "l1", "bn"}  # the same without a repair, whatever the seed
+PEERS = ("magnitude", "groupnorm")
+SEEDLESS = {"l2", "metanet", "l1", "bn", "magnitude"}  # the same without a repair, whatever the seed
 
 
 def arguments():
@@ -28,37 +30,53 @@ def run(a, *words):
     return json.loads(r.stdout)
 
 
-def criterion(a, name): return ["--criterion", name] + (["--metanet", a.metanet] if name == "metanet" else [])
+def criterion(a, file, name, seed):
+    if name == "allocated": return ["--criterion", "obs"] + allocation(a, file, seed)
+    return ["--criterion", name] + (["--metanet", a.metanet] if name == "metanet" else [])
 
 
-def allocation(a, file, seed, folder):
-    """Shares of groups, searched for obs; the 100 images of the repair and 300 others judge it."""
-    run(a, "allocate", file, "--data", a.data, "--criterion", "obs", "--speed-up", 6, "--rounds", 2, "--seed", seed, "-o", f"{folder}/allocation.json")
-    return ["--allocation", f"{folder}/allocation.json"]
+SEARCHED = tempfile.TemporaryDirectory()
+
+
+def allocation(a, file, seed):
+    """Shares of groups, searched for obs once for all speed-ups; the 100 images of the repair and 300 others judge it."""
+    path = os.path.join(SEARCHED.name, f"{os.path.basename(file)}.{seed}.json")
+    if not os.path.exists(path): run(a, "allocate", file, "--data", a.data, "--criterion", "obs", "--speed-up", 6, "--rounds", 2, "--seed", seed, "-o", path)
+    return ["--allocation", path]
+
+
+@functools.cache
+def peer(file):
+    from peer import Peer
+    return Peer(file)
+
+
+def of_peer(a, file, name, stage, seed, speed):
+    tuned = stage == "finetuned"
+    spent = (a.limit // 2 if tuned else a.limit) if name == "groupnorm" else 0
+    m, achieved = peer(file).pruned(name, speed, seed, spent, a.epochs)
+    if stage == "repaired": m = peer(file).settle(m, 100)
+    if tuned: m = peer(file).fit(m, a.limit - spent, a.epochs)
+    return {"speed_up": speed, "achieved": achieved, "accuracy": peer(file).accuracy(m)}
 
 
 def curve(a, file, name, stage, seed, speeds):
     """One point for each speed-up that is missing."""
-    if name == "allocated":
-        with tempfile.TemporaryDirectory() as folder: return measured(a, file, ["--criterion", "obs"] + allocation(a, file, seed, folder), stage, seed, speeds)
-    return measured(a, file, criterion(a, name), stage, seed, speeds)
-
-
-def measured(a, file, choice, stage, seed, speeds):
+    if name in PEERS: return [of_peer(a, file, name, stage, seed, s) for s in speeds]
     repair = ["--calibrate", a.data, "--samples", 100] if stage == "repaired" else []
-    got = run(a, "curve", file, "--speed-up", ",".join(map(str, speeds)), *choice, "--seed", seed, "--data", a.data, *repair)
+    got = run(a, "curve", file, "--speed-up", ",".join(map(str, speeds)), *criterion(a, file, name, seed), "--seed", seed, "--data", a.data, *repair)
     own = [p for p in got if p["criterion"] != "none"]
     return [{"speed_up": s, "achieved": p["speed_up"], "accuracy": p["accuracy"], "params": p["params"], "base": got[0]["accuracy"]} for s, p in zip(speeds, own)]
 
 
 def finetuned(a, file, name, seed, speed):
+    if name in PEERS: return of_peer(a, file, name, "finetuned", seed, speed)
     with tempfile.TemporaryDirectory() as folder:
         tune = ["--data", a.data, "--epochs", a.epochs, "--limit", a.limit, "--seed", seed]
         if name == "progressive":
             r = run(a, "pipeline", file, "--own-weights", "--speed-up", speed, "--steps", 3, "--between-epochs", 1, "--last-epochs", 1, "--data", a.data, "--limit", a.limit // 3, "--seed", seed, "-o", f"{folder}/tuned.onnx")
             return {"speed_up": speed, "achieved": r["stages"][-1]["speed_up"], "accuracy": r["stages"][-1]["test"]["accuracy"]}
-        choice = ["--criterion", "obs"] + allocation(a, file, seed, folder) if name == "allocated" else criterion(a, name)
-        p = run(a, "prune", file, "--speed-up", speed, *choice, "--seed", seed, "--calibrate", a.data, "--samples", 100, "-o", f"{folder}/cut.onnx")
+        p = run(a, "prune", file, "--speed-up", speed, *criterion(a, file, name, seed), "--seed", seed, "--calibrate", a.data, "--samples", 100, "-o", f"{folder}/cut.onnx")
         t = run(a, "finetune", f"{folder}/cut.onnx", *tune, "-o", f"{folder}/tuned.onnx", "--run", f"{folder}/run")
         return {"speed_up": speed, "achieved": p["speed_up"], "accuracy": t["test"]["accuracy"]}
 
@@ -73,7 +91,7 @@ def tables(a, points):
     for stage in ("direct", "repaired", "finetuned"):
         own = [p for p in points if p["stage"] == stage]
         if not own: continue
-        names = [c for c in ("random", "l2", "progressive", "metanet", "obs", "allocated") if any(p["criterion"] == c for p in own)]
+        names = [c for c in ("random", "l2", "progressive", "metanet", "obs", "allocated", *PEERS) if any(p["criterion"] == c for p in own)]
         out += [f"\n{stage}:\n", "| network | speed-up | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
         for m in dict.fromkeys(p["model"] for p in own):
             for s in sorted({p["speed_up"] for p in own if p["model"] == m}):

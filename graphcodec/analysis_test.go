@@ -113,6 +113,37 @@ func TestHeadsInFreeBatch(t *testing.T) {
 	}
 }
 
+// One vector of zeros for every bias ties nothing; a shorter one is written for each layer that lost channels, and the file keeps it where nothing is cut.
+func TestSharedZeros(t *testing.T) {
+	a := load(t, "../testdata/models/zeros.dy.onnx")
+	frozen := 0
+	for _, g := range a.Groups {
+		if g.Frozen != "" {
+			frozen += len(g.Units)
+		}
+	}
+	require.Equal(t, 32, frozen, "the residual stream, which is the output")
+	s := a.NewState()
+	for _, g := range a.Groups {
+		if u := g.Units[0]; g.Frozen == "" && s.CanRemove(u) {
+			s.Remove(u)
+		}
+	}
+	m, err := a.Shrink(s)
+	require.NoError(t, err)
+	lengths := map[string]int64{}
+	for _, v := range m.Graph.Initializers {
+		lengths[v.Name] = v.Dims[0]
+	}
+	own := map[int64]int{}
+	for _, n := range m.Graph.Nodes {
+		if n.OpType == "Add" && lengths[n.Inputs[1]] > 4 {
+			own[lengths[n.Inputs[1]]]++
+		}
+	}
+	require.Equal(t, map[int64]int{31: 2, 28: 6, 32: 5}, own, "hidden layers, heads, and what stays whole: outputs of blocks and the first normalisation")
+}
+
 // ONNX's own node tests: whatever the operator, analysis gives an answer, and the shapes it infers are those of the recorded outputs' declaration.
 func TestNodeTestsInferDeclaredShapes(t *testing.T) {
 	files, err := filepath.Glob("/usr/share/libonnx-testdata/data/node/*/model.onnx")

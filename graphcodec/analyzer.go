@@ -23,6 +23,7 @@ type analyzer struct {
 	heads     [][]label                 // axes that activations are multiplied along as a batch: heads of an attention
 	headDims  [][]label                 // axes of such a product's matrices: channels of a head
 	readers   map[string][]*onnxio.Node // made when first asked for
+	zeros     map[string]bool           // vectors of zeros, by name, that several nodes read
 	taken     []taken                   // Ifs whose branch is known
 	concealed map[*onnxio.Node]bool     // nodes that stood in a branch: a reader of the file does not see through them
 	seen      *onnxio.Model             // what a reader sees: the model without the branches in place
@@ -178,7 +179,7 @@ func (a *analyzer) prepare(i int, n *onnxio.Node) (*call, error) {
 		if v == nil {
 			return nil, malformed("graph.node[%d] %q (%s): input %d %q is neither an initializer, a graph input nor a node's output", i, n.Name, n.OpType, k, name)
 		}
-		c.in = append(c.in, v)
+		c.in = append(c.in, a.ownZeros(n, v))
 	}
 	for _, name := range n.Outputs {
 		if name == "" {

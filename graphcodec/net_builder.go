@@ -536,7 +536,7 @@ func (b *netBuilder) attach(c *call, x *Value, k int, at []slot, vectors []*Valu
 		ids = b.normSet(c, x, k, ids)
 	}
 	for i, ref := range refs {
-		fixed := b.take(ref.c)
+		fixed := b.take(ref.c) || ref.c.own
 		for j, id := range ids {
 			*b.slot(at[i], id) = slotRef{ref.c, ref.inner[j], fixed}
 		}

@@ -96,11 +96,11 @@ func instanceNorm(c *call) {
 		}
 	}
 	for i, p := range c.in[1:3] {
-		if !grouped && c.uniform(i+1) {
-			c.freeze(p, 0, "the same for all channels of several normalisations")
-			continue
-		}
 		if i == 0 {
+			if !grouped && c.uniform(p) {
+				c.freeze(p, 0, "the same for all channels of several normalisations")
+				continue
+			}
 			c.role(p, 0, Norm)
 		}
 		c.join(p, 0, ch)
@@ -113,33 +113,28 @@ func instanceNorm(c *call) {
 	}
 }
 
-// uniform reports whether scale or bias is a constant of equal elements, zero for a bias, that other nodes read too: exporters share those between normalisations whose channels have nothing to do with one another.
-func (c *call) uniform(input int) bool {
-	v := c.in[input]
-	if v.Const == nil || !v.Type.IsFloat() || len(v.Shape) != 1 || len(c.readersOf(v.Name)) < 2 {
+// uniform reports whether a scale is a constant of equal elements that other nodes read too: exporters share those between normalisations whose channels have nothing to do with one another.
+func (c *call) uniform(scale *Value) bool {
+	if scale.Const == nil || !scale.Type.IsFloat() || len(scale.Shape) != 1 || len(c.readersOf(scale.Name)) < 2 {
 		return false
 	}
-	f, err := v.Const.Tensor.Float64s()
-	return err == nil && len(f) > 0 && slices.Min(f) == slices.Max(f) && (input == 1 || f[0] == 0)
+	f, err := scale.Const.Tensor.Float64s()
+	return err == nil && len(f) > 0 && slices.Min(f) == slices.Max(f)
 }
 
-// patchUniform gives a normalisation shorter ones of the vectors that it shares with others.
+// patchUniform gives a normalisation a shorter one of the scale that it shares with others.
 func patchUniform(p *patching) {
-	channels := p.in[0].Shape[1]
-	for i := 1; i <= 2; i++ {
-		v := p.old.in[i]
-		if p.in[i].Shape[0] == channels || !channels.IsNum() || v.Const == nil || channels.N > v.Shape[0].N {
-			continue
-		}
-		keep := make([]int, channels.N)
-		for k := range keep {
-			keep[k] = k
-		}
-		t := *v.Const.Tensor
-		if p.err = t.Cut([][]int{keep}); p.err != nil {
-			return
-		}
-		p.setInput(i, &t)
+	channels, scale := p.in[0].Shape[1], p.old.in[1]
+	if p.in[1].Shape[0] == channels || !channels.IsNum() || scale.Const == nil || channels.N > scale.Shape[0].N {
+		return
+	}
+	keep := make([]int, channels.N)
+	for k := range keep {
+		keep[k] = k
+	}
+	t := *scale.Const.Tensor
+	if p.err = t.Cut([][]int{keep}); p.err == nil {
+		p.setInput(1, &t)
 	}
 }
 

@@ -243,6 +243,9 @@ func (sh *shrinker) step(old *call) error {
 	if err := p.resolve(); err != nil {
 		return err
 	}
+	if p.shortenZeros(); p.err != nil {
+		return p.err
+	}
 	for i := range old.in {
 		if old.pins.has(i) {
 			p.pin(i)

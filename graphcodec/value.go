@@ -34,6 +34,7 @@ type Constant struct {
 	Tied   *Constant      // the constant that a copied matrix shares its labels with: those are the same weights, not equal by chance
 	Roles  []Role         // by axis
 	Order  int            // of the first node that reads it as a weight
+	own    bool           // one reader's view of a vector of zeros that others read too
 	axes   [][]label
 	scale  *quantisation // what its integers stand for; nil where they are no quantised weight
 }
