@@ -35,7 +35,7 @@ def bench(count, only, wasm=False):
 
 def wasm_table():
     """Stages as WebAssembly in node, which has one thread, against one native thread, in one run each."""
-    big = "resnet50-1$|vit-1$"
+    big = "(resnet50-1|vit-1)$"
     there = parse(bench(1, f".*/{big}", wasm=True), 1)[0]
     here = parse(run(["go", "test", "./bench/stages", "-run", "xxx", "-bench", f".*/{big}", "-benchtime", "0.3s"], GOMAXPROCS="1"), 1)[0]
     out = ["| stage | model | native, one thread, ms | WebAssembly, ms | ratio |", "|---|---|---|---|---|"]
