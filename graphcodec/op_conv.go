@@ -61,9 +61,9 @@ func (w window) out(i int, in Dim) Dim {
 	return out
 }
 
-// fitted gives an input of unknown rank the one of the weight.
+// fitted gives an input of unknown rank the one of the weight, which a reader does not.
 func (c *call) fitted(x, w *Value) *Value {
-	if x == nil || x.Ranked || w == nil || !w.Ranked || len(w.Shape) < 3 {
+	if c.reading || x == nil || x.Ranked || w == nil || !w.Ranked || len(w.Shape) < 3 {
 		return x
 	}
 	out := *x

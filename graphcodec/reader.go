@@ -103,8 +103,8 @@ func (a *analyzer) readersCosts() {
 		}
 		c.macs.seen = c.macs.axes
 		c.macs.seenFixed = c.macs.fixed
-		if c.macs.uncounted {
-			c.macs.seenFixed = 0
+		if c.macs.uncounted || c.node.Domain == microsoft {
+			c.macs.seen, c.macs.seenFixed = nil, 0
 			continue
 		}
 		needed = needed || !plainShapes(c)
@@ -114,7 +114,7 @@ func (a *analyzer) readersCosts() {
 	}
 	r := a.reader()
 	for _, c := range a.calls {
-		if c.macs != nil && !c.macs.uncounted && !plainShapes(c) {
+		if c.macs != nil && c.macs.seenFixed != 0 && !plainShapes(c) {
 			c.seenBy(r)
 		}
 	}

@@ -17,6 +17,8 @@ var weightSlots = map[string]map[int]role{
 	"Conv":                             {1: {kind: Weight}, 2: {kind: Vector}},
 	"ConvTranspose":                    {1: {kind: Weight}, 2: {kind: Vector}},
 	"Gemm":                             {0: {kind: Weight}, 1: {kind: Weight}, 2: {kind: Vector}},
+	"FusedConv":                        {1: {kind: Weight}, 2: {kind: Vector}},
+	"FusedGemm":                        {0: {kind: Weight}, 1: {kind: Weight}, 2: {kind: Vector}},
 	"MatMul":                           {0: {kind: Weight}, 1: {kind: Weight}},
 	"FusedMatMul":                      {0: {kind: Weight}, 1: {kind: Weight}},
 	"BatchNormalization":               {1: {Vector, true}, 2: {Vector, true}, 3: {Statistic, true}, 4: {Statistic, true}},

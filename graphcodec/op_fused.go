@@ -1,0 +1,66 @@
+package graphcodec
+
+// What ONNX Runtime writes when it saves an optimised model: a layer with the sum and the activation behind it in one node.
+func init() {
+	register(
+		rule{domain: microsoft, op: "FusedConv", since: 1, infer: fusedConv, patch: patchGroup, note: "as Conv; what is added to its output joins it"},
+		rule{domain: microsoft, op: "FusedGemm", since: 1, infer: fusedGemm, note: "as Gemm"},
+	)
+	encodes(encodeFusedConv, "FusedConv")
+	encodes(encodeMatMul, "FusedGemm")
+}
+
+func fusedConv(c *call) {
+	conv(c)
+	y, z := c.out[0], c.input(3)
+	if !y.Ranked {
+		return
+	}
+	if z != nil {
+		if !z.Ranked || len(z.Shape) != len(y.Shape) {
+			c.unknown("the shape of what is added does not fit")
+			return
+		}
+		for k := range y.Shape {
+			c.join(z, k, y.axes[k])
+		}
+		if z.zero != isZero {
+			y.zero = nonZero
+		}
+	}
+	c.activated(y)
+}
+
+func fusedGemm(c *call) {
+	gemm(c)
+	if y := c.out[0]; y.Ranked {
+		c.activated(y)
+	}
+}
+
+// activated notes what the activation that is named in the node makes of zeros.
+func (c *call) activated(y *Value) {
+	switch c.str("activation", "") {
+	case "", "Relu", "Tanh", "LeakyRelu":
+	case "Clip":
+		if a := c.attr("activation_params"); a == nil || len(a.Floats) != 2 || a.Floats[0] > 0 || a.Floats[1] < 0 {
+			y.zero = nonZero
+		}
+	default:
+		y.zero = nonZero
+	}
+}
+
+func encodeFusedConv(b *netBuilder, c *call) bool {
+	if !encodeConv(2)(b, c) {
+		return false
+	}
+	y, z := c.out[0], c.input(3)
+	if z != nil && b.from[z] != nil {
+		b.joinSummand(y, z)
+		p := *b.from[y]
+		p.rest = b.otherAxes(&p, z)
+		b.from[y] = &p
+	}
+	return true
+}
