@@ -78,7 +78,7 @@ site: module engine ## build the page in site/dist, for any web server
 site-serve: site build ## serve the page and the API on localhost:8080
 	bin/metaprune serve --site site/dist
 
-test-site: site build ## drive the page in a headless Chromium
+test-site: site build | testdata ## drive the page in a headless Chromium
 	@command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null 2>&1 || echo "note: chromium could not be installed"
 	@if command -v chromium >/dev/null; then cd site && npm test --silent; else $(MUST); fi
 

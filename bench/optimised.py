@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what tools make of exported models: small transformers at opsets 18 to 24 (ONNX's own Attention from 23 on), graphs fused by onnxruntime.transformers, and models quantised by onnxruntime.quantization.
+"""Writes what tools make of exported models: small transformers at opsets 18 to 24 (ONNX's own Attention from 23 on), graphs fused by onnxruntime.transformers, models quantised by onnxruntime.quantization,
+and what ONNX Runtime saves of a model that it has optimised.
 
     bench/optimised.py EXPORTS FOLDER
 
@@ -104,5 +105,14 @@ def quantised():
         attempt(f"{name}.dynamic", lambda out: quantize_dynamic(path, out, weight_type=QuantType.QInt8))
 
 
+def saved():
+    """What ONNX Runtime itself makes of a model, as a session saves it."""
+    for name in ("mlp", "mlp_bn", "resnet18", "mobilenet_v2", "densenet121", "squeezenet1_1", "unet", "vit_b_16", "mha_encoder", "gpt2_small"):
+        def make(path):
+            options = ort.SessionOptions(); options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED; options.optimized_model_filepath = path
+            ort.InferenceSession(f"{EXPORTS}/{name}.ts.onnx", options)
+        attempt(name + ".ort", make)
+
+
 os.makedirs(OUT, exist_ok=True)
-transformers(); fused(); quantised()
+transformers(); fused(); quantised(); saved()

@@ -113,6 +113,15 @@ func TestHeadsInFreeBatch(t *testing.T) {
 	}
 }
 
+// A state space starts from zeros of a shape that the model is told: they are as long as what is left.
+func TestStateOfZeros(t *testing.T) {
+	for _, g := range load(t, "../testdata/models/statespace.dy.onnx").Groups {
+		if g.Frozen != "" {
+			require.Contains(t, g.Frozen, "graph output")
+		}
+	}
+}
+
 // One vector of zeros for every bias ties nothing; a shorter one is written for each layer that lost channels, and the file keeps it where nothing is cut.
 func TestSharedZeros(t *testing.T) {
 	a := load(t, "../testdata/models/zeros.dy.onnx")

@@ -188,6 +188,11 @@ func constantOfShape(c *call) {
 	}
 	shape, axes := shapeFrom(s.elems)
 	c.freezeLoose(s)
+	for k, d := range shape {
+		if axes[k] == nil && t.IsFloat() {
+			axes[k] = c.anyLength(d)
+		}
+	}
 	y := c.set(0, t, shape, axes...)
 	if value != 0 && c.tracked(y) {
 		y.zero = nonZero

@@ -284,8 +284,8 @@ func expand(c *call) {
 			shape[k], axes[k] = dims[j], lengths[j]
 		default:
 			shape[k] = dims[j]
-			if dims[j].IsNum() && dims[j].N > 1 && dims[j].N <= maxElems && i >= 0 {
-				axes[k] = c.lab.fresh(int(dims[j].N))
+			if i >= 0 || x.Type.IsFloat() {
+				axes[k] = c.anyLength(dims[j])
 			}
 		}
 	}
@@ -301,6 +301,14 @@ func expand(c *call) {
 		}
 		c.shapeIn.set(0, true)
 	}
+}
+
+// anyLength returns labels of its own for an axis on which a tensor is the same everywhere and whose length its node is told, nil where that is not a number.
+func (c *call) anyLength(d Dim) []label {
+	if !d.IsNum() || d.N <= 1 || d.N > maxElems {
+		return nil
+	}
+	return c.lab.fresh(int(d.N))
 }
 
 // ones is a tensor of a numeric shape for broadcasting against; nil where it is too large or symbolic.
