@@ -65,6 +65,9 @@ func (c *call) recurrent(gates, rows int) {
 		y, states = []Dim{batch, seq, directions, hidden}, []Dim{batch, directions, hidden}
 	}
 	zero := c.startsAtZero()
+	if rows == 2 {
+		c.freezeUnlessInRange(x, h, zero)
+	}
 	c.set(0, x.Type, y, nil, nil, nil, h).zero = zero
 	c.set(1, x.Type, states, nil, nil, h).zero = zero
 	c.set(2, x.Type, slices.Clone(states), nil, nil, h).zero = zero
@@ -84,6 +87,16 @@ func (c *call) freezeUnlessZero(x, w, r *Value, h []label) {
 		if v != nil && !zero(v, []int{inputWPoint, inputRPoint, inputRPoint + 1, inputRPoint + 1}[i]) {
 			c.lab.freezeAll(h, c.because("has weights that are not zero where they are removed"))
 		}
+	}
+}
+
+// freezeUnlessInRange keeps channels of input and state that would not be zero when removed where both are quantised by what they hold: zero is in every range, other numbers widen it.
+func (c *call) freezeUnlessInRange(x *Value, h []label, state zeroState) {
+	if x.zero != isZero {
+		c.freeze(x, 2, "the range is taken over channels that would not be zero when removed")
+	}
+	if state != isZero {
+		c.lab.freezeAll(h, c.because("the range is taken over a state that would not be zero when removed"))
 	}
 }
 

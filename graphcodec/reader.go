@@ -3,6 +3,8 @@ package graphcodec
 import (
 	"fmt"
 	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
 )
 
 // A reader of the file that counts multiply-accumulates, as ONNX's shape inference lets it, knows less than the analysis: contents that it does not propagate are unknown to it, and so is what comes out of operators of other domains. Its
@@ -14,19 +16,33 @@ var propagates = map[string]bool{"Constant": true, "Shape": true, "Size": true, 
 // opaque are operators of ONNX's own domain that its shape inference does not look through: a function, and one that only ONNX Runtime knows.
 var opaque = map[string]bool{"GroupNormalization": true, "SimplifiedLayerNormalization": true}
 
+// typed are operators whose result has a type whatever their input's is. All others infer nothing from an input of unknown type, as one from an operator of another domain is, not even the target of a Reshape.
+var typed = map[string]bool{"Shape": true, "Size": true, "Cast": true}
+
 // targets are the operators whose target shape ONNX's shape inference takes from propagated contents too; all others want it, their bounds, axes and amounts from constants.
 var targets = map[string]bool{"Reshape": true, "Expand": true, "ConstantOfShape": true}
 
 // forget takes away what the reader does not know of the outputs.
 func (c *call) forget(domain string) {
 	computed := c.hasComputedBounds()
+	x := c.input(0)
+	if c.node.OpType == "Where" {
+		x = c.input(1)
+	}
+	typeless := x != nil && x.Type == onnxio.Undefined && !typed[c.node.OpType]
 	for _, v := range c.out {
 		if v == nil || v.Const != nil {
 			continue
 		}
-		if domain != "" || opaque[c.node.OpType] {
+		if domain != "" || opaque[c.node.OpType] || typeless {
 			v.Ranked, v.Shape, v.axes, v.elems = false, nil, nil, nil
+			if !opaque[c.node.OpType] {
+				v.Type = onnxio.Undefined
+			}
 			continue
+		}
+		if v.Type == onnxio.Undefined && x != nil {
+			v.Type = x.Type
 		}
 		if computed {
 			v.Shape = slices.Clone(v.Shape)
