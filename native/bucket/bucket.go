@@ -167,6 +167,9 @@ func (m *Mirror) Pull(ctx context.Context) error {
 func (m *Mirror) Push(ctx context.Context) error {
 	changed := map[string]stamp{}
 	err := filepath.WalkDir(m.folder, func(path string, d fs.DirEntry, err error) error {
+		if path == m.folder && errors.Is(err, fs.ErrNotExist) {
+			return nil // nothing was made
+		}
 		if err != nil || d.IsDir() {
 			return err
 		}

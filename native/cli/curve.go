@@ -3,14 +3,15 @@ package cli
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
@@ -31,6 +32,8 @@ type curveFlags struct {
 	allocation         string
 	ranking            string
 	seed               int64
+	seeds              []int64 // seed alone where none are given
+	shard, output      string
 	metanet            metanetFlags
 	repair             repairFlags
 	csv                string
@@ -44,7 +47,8 @@ func (a *app) curveCommand() *cobra.Command {
 		Short: "Accuracy against speed-up, for several criteria and models",
 		Example: `  metaprune curve model.onnx --speed-up 1.1,1.5,2 --criterion l2,random --data fashion-mnist
   metaprune curve model.onnx --data fashion-mnist --calibrate fashion-mnist --plot repaired.svg
-  metaprune curve a.onnx b.onnx --data fashion-mnist --csv curve.csv --plot curve.svg,curve.png`,
+  metaprune curve a.onnx b.onnx --data fashion-mnist --csv curve.csv --plot curve.svg,curve.png
+  metaprune curve a.onnx b.onnx --data fashion-mnist --criterion l2,random --seeds 0,1,2 --shard /8 -o s3://bucket/curve`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.curve(c.Context(), args, f) },
 	}
@@ -53,7 +57,10 @@ func (a *app) curveCommand() *cobra.Command {
 	backendFlag(s, &f.backend)
 	s.StringSliceVar(&f.speedUps, "speed-up", []string{"1.1", "1.2", "1.5", "2"}, "targets")
 	s.StringSliceVar(&f.criteria, "criterion", []string{"l2"}, "criteria: l2, l1, bn, fpgm, random, metanet, taylor by the labelled training images, and obs, wanda and hessian with --calibrate")
-	s.Int64Var(&f.seed, "seed", 0, "seed of the criterion random")
+	s.Int64Var(&f.seed, "seed", 0, "seed of random scores and of the images of a repair")
+	s.Int64SliceVar(&f.seeds, "seeds", nil, "several seeds instead of one, of random scores and of the images of a repair; mean and standard deviation are shown")
+	s.StringVarP(&f.output, "output", "o", "", "folder, or bucket (s3://NAME/PREFIX, file:///FOLDER), that keeps the points of each model, criterion and seed; what it has is not measured again")
+	s.StringVar(&f.shard, "shard", "", "K/N: measure only the parts whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
 	f.metanet.add(s)
 	f.repair.add(s)
 	s.StringVar(&f.weights, "weights", "original", "of the criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
@@ -68,6 +75,8 @@ func (a *app) curveCommand() *cobra.Command {
 type curvePoint struct {
 	Model     string  `json:"model"`
 	Criterion string  `json:"criterion"`
+	Seed      int64   `json:"seed"`
+	Wanted    float64 `json:"wanted"` // speed-up
 	SpeedUp   float64 `json:"speed_up"`
 	Params    int64   `json:"params"`
 	Bytes     int64   `json:"file_bytes"`
@@ -78,90 +87,107 @@ type curvePoint struct {
 }
 
 func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
-	if err := f.repair.check(); err != nil {
-		return err
-	}
-	b, err := xla.Open(f.backend)
+	r, err := a.curveRun(ctx, f)
 	if err != nil {
 		return err
 	}
-	defer b.Finalize()
+	defer r.close()
 	var points []curvePoint
-	images := 0
 	for _, path := range paths {
 		s, closeModel, err := a.open(path)
 		if err != nil {
 			return err
 		}
-		own, n, err := a.curveOf(ctx, b, strings.TrimSuffix(filepath.Base(path), ".onnx"), s, f)
+		own, err := r.model(ctx, strings.TrimSuffix(filepath.Base(path), ".onnx"), s)
 		if closeErr := closeModel(); err == nil {
 			err = closeErr
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		points, images = append(points, own...), n
+		points = append(points, own...)
 	}
-	if err := writeCurve(points, f); err != nil {
+	means := average(points)
+	if err := writeCurve(points, means, f); err != nil {
 		return err
+	}
+	if r.missing > 0 && !a.quiet {
+		fmt.Fprintf(a.err, "%d of %d parts are not measured yet; other shards measure them\n", r.missing, r.number)
 	}
 	if a.json {
 		return a.printJSON(points)
 	}
 	t := a.table("model", "criterion", "speed-up", "parameters", "file", "accuracy", "loss")
 	t.SetColumnConfigs(rightAligned(3, 4, 5, 6, 7))
-	for _, p := range points {
-		t.AppendRow(table.Row{p.Model, p.Criterion, fmt.Sprintf("%.2fx", p.SpeedUp), count(p.Params), count(p.Bytes) + "B", fmt.Sprintf("%.1f %%", 100*p.Accuracy), fmt.Sprintf("%.3f", p.Loss)})
+	for _, p := range means {
+		t.AppendRow(table.Row{p.Model, p.Criterion, fmt.Sprintf("%.2fx", p.SpeedUp), count(p.Params), count(p.Bytes) + "B", p.percent(), fmt.Sprintf("%.3f", p.Loss)})
 	}
 	t.Render()
-	_, err = fmt.Fprintf(a.out, "%d images, %s, without finetuning, repair: %s\n", images, b.Kind, f.repair.mode)
+	if r.images == 0 {
+		return nil // all of it was measured before
+	}
+	_, err = fmt.Fprintf(a.out, "%d images, %s, without finetuning, repair: %s\n", r.images, r.backend.Kind, f.repair.mode)
 	return err
 }
 
-// curveOf measures one model and what is left of it at every target.
-func (a *app) curveOf(ctx context.Context, b *xla.Backend, name string, s *session.Session, f *curveFlags) ([]curvePoint, int, error) {
-	splits, err := f.data.open(s.Model)
-	if err != nil {
-		return nil, 0, err
+func (p *averaged) percent() string {
+	if p.seeds > 1 {
+		return fmt.Sprintf("%.1f ± %.1f %%", 100*p.Accuracy, 100*p.spread)
 	}
-	set, err := f.data.labelled(splits)
-	if err != nil {
-		return nil, 0, err
-	}
-	base, err := score(ctx, b, s.Model, set, f.data.batch)
-	if err != nil {
-		return nil, 0, err
-	}
-	st := s.Analysis.NewState()
-	w, err := a.mender(&f.repair, &f.data, b, s.Model, f.seed)
-	if err != nil {
-		return nil, 0, err
-	}
-	points := []curvePoint{{Model: name, Criterion: "none", SpeedUp: 1, Params: st.Params(), Bytes: s.Size(), Accuracy: base.Accuracy, Loss: base.Loss, Repair: "none"}}
-	for _, kind := range f.criteria {
-		own, err := a.criterionCurve(ctx, b, w, name, kind, s, set, f)
-		if err != nil {
-			return nil, 0, err
-		}
-		points = append(points, own...)
-	}
-	return points, set.N, nil
+	return fmt.Sprintf("%.1f %%", 100*p.Accuracy)
 }
 
-func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, name, kind string, s *session.Session, set *data.Set, f *curveFlags) ([]curvePoint, error) {
+// curveRun checks the flags and opens what they name.
+func (a *app) curveRun(ctx context.Context, f *curveFlags) (*curveRun, error) {
+	if err := f.repair.check(); err != nil {
+		return nil, err
+	}
+	if f.seeds == nil {
+		f.seeds = []int64{f.seed}
+	}
+	r := &curveRun{curveFlags: f, app: a}
+	var err error
+	if r.k, r.n, err = parseShard(f.shard); err != nil {
+		return nil, err
+	}
+	if f.shard != "" && f.output == "" {
+		return nil, errors.New("--shard: want --output, a folder or a bucket where the shards' points come together")
+	}
+	if r.backend, err = xla.Open(f.backend); err != nil {
+		return nil, err
+	}
+	if f.output != "" {
+		if r.place, err = openPlace(ctx, f.output, time.Minute); err != nil {
+			r.close()
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *curveRun) close() {
+	if r.place != nil {
+		r.place.close()
+	}
+	r.backend.Finalize()
+}
+
+// criterion measures what a criterion leaves of a model at every target.
+func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *measuring) ([]curvePoint, error) {
+	a, f := r.app, r.curveFlags
 	weights := "original"
-	if kind == "metanet" {
+	if j.Criterion == "metanet" {
 		weights = f.weights
 	}
-	prepared, err := a.prepareMetanet(ctx, s, kind, weights, &f.metanet)
+	prepared, err := a.prepareMetanet(ctx, m.s, j.Criterion, weights, &f.metanet)
 	if err != nil {
 		return nil, err
 	}
-	offsets, err := allocationOf(f.allocation, s)
+	offsets, err := allocationOf(f.allocation, m.s)
 	if err != nil {
 		return nil, err
 	}
-	scores, err := a.dataScores(ctx, b, s, kind, w, &f.data, f.seed)
+	scores, err := a.dataScores(ctx, r.backend, m.s, j.Criterion, w, &f.data, j.Seed)
 	if err != nil {
 		return nil, err
 	}
@@ -171,10 +197,10 @@ func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, nam
 		if err != nil {
 			return nil, fmt.Errorf("--speed-up %q is no number", x)
 		}
-		r := session.Request{}
-		r.Allocation, r.Scores, r.Ranking = offsets, scores, f.ranking
-		r.Target.SpeedUp, r.Criterion = target, prune.Criterion{Kind: kind, Seed: f.seed}
-		p, err := prepared.Plan(ctx, r)
+		q := session.Request{}
+		q.Allocation, q.Scores, q.Ranking = offsets, scores, f.ranking
+		q.Target.SpeedUp, q.Criterion = target, prune.Criterion{Kind: j.Criterion, Seed: j.Seed}
+		p, err := prepared.Plan(ctx, q)
 		if err != nil {
 			return nil, err
 		}
@@ -182,11 +208,11 @@ func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, nam
 		if err != nil {
 			return nil, err
 		}
-		e, err := score(ctx, b, c.model, set, f.data.batch)
+		e, err := score(ctx, r.backend, c.model, m.set, f.data.batch)
 		if err != nil {
 			return nil, err
 		}
-		point := curvePoint{Model: name, Criterion: kind, SpeedUp: float64(p.Achieved.MACs[0]) / float64(p.Achieved.MACs[1]), Params: p.Achieved.Params[1],
+		point := curvePoint{Model: j.Model, Criterion: j.Criterion, Seed: j.Seed, Wanted: target, SpeedUp: float64(p.Achieved.MACs[0]) / float64(p.Achieved.MACs[1]), Params: p.Achieved.Params[1],
 			Bytes: c.model.EncodedSize(), Accuracy: e.Accuracy, Loss: e.Loss, Repair: f.repair.mode}
 		if c.report != nil {
 			point.Cosine = c.report.After.Cosine
@@ -197,13 +223,13 @@ func (a *app) criterionCurve(ctx context.Context, b *xla.Backend, w *mender, nam
 }
 
 // writeCurve writes the files that were asked for.
-func writeCurve(points []curvePoint, f *curveFlags) error {
+func writeCurve(points []curvePoint, means []averaged, f *curveFlags) error {
 	if f.csv != "" {
 		err := onnxio.WriteFile(f.csv, func(w io.Writer) error {
 			c := csv.NewWriter(w)
-			_ = c.Write([]string{"model", "criterion", "speed_up", "params", "file_bytes", "accuracy", "loss", "repair", "cosine"})
+			_ = c.Write([]string{"model", "criterion", "seed", "wanted", "speed_up", "params", "file_bytes", "accuracy", "loss", "repair", "cosine"})
 			for _, p := range points {
-				_ = c.Write([]string{p.Model, p.Criterion, fmt.Sprintf("%.4f", p.SpeedUp), fmt.Sprint(p.Params), fmt.Sprint(p.Bytes), fmt.Sprintf("%.6f", p.Accuracy), fmt.Sprintf("%.6f", p.Loss), p.Repair, fmt.Sprintf("%.6f", p.Cosine)})
+				_ = c.Write([]string{p.Model, p.Criterion, fmt.Sprint(p.Seed), fmt.Sprint(p.Wanted), fmt.Sprintf("%.4f", p.SpeedUp), fmt.Sprint(p.Params), fmt.Sprint(p.Bytes), fmt.Sprintf("%.6f", p.Accuracy), fmt.Sprintf("%.6f", p.Loss), p.Repair, fmt.Sprintf("%.6f", p.Cosine)})
 			}
 			c.Flush()
 			return c.Error()
@@ -213,7 +239,7 @@ func writeCurve(points []curvePoint, f *curveFlags) error {
 		}
 	}
 	for _, path := range f.plots {
-		if err := drawCurve(path, points); err != nil {
+		if err := drawCurve(path, means); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -221,12 +247,12 @@ func writeCurve(points []curvePoint, f *curveFlags) error {
 }
 
 // drawCurve draws a line per model and criterion; each starts at the unpruned model.
-func drawCurve(path string, points []curvePoint) error {
+func drawCurve(path string, points []averaged) error {
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = "speed-up (MACs)", "accuracy (%)"
 	p.Add(plotter.NewGrid())
 	p.Legend.Top = true
-	start := map[string]plotter.XY{}
+	start := map[string]plotter.XY{} // the unpruned model, which another shard may still have to measure
 	lines := map[string]plotter.XYs{}
 	var order []string
 	for _, c := range points {
@@ -236,9 +262,11 @@ func drawCurve(path string, points []curvePoint) error {
 			continue
 		}
 		key := c.Model + ", " + c.Criterion
-		if lines[key] == nil {
+		if _, ok := lines[key]; !ok {
 			order = append(order, key)
-			lines[key] = plotter.XYs{start[c.Model]}
+			if xy, ok := start[c.Model]; ok {
+				lines[key] = plotter.XYs{xy}
+			}
 		}
 		lines[key] = append(lines[key], xy)
 	}
