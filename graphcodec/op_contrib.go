@@ -1,5 +1,7 @@
 package graphcodec
 
+import "slices"
+
 // Operators of ONNX Runtime's own domain that optimised files hold.
 
 const microsoft = "com.microsoft"
@@ -41,14 +43,29 @@ func biasGelu(c *call) {
 	c.pass(0, x).zero = zero
 }
 
-func fusedMatMul(c *call) {
-	if c.int("transBatchA", 0) != 0 || c.int("transBatchB", 0) != 0 {
-		c.unknown("swaps batch axes")
-		return
+// batchInFront returns a matrix operand with its first axis moved behind the batch axes where the attribute says so; nil where that cannot be followed.
+func (c *call) batchInFront(i int, attribute string) *Value {
+	v := c.input(i)
+	if v == nil || len(v.Shape) < 2 {
+		return nil
 	}
-	a, b := c.input(0), c.input(1)
-	if a == nil || b == nil || len(a.Shape) < 2 || len(b.Shape) < 2 {
-		c.unknown("the rank of an input is unknown or below 2")
+	if c.int(attribute, 0) == 0 {
+		return v
+	}
+	n := len(v.Shape) - 2
+	if n < 1 || c.origins(v) {
+		return nil
+	}
+	out := *v
+	out.Shape = append(append(slices.Clone(v.Shape[1:n+1]), v.Shape[0]), v.Shape[n+1])
+	out.axes = append(append(slices.Clone(v.axes[1:n+1]), v.axes[0]), v.axes[n+1])
+	return &out
+}
+
+func fusedMatMul(c *call) {
+	a, b := c.batchInFront(0, "transBatchA"), c.batchInFront(1, "transBatchB")
+	if a == nil || b == nil {
+		c.unknown("the rank of an input is unknown or too low, or batch axes of a weight move")
 		return
 	}
 	c.product(a, b, c.int("transA", 0) != 0, c.int("transB", 0) != 0)

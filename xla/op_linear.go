@@ -19,8 +19,11 @@ func init() {
 	})
 	rules["com.microsoft.FusedMatMul"] = one(func(o *op) *value {
 		x, y := o.x(0), o.x(1)
-		if o.intOr("transBatchA", 0) != 0 || o.intOr("transBatchB", 0) != 0 {
-			o.fail("transBatchA and transBatchB")
+		if o.intOr("transBatchA", 0) != 0 {
+			x = batchInFront(x)
+		}
+		if o.intOr("transBatchB", 0) != 0 {
+			y = batchInFront(y)
 		}
 		if o.intOr("transA", 0) != 0 {
 			x = Transpose(x, -1, -2)
@@ -30,6 +33,12 @@ func init() {
 		}
 		return plain(MulScalar(o.e.matmul(x, y), o.floatOr("alpha", 1)))
 	})
+}
+
+// batchInFront moves the first axis behind the batch axes, in front of the last.
+func batchInFront(x *Node) *Node {
+	n := x.Rank()
+	return TransposeAllAxes(x, append(axesFrom(1, n-1), 0, n-1)...)
 }
 
 // gemm is alpha * A' * B' + beta * C.
