@@ -81,6 +81,45 @@ func TestStylesPruneTheSame(t *testing.T) {
 	}
 }
 
+// One vector of zeros for all biases of a length prunes like one for each, and gives the same function.
+func TestSharedZerosPruneTheSame(t *testing.T) {
+	compared, shared := 0, 0
+	for seed := range uint64(2 * randomNetworks) {
+		o := randnet.Options{Seed: seed, Style: randnet.Style{ZeroBiases: true}}
+		a := analyzed(t, randnet.New(o))
+		o.Style.SharedZeros = true
+		m := randnet.New(o)
+		if live(a) < 4 {
+			continue
+		}
+		want, got := cuts(planned(t, a, .4)), cuts(planned(t, analyzed(t, m), .4))
+		for _, c := range []map[string][]int{want, got} {
+			maps.DeleteFunc(c, func(name string, _ []int) bool { return strings.Contains(name, ".bias") })
+		}
+		require.Equal(t, want, got, "seed %d", seed)
+		compared++
+		if len(readCounts(m)) > 0 {
+			shared++
+		}
+	}
+	require.Greater(t, compared, randomNetworks/2)
+	require.Greater(t, shared, randomNetworks/4, "networks in which several layers read one vector")
+}
+
+// readCounts are the vectors of zeros that several nodes read.
+func readCounts(m *onnxio.Model) map[string]int {
+	out := map[string]int{}
+	for _, n := range m.Graph.Nodes {
+		for _, in := range n.Inputs {
+			if strings.HasPrefix(in, "zeros.") {
+				out[in]++
+			}
+		}
+	}
+	maps.DeleteFunc(out, func(_ string, n int) bool { return n < 2 })
+	return out
+}
+
 // isLayerNorm finds what operator set 13 has to write out: where channels are not zero when removed only the operator itself says over what a statistic is taken.
 func isLayerNorm(n *onnxio.Node) bool { return n.OpType == "LayerNormalization" }
 
@@ -143,9 +182,10 @@ func reordered(nodes []*onnxio.Node, r *rand.Rand) []*onnxio.Node {
 func FuzzRandomNetwork(f *testing.F) {
 	f.Add(uint64(1), uint8(8), uint8(17), uint8(0), uint8(30))
 	f.Add(uint64(7), uint8(20), uint8(13), uint8(15), uint8(90))
+	f.Add(uint64(3), uint8(16), uint8(17), uint8(32), uint8(50))
 	f.Fuzz(func(t *testing.T, seed uint64, steps, opset, style, share uint8) {
 		o := randnet.Options{Seed: seed, Steps: 1 + int(steps)%24, Opset: 13 + int64(opset)%10,
-			Style: randnet.Style{Identities: style&1 != 0, MatMulAdd: style&2 != 0, Constants: style&4 != 0, FreeBatch: style&8 != 0}, Alike: style&16 != 0}
+			Style: randnet.Style{Identities: style&1 != 0, MatMulAdd: style&2 != 0, Constants: style&4 != 0, FreeBatch: style&8 != 0, SharedZeros: style&32 != 0}, Alike: style&16 != 0}
 		a := analyzed(t, randnet.New(o))
 		p, err := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{Ratio: float64(1+share%99) / 100}, Criterion: prune.Criterion{Kind: "random", Seed: int64(seed)}})
 		if err != nil {

@@ -25,6 +25,8 @@ type Style struct {
 	MatMulAdd  bool // linear layers on [N, C] as MatMul and Add instead of Gemm
 	Constants  bool // weights in Constant nodes instead of initializers
 	FreeBatch  bool // a symbol for the batch
+	// Biases of zeros: each its own, or one vector a length for all of them.
+	ZeroBiases, SharedZeros bool
 }
 
 // value is what a node gives: [N, C, H, W], [N, T, C] or [N, C].
@@ -176,6 +178,9 @@ func (n *net) weight(kind string, mean, std float64, dims ...int) string {
 		size *= d
 	}
 	v := make([]float32, size)
+	if kind == "bias" && len(dims) == 1 && (n.Style.ZeroBiases || n.Style.SharedZeros) {
+		return n.zeros(base, v)
+	}
 	for i := range v {
 		v[i] = float32(mean + std*r.NormFloat64())
 		if kind == "var" {
@@ -183,6 +188,18 @@ func (n *net) weight(kind string, mean, std float64, dims ...int) string {
 		}
 	}
 	return n.constant(floats(base, v, dims...))
+}
+
+// zeros is a bias of zeros.
+func (n *net) zeros(name string, v []float32) string {
+	if !n.Style.SharedZeros {
+		return n.constant(floats(name, v, len(v)))
+	}
+	name = fmt.Sprintf("zeros.%d", len(v))
+	if n.n[name]++; n.n[name] == 1 {
+		n.g.Initializers = append(n.g.Initializers, floats(name, v, len(v)))
+	}
+	return name
 }
 
 // constant puts a tensor where the style wants it.
