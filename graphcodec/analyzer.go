@@ -24,6 +24,7 @@ type analyzer struct {
 	headDims  [][]label                 // axes of such a product's matrices: channels of a head
 	readers   map[string][]*onnxio.Node // made when first asked for
 	zeros     map[string]bool           // vectors of zeros, by name, that several nodes read
+	given     map[string]bool           // the graph's inputs, which whoever runs the model may set
 	taken     []taken                   // Ifs whose branch is known
 	concealed map[*onnxio.Node]bool     // nodes that stood in a branch: a reader of the file does not see through them
 	seen      *onnxio.Model             // what a reader sees: the model without the branches in place
@@ -80,9 +81,9 @@ func (a *analyzer) add(v *Value) *Value {
 // begin puts initializers and graph inputs in place.
 func (a *analyzer) begin() error {
 	g := a.model.Graph
-	given := map[string]bool{}
+	a.given = map[string]bool{}
 	for _, in := range g.Inputs {
-		given[in.Name] = true
+		a.given[in.Name] = true
 	}
 	for i, t := range g.Initializers {
 		if err := checkTensor(t); err != nil {
@@ -92,7 +93,7 @@ func (a *analyzer) begin() error {
 			return malformed("graph.initializer[%d] %q: the name stands twice", i, t.Name)
 		}
 		v := a.add(constValue(t.Name, t, -1))
-		if v.Type == onnxio.Bool && a.model.IRVersion >= 4 && given[t.Name] {
+		if v.Type == onnxio.Bool && a.model.IRVersion >= 4 && a.given[t.Name] {
 			v.elems = nil // a flag that whoever runs the model may set
 		}
 	}

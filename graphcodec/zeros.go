@@ -17,7 +17,7 @@ func (a *analyzer) ownZeros(n *onnxio.Node, v *Value) *Value {
 		if a.zeros == nil {
 			a.zeros = map[string]bool{}
 		}
-		shared = len(a.readersOf(v.Name)) > 1 && !slices.ContainsFunc(a.model.Graph.Inputs, func(in *onnxio.ValueInfo) bool { return in.Name == v.Name }) && allZero(v.Const.Tensor)
+		shared = len(a.readersOf(v.Name)) > 1 && !a.given[v.Name] && allZero(v.Const.Tensor)
 		a.zeros[v.Name] = shared
 	}
 	if !shared {

@@ -33,19 +33,22 @@ type curveJob struct {
 
 // curveOptions is what the numbers follow from beside model, criterion and seed.
 type curveOptions struct {
-	SpeedUps                              []string `json:"speed_ups"`
-	Weights, Allocation, Ranking, Metanet string
-	Repair, Calibrate                     string
-	Samples, Limit                        int
-	Data                                  string
+	SpeedUps   []string `json:"speed_ups"`
+	Weights    string   `json:"weights"`
+	Allocation string   `json:"allocation"`
+	Ranking    string   `json:"ranking"`
+	Metanet    string   `json:"metanet"`
+	Repair     string   `json:"repair"`
+	Calibrate  string   `json:"calibrate"`
+	Samples    int      `json:"samples"`
+	Data       []string `json:"data"` // the set, and how its inputs are made
+	Limit      int      `json:"limit"`
 }
 
 func (f *curveFlags) options() curveOptions {
-	d := f.data.spec
-	if d == "" {
-		d = f.data.images
-	}
-	return curveOptions{f.speedUps, f.weights, f.allocation, f.ranking, f.metanet.file, f.repair.mode, f.repair.calibrate, f.repair.samples, f.data.limit, d}
+	d := &f.data
+	return curveOptions{SpeedUps: f.speedUps, Weights: f.weights, Allocation: f.allocation, Ranking: f.ranking, Metanet: f.metanet.file, Repair: f.repair.mode, Calibrate: f.repair.calibrate, Samples: f.repair.samples,
+		Data: []string{d.spec, d.images, d.labels, d.mean, d.std, d.input}, Limit: d.limit}
 }
 
 func (j *curveJob) folder() string {
@@ -83,13 +86,26 @@ type curveRun struct {
 
 // measuring is a model with what its jobs share; all of it is made when a job needs it.
 type measuring struct {
-	s   *session.Session
-	set *data.Set
+	s       *session.Session
+	set     *data.Set
+	menders map[int64]*mender // by seed; nil without a repair
+}
+
+// mender is the repair of a seed, which all criteria share.
+func (r *curveRun) mender(m *measuring, seed int64) (*mender, error) {
+	if w, ok := m.menders[seed]; ok {
+		return w, nil
+	}
+	w, err := r.app.mender(&r.repair, &r.data, r.backend, m.s.Model, seed)
+	if err == nil {
+		m.menders[seed] = w
+	}
+	return w, err
 }
 
 // model measures this run's jobs of one model and gathers what others have measured.
 func (r *curveRun) model(ctx context.Context, name string, s *session.Session) ([]curvePoint, error) {
-	m := &measuring{s: s}
+	m := &measuring{s: s, menders: map[int64]*mender{}}
 	var out []curvePoint
 	for _, j := range r.jobs(name, s.SHA256()) {
 		own := r.number%r.n == r.k
@@ -170,7 +186,7 @@ func (r *curveRun) measure(ctx context.Context, m *measuring, j *curveJob) error
 		j.Points = []curvePoint{{Model: j.Model, Criterion: "none", Wanted: 1, SpeedUp: 1, Params: m.s.Analysis.NewState().Params(), Bytes: m.s.Size(), Accuracy: base.Accuracy, Loss: base.Loss, Repair: "none"}}
 		return nil
 	}
-	w, err := r.app.mender(&r.repair, &r.data, r.backend, m.s.Model, j.Seed)
+	w, err := r.mender(m, j.Seed)
 	if err != nil {
 		return err
 	}
