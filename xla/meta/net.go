@@ -233,6 +233,7 @@ func (n *Net) gradients(g *metanet.Graph, cotangent *Residuals) ([]*tensors.Tens
 		}
 		return outs[len(params):]
 	}
+	xla.ReleaseMemory() // all states are alive from here to the first layers: the peak
 	top := n.stacked(p.programs, cotangent.Nodes, g.F, func(i int) []float32 { return cotangent.Edges[i] }, true)
 	outs, err := n.call(p.decodeEnd, n.decoders, p.states[len(n.layers)], top)
 	if err != nil {
@@ -240,12 +241,16 @@ func (n *Net) gradients(g *metanet.Graph, cotangent *Residuals) ([]*tensors.Tens
 	}
 	down := keep(n.decoders, outs)
 	free(top, p.states[len(n.layers)])
+	xla.ReleaseMemory()
 	for l := len(n.layers) - 1; l >= 0; l-- {
 		if outs, err = n.call(p.back, n.layers[l], p.states[l], down); err != nil {
 			return nil, err
 		}
 		if free(down); l > 0 {
 			free(p.states[l])
+		}
+		if l == len(n.layers)-1 {
+			xla.ReleaseMemory()
 		}
 		down = keep(n.layers[l], outs)
 	}

@@ -1,0 +1,6 @@
+//go:build !cgo || !linux
+
+package xla
+
+// ReleaseMemory does nothing here.
+func ReleaseMemory() {}
