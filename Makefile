@@ -20,7 +20,7 @@ REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte
 # what may be left out elsewhere has to run in CI
 MUST := test -z "$$CI"
 
-.PHONY: help build demo xla test test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release reproduce licences bench-compare cover race fuzz random attacks lint venv testdata clean
+.PHONY: help build demo xla test test-go test-xla test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release reproduce licences bench-compare cover race fuzz random attacks lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -50,8 +50,12 @@ $(PJRT)/pjrt_c_api_cpu_plugin.so: | venv
 	  $(PYTHON) -c "import glob, os, sys, zipfile; z = zipfile.ZipFile(glob.glob('bin/wheels/*.whl')[0]); n = [x for x in z.namelist() if x.endswith('.so')][0]; open(sys.argv[1] + '.part', 'wb').write(z.read(n)); os.rename(sys.argv[1] + '.part', sys.argv[1])" $@ && echo "installed $@"; \
 	else echo "note: $(XLAPIP) could not be downloaded; backend go remains"; fi
 
-test: check venv testdata xla test-wasm test-api test-edge test-site ## run every check and test
-	CI=$(CI) $(GO) test -count=1 -timeout 30m ./...
+test: check test-go test-xla test-wasm test-api test-edge test-site ## run every check and test
+
+test-go: venv testdata xla ## run all packages' tests
+	CI=$(CI) $(GO) test -count=1 -timeout 40m ./...
+
+test-xla: xla ## run the engine's tests on XLA
 	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu $(GO) test -count=1 ./xla; fi
 
 test-wasm: ## run the portable packages' tests as WebAssembly in node

@@ -109,3 +109,8 @@ require (
 	gorgonia.org/vecf64 v0.9.0 // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect
 )
+
+ignore (
+	./site/node_modules
+	./wasm/edge/node_modules
+)
