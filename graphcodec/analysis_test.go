@@ -113,6 +113,56 @@ func TestHeadsInFreeBatch(t *testing.T) {
 	}
 }
 
+// A weight that has to stay whole on an axis, because the graph normalises it there, is read in part: its own rows leave, and what is left of its input channels is picked in front of the layer.
+func TestPickedFromComputedWeights(t *testing.T) {
+	for path, picks := range map[string]int{"../testdata/models/standardised.ts.onnx": 4, "../testdata/models/standardised.dy.onnx": 1} {
+		a := load(t, path)
+		for _, g := range a.Groups {
+			if g.Frozen != "" && !strings.Contains(g.Frozen, "graph output") {
+				for _, m := range g.Members {
+					require.NotEqual(t, graphcodec.Input, m.Role, "%s: %s", path, g.Frozen)
+				}
+			}
+		}
+		s := a.NewState()
+		for _, g := range a.Groups {
+			if u := g.Units[0]; s.CanRemove(u) {
+				s.Remove(u)
+			}
+		}
+		m, err := a.Shrink(s)
+		require.NoError(t, err)
+		count := 0
+		for _, n := range m.Graph.Nodes {
+			if n.OpType == "Gather" {
+				count++
+			}
+		}
+		require.Equal(t, picks, count, path)
+		again, err := graphcodec.Analyze(m)
+		require.NoError(t, err)
+		require.Equal(t, s.MACs(), again.NewState().MACs(), path)
+	}
+}
+
+// In old operator sets nothing but a constant tells a reader what a Reshape makes; where it cannot count the channels of a mean they stay.
+func TestMeansThatNobodyCanCount(t *testing.T) {
+	a := load(t, "../testdata/models/opset12.ts.dynb.onnx")
+	trunk, inside := 0, 0
+	for _, g := range a.Groups {
+		switch {
+		case strings.Contains(g.Frozen, "a reader of the file does not know"):
+			trunk += len(g.Units)
+		case g.Frozen == "":
+			inside += len(g.Units)
+		}
+	}
+	require.GreaterOrEqual(t, trunk, 32)
+	require.Greater(t, inside, 200)
+	s := a.NewState()
+	require.Less(t, s.VisibleMACs(), s.MACs())
+}
+
 // A state space starts from zeros of a shape that the model is told: they are as long as what is left.
 func TestStateOfZeros(t *testing.T) {
 	for _, g := range load(t, "../testdata/models/statespace.dy.onnx").Groups {

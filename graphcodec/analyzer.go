@@ -29,6 +29,7 @@ type analyzer struct {
 	concealed map[*onnxio.Node]bool     // nodes that stood in a branch: a reader of the file does not see through them
 	seen      *onnxio.Model             // what a reader sees: the model without the branches in place
 	reading   bool                      // as a reader of the file, see reader.go
+	view      *analyzer                 // that reader's, made when first asked for
 	outer     *analyzer                 // of the graph around a body
 	depth     int                       // of bodies in bodies
 	budget    *int                      // nodes that may still be run in bodies
@@ -215,7 +216,7 @@ func (a *analyzer) run(c *call) {
 		c.passPoints()
 		c.handleLeaks()
 	}
-	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil })
+	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil && !v.copiedIntegers() })
 	if domain != "" || opaque[c.node.OpType] || a.concealed[c.node] {
 		plain = false
 	}

@@ -9,15 +9,17 @@ import (
 // call is one node as its rule sees it.
 type call struct {
 	*analyzer
-	node    *onnxio.Node
-	index   int
-	version int64    // of the operator set
-	in      []*Value // nil where an optional input is left out
-	out     []*Value
-	shapeIn inputSet // inputs that hold shapes, indices or bounds and are adapted when axes are cut
-	pins    inputSet // inputs that keep their original contents when axes are cut
-	macs    *macs
-	why     int32
+	node       *onnxio.Node
+	index      int
+	version    int64    // of the operator set
+	in         []*Value // nil where an optional input is left out
+	out        []*Value
+	shapeIn    inputSet    // inputs that hold shapes, indices or bounds and are adapted when axes are cut
+	pins       inputSet    // inputs that keep their original contents when axes are cut
+	selections []selection // axes of inputs that are picked from
+	derived    bool        // stands for a part of another call; its inputs are not the node's
+	macs       *macs
+	why        int32
 }
 
 // inputSet is a set of a node's inputs by their number.

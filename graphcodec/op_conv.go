@@ -113,7 +113,7 @@ func conv(c *call) {
 	if w.zero != isZero && (dims[1] > 1 || x.zero != isZero) {
 		y.zero = nonZero
 	}
-	c.cost(product(shape[2:]).Mul(shape[0]).N*product(ws[2:]).N, axisCost(w, 0, out), axisCost(w, 1, c.axis(w, 1)))
+	c.cost(product(shape[2:]).Mul(shape[0]).N*product(ws[2:]).N, axisCost(w, 0, out), axisCost(w, 1, c.read(w, 1)))
 }
 
 func biasZero(bias *Value) zeroState {
@@ -126,14 +126,15 @@ func biasZero(bias *Value) zeroState {
 // convLinks joins the channels of a convolution and returns the labels of its output channels.
 func (c *call) convLinks(x, w *Value, group int, dims []int) []label {
 	in := c.axis(x, 1)
-	if x.zero != isZero && w.zero != isZero && dims[1] > 1 {
+	kept := c.computed(w) && !c.alive(c.axis(w, 1)) // on its input channels, so what is left of them is picked
+	if x.zero != isZero && (w.zero != isZero || kept) && dims[1] > 1 {
 		c.freeze(x, 1, "sums over channels that would not be zero when removed")
 	}
 	switch {
 	case group == 1:
 		c.role(w, 0, Output)
 		c.role(w, 1, Input)
-		c.join(w, 1, in)
+		c.meet(w, 1, in)
 		return c.axis(w, 0)
 	case dims[1] == 1:
 		c.role(w, 0, Depthwise)
@@ -152,7 +153,7 @@ func (c *call) convLinks(x, w *Value, group int, dims []int) []label {
 	if in != nil {
 		groups, inner = c.lab.split(in, group, dims[1], why)
 	}
-	c.join(w, 1, inner)
+	c.meet(w, 1, inner)
 	ownGroups, _ := c.lab.split(c.axis(w, 0), group, dims[0]/group, why)
 	if dims[0] == group {
 		ownGroups = c.axis(w, 0)

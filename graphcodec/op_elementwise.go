@@ -221,7 +221,7 @@ func prelu(c *call) {
 	}
 	out := c.broadcast([]*Value{x, c.input(1)}, x.Type)
 	if out != nil {
-		out.zero = x.zero
+		out.zero = c.zeroed(x)
 	}
 }
 
@@ -238,7 +238,7 @@ func where(c *call) {
 	c.contents(out, elems)
 	out.zero = isZero
 	for _, v := range c.in[1:3] {
-		if v.zero != isZero || !c.covers(v, out) {
+		if c.zeroed(v) != isZero || !c.covers(v, out) {
 			out.zero = nonZero
 		}
 	}
@@ -317,7 +317,7 @@ func (c *call) binaryZero(out *Value) zeroState {
 	zero := make([]bool, len(c.in))
 	all, any := true, false
 	for i, v := range c.in {
-		zero[i] = v.zero == isZero && c.covers(v, out)
+		zero[i] = c.zeroed(v) == isZero && c.covers(v, out)
 		all, any = all && zero[i], any || zero[i]
 	}
 	switch c.node.OpType {
@@ -355,7 +355,7 @@ func (c *call) freezeDivisor(out *Value) {
 	d := c.in[1]
 	off := len(out.Shape) - len(d.Shape)
 	for k, a := range out.axes {
-		if k >= off && d.Shape[k-off] != Num(1) && d.zero != nonZero && c.alive(a) {
+		if k >= off && d.Shape[k-off] != Num(1) && c.zeroed(d) != nonZero && c.alive(a) {
 			c.lab.freezeAll(a, c.because("divides by what would be zero in a removed channel"))
 		}
 	}
@@ -388,11 +388,11 @@ func (c *call) centering(out *Value) zeroState {
 	a, b := c.in[0], c.in[1]
 	switch c.node.OpType {
 	case "Sub":
-		if b.mean != nil && b.mean == a && a.zero == isZero {
+		if b.mean != nil && b.mean == a && c.zeroed(a) == isZero {
 			return centered
 		}
 	case "Mul", "Div", "Pow":
-		if a.zero == centered && c.covers(a, out) && (b == a || b.zero != nonZero || !c.tracked(b)) {
+		if a.zero == centered && c.covers(a, out) && (b == a || c.zeroed(b) != nonZero || !c.tracked(b) && c.zeroed(b) == b.zero) {
 			return centered
 		}
 	}
@@ -428,7 +428,7 @@ func (c *call) broadcastAxis(vs []*Value, k int) (Dim, []label) {
 	at := func(v *Value) int { return len(v.Shape) + k }
 	takesPart := func(v *Value) bool { return at(v) >= 0 && (v.Shape[at(v)] != Num(1) || dim == Num(1)) }
 	for _, v := range vs {
-		if takesPart(v) && (first == nil || (first.Const != nil && v.Const == nil)) {
+		if takesPart(v) && (first == nil || first.static && !v.static || (first.Const != nil && v.Const == nil)) {
 			first = v
 		}
 	}
@@ -438,7 +438,7 @@ func (c *call) broadcastAxis(vs []*Value, k int) (Dim, []label) {
 	labels := c.axis(first, at(first))
 	for _, v := range vs {
 		if v != first && takesPart(v) {
-			c.join(v, at(v), labels)
+			c.meet(v, at(v), labels)
 		}
 	}
 	if !dim.IsNum() || labels == nil || int64(len(labels)) != dim.N {

@@ -58,7 +58,7 @@ func swiGLU(c *call) {
 	if y == nil {
 		return
 	}
-	if c.tracked(y) && !(a.zero == isZero && c.covers(a, y)) && !(b.zero == isZero && c.covers(b, y)) {
+	if c.tracked(y) && !(c.zeroed(a) == isZero && c.covers(a, y)) && !(c.zeroed(b) == isZero && c.covers(b, y)) {
 		y.zero = nonZero
 	}
 }

@@ -257,7 +257,8 @@ func fusedNorm(summed, sum int) func(c *call) {
 		zero, shape, axes := isZero, slices.Clone(x.Shape), make([][]label, len(x.Shape))
 		for k := range axis {
 			shape[k], axes[k] = c.broadcastAxis(c.in[:summed], k-len(x.Shape))
-			if c.alive(axes[k]) && (x.zero != isZero || len(c.in) > summed+1) {
+			left := slices.ContainsFunc(c.in[:summed], func(v *Value) bool { return c.zeroed(v) != isZero })
+			if c.alive(axes[k]) && (left || len(c.in) > summed+1) {
 				zero = nonZero
 			}
 		}

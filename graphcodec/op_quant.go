@@ -40,7 +40,7 @@ func init() {
 // with is the call with other inputs, for rules that share an operator's core.
 func (c *call) with(in ...*Value) *call {
 	d := *c
-	d.in = in
+	d.in, d.derived = in, true
 	return &d
 }
 

@@ -85,6 +85,8 @@ func (c *call) reduceLinks(x *Value, reduced []bool, kind reduceKind) {
 			c.freeze(x, k, "reduces this axis")
 		case kind == sumLike && x.zero != isZero, kind == meanLike && x.zero == nonZero:
 			c.freeze(x, k, "sums over channels that would not be zero when removed")
+		case kind == meanLike && c.alive(c.axis(x, k)) && !c.readable(x, k):
+			c.freeze(x, k, "takes a mean over an axis whose length a reader of the file does not know")
 		}
 	}
 }

@@ -292,7 +292,7 @@ func expand(c *call) {
 	c.checkPatchable(s)
 	y := c.set(0, x.Type, shape, axes...)
 	y.zero = x.zero
-	if x.zero == isZero && !c.covers(x, y) {
+	if x.zero == isZero && !c.covers(x, y) && !x.zeros() {
 		y.zero = nonZero
 	}
 	if pairs, _ := zip(elems, x.Shape, ones(dims), dims); elems != nil && pairs != nil && !s.tainted() {

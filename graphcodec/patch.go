@@ -116,7 +116,7 @@ func (p *patching) setVector(i int, want []Dim) {
 // correct adds the difference to a vector that the graph computes, so that shape arithmetic stays arithmetic; false where the input is a constant or the
 // difference is not known in numbers.
 func (p *patching) correct(i int, want []Dim) bool {
-	if i >= len(p.in) || p.in[i] == nil || p.in[i].Const != nil || len(p.in[i].Shape) != 1 {
+	if i >= len(p.in) || p.in[i] == nil || p.in[i].Const != nil && !p.in[i].copiedIntegers() || len(p.in[i].Shape) != 1 {
 		return false
 	}
 	now := p.in[i].elems

@@ -10,8 +10,24 @@ import (
 // A reader of the file that counts multiply-accumulates, as ONNX's shape inference lets it, knows less than the analysis: contents that it does not propagate are unknown to it, and so is what comes out of operators of other domains. Its
 // view is the same rules run with those unknown; where a dim is a number there, the reader sees it.
 
-// propagates are the operators through which ONNX's shape inference carries contents.
-var propagates = map[string]bool{"Constant": true, "Shape": true, "Size": true, "Add": true, "Sub": true, "Mul": true, "Cast": true, "Concat": true, "Gather": true, "Slice": true, "Squeeze": true, "Unsqueeze": true, "Identity": true}
+// propagates are the operators through which ONNX's shape inference carries contents, by the operator set from which on it does.
+var propagates = map[string]int64{"Constant": 1, "Shape": 1, "Size": 1, "Gather": 1, "Cast": 13, "Concat": 13, "Slice": 13, "Squeeze": 13, "Unsqueeze": 13, "Add": 14, "Sub": 14, "Mul": 14}
+
+// propagates reports whether the contents of the node's result are known to a reader who knows its inputs'.
+func (c *call) propagates() bool {
+	since := propagates[c.node.OpType]
+	return since > 0 && c.version >= since
+}
+
+// copiedIntegers reports whether v is an Identity over a constant of integers, whose contents are not looked for behind it.
+func (v *Value) copiedIntegers() bool {
+	return v.Const != nil && v.Const.Copy && v.Type.IsInteger()
+}
+
+// lostTarget reports whether the node is a Reshape of an operator set in which nothing but a constant tells the result's rank, and has none.
+func (c *call) lostTarget() bool {
+	return c.node.OpType == "Reshape" && c.version < 14 && c.input(1) != nil && c.input(1).Const == nil
+}
 
 // opaque are operators of ONNX's own domain that its shape inference does not look through: a function, and one that only ONNX Runtime knows.
 var opaque = map[string]bool{"GroupNormalization": true, "SimplifiedLayerNormalization": true}
@@ -31,7 +47,13 @@ func (c *call) forget(domain string) {
 	}
 	typeless := x != nil && x.Type == onnxio.Undefined && !typed[c.node.OpType]
 	for _, v := range c.out {
-		if v == nil || v.Const != nil {
+		if v == nil {
+			continue
+		}
+		if v.copiedIntegers() {
+			v.Const, v.axes = nil, make([][]label, len(v.Shape))
+		}
+		if v.Const != nil {
 			continue
 		}
 		if domain != "" || opaque[c.node.OpType] || typeless {
@@ -44,13 +66,17 @@ func (c *call) forget(domain string) {
 		if v.Type == onnxio.Undefined && x != nil {
 			v.Type = x.Type
 		}
+		if c.lostTarget() {
+			v.Ranked, v.Shape, v.axes, v.elems = false, nil, nil, nil
+			continue
+		}
 		if computed {
 			v.Shape = slices.Clone(v.Shape)
 			for k := range v.Shape {
 				v.Shape[k], v.axes[k] = expression(fmt.Sprintf("?%s.%d", v.Name, k)), nil
 			}
 		}
-		if v.elems == nil || computed || !propagates[c.node.OpType] {
+		if v.elems == nil || computed || !c.propagates() {
 			c.forgetContents(v)
 		}
 	}
@@ -63,7 +89,7 @@ func (c *call) hasComputedBounds() bool {
 		if c.node.OpType == "Resize" && i == sizes {
 			continue // taken as far as it is propagated
 		}
-		if i > 0 && v != nil && c.shapeIn.has(i) && v.Const == nil && !targets[c.node.OpType] && !propagates[c.node.OpType] {
+		if i > 0 && v != nil && c.shapeIn.has(i) && v.Const == nil && !targets[c.node.OpType] && propagates[c.node.OpType] == 0 {
 			return true
 		}
 	}
@@ -146,11 +172,23 @@ func plainShapes(c *call) bool {
 	return true
 }
 
-// reader runs the rules as a reader would. What breaks there only leaves more unknown.
+// readable reports whether a reader of the file sees how long axis k of a value is.
+func (c *call) readable(v *Value, k int) bool {
+	if v.plain || c.seen == nil || c.bodies[c.node] || c.concealed[c.node] {
+		return true
+	}
+	rv := c.reader().values[v.Name]
+	return rv != nil && rv.Ranked && k < len(rv.Shape) && rv.Shape[k].IsNum()
+}
+
+// reader runs the rules as a reader would, once. What breaks there only leaves more unknown.
 func (a *analyzer) reader() (r *analyzer) {
+	if a.view != nil {
+		return a.view
+	}
 	g := a.seen.Graph
 	r = newAnalyzer(a.seen)
-	r.reading = true
+	r.reading, a.view = true, r
 	defer func() { _ = recover() }()
 	order, err := sorted(g)
 	if err != nil || r.begin() != nil {
@@ -211,5 +249,5 @@ func (c *call) see(v, rv *Value, k int) {
 	if rv == nil || k < 0 || k >= len(rv.Shape) || k >= len(v.Shape) || !rv.Shape[k].IsNum() || rv.Shape[k].N < 1 {
 		return
 	}
-	c.macs.seen = append(c.macs.seen, costAxis{c.axis(v, k), rv.Shape[k].N})
+	c.macs.seen = append(c.macs.seen, costAxis{c.read(v, k), rv.Shape[k].N})
 }

@@ -246,6 +246,9 @@ func (sh *shrinker) step(old *call) error {
 	if p.shortenZeros(); p.err != nil {
 		return p.err
 	}
+	if p.selectInputs(); p.err != nil {
+		return p.err
+	}
 	for i := range old.in {
 		if old.pins.has(i) {
 			p.pin(i)

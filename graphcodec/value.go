@@ -1,6 +1,8 @@
 package graphcodec
 
 import (
+	"slices"
+
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -120,6 +122,12 @@ func (v *Value) floats() ([]float64, bool) {
 		}
 	}
 	return out, true
+}
+
+// zeros reports whether the contents are known to be zeros.
+func (v *Value) zeros() bool {
+	f, ok := v.floats()
+	return ok && !slices.ContainsFunc(f, func(x float64) bool { return x != 0 })
 }
 
 // tainted reports whether any element was computed from the length of a tracked axis.

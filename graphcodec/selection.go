@@ -1,0 +1,82 @@
+package graphcodec
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// A tensor that the graph computes from constants may have to stay whole on an axis: a standardised kernel has mean and deviation over its input channels. It can be read in part all the same. Where an operator meets such an axis with one
+// that can be cut, the smaller model picks what is left in front of that operator. No constant loses anything by it, so a plan does not name it, and runtimes that fold constants fold it.
+
+// selection is an axis of a node's input that is picked from.
+type selection struct {
+	input, axis int
+	labels      []label
+}
+
+// computed reports whether an input is computed from constants.
+func (c *call) computed(v *Value) bool { return v.Const == nil && v.static && !c.derived }
+
+// selectable reports whether what is left of the labels' axis can be picked from axis k of an input.
+func (c *call) selectable(v *Value, k int, labels []label) bool {
+	return c.computed(v) && v.Type.IsFloat() && c.outer == nil && !c.bodies[c.node] && !c.concealed[c.node] &&
+		v.Shape[k].IsNum() && int64(len(labels)) == v.Shape[k].N && c.alive(labels) && !c.alive(c.axis(v, k)) && slices.Contains(c.in, v)
+}
+
+// meet joins axis k of input v with labels, or picks from it. What is picked from is not zero where a channel has left: zeroed is not to be asked of v itself then.
+func (c *call) meet(v *Value, k int, labels []label) {
+	if !c.selectable(v, k, labels) {
+		c.join(v, k, labels)
+		return
+	}
+	for i, in := range c.in {
+		if in == v {
+			c.selections = append(c.selections, selection{i, k, labels})
+		}
+	}
+}
+
+// zeroed is what v, as the node reads it, holds at removed positions.
+func (c *call) zeroed(v *Value) zeroState {
+	if slices.ContainsFunc(c.selections, func(s selection) bool { return c.in[s.input] == v }) {
+		return nonZero
+	}
+	return v.zero
+}
+
+// selectInputs puts a Gather in front of the node for every axis of its inputs that is picked from.
+func (p *patching) selectInputs() {
+	for _, s := range p.old.selections {
+		keep := p.keep(s.labels)
+		if keep == nil {
+			continue
+		}
+		at := make([]int64, len(keep))
+		for i, k := range keep {
+			at[i] = int64(k)
+		}
+		out := p.fresh(fmt.Sprintf("%s/input%d", p.node.Outputs[0], s.input))
+		index := onnxio.NewInt64s(p.fresh(out+"/kept"), at)
+		p.addConstant(index)
+		p.insert(&onnxio.Node{OpType: "Gather", Name: out, Inputs: []string{p.node.Inputs[s.input], index.Name}, Outputs: []string{out},
+			Attributes: []*onnxio.Attribute{{Name: "axis", Type: onnxio.AttrInt, I: int64(s.axis)}}})
+		if p.err != nil {
+			return
+		}
+		if p.rewire(s.input, out); p.err != nil {
+			return
+		}
+	}
+}
+
+// read are the labels of an input's axis as the node reads it.
+func (c *call) read(v *Value, k int) []label {
+	for _, s := range c.selections {
+		if s.axis == k && c.in[s.input] == v {
+			return s.labels
+		}
+	}
+	return c.axis(v, k)
+}
