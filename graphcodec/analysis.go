@@ -324,9 +324,13 @@ func (a *Analysis) Removals(removed []UnitID) []Removal {
 	dead := a.deadPositions(removed)
 	var out []Removal
 	declared := map[*Constant]bool{}
+	nodes := map[*onnxio.Tensor]bool{} // that Constant nodes hold, which an Identity may copy
+	for _, c := range a.constants {
+		nodes[c.Tensor] = nodes[c.Tensor] || c.Node >= 0 && !c.Copy
+	}
 	for i, c := range a.axes {
 		if d := dead[i]; len(d) > 0 {
-			if c.c.Node >= 0 && !c.c.Copy && !declared[c.c] {
+			if nodes[c.c.Tensor] && !declared[c.c] {
 				declared[c.c] = true
 				out = append(out, Removal{c.c.Name, 0, []int{}})
 			}

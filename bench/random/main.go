@@ -28,7 +28,7 @@ func write(dir string, first uint64, n int) error {
 	opsets := []int64{13, 17, 18, 20}
 	for i := range n {
 		seed := first + uint64(i)
-		m := randnet.New(randnet.Options{Seed: seed, Steps: 6 + int(seed%3)*8, Opset: opsets[seed%4], Style: randnet.Style{FreeBatch: seed%2 == 0, Identities: seed%5 == 0, Constants: seed%7 == 0, MatMulAdd: seed%3 == 0, SharedZeros: seed%4 == 1}})
+		m := randnet.New(randnet.Options{Seed: seed, Steps: 6 + int(seed%3)*8, Opset: opsets[seed%4], Style: randnet.Style{FreeBatch: seed%2 == 0, Identities: seed%5 == 0, Constants: seed%7 == 0, MatMulAdd: seed%3 == 0, SharedZeros: seed%4 == 1, Standardised: seed%6 == 2}})
 		data, err := m.Marshal()
 		if err != nil {
 			return fmt.Errorf("seed %d: %w", seed, err)

@@ -10,7 +10,7 @@ import (
 func (n *net) conv(v *value, out, k, stride, groups, dilation int) *value {
 	in, pad := v.dims[1], dilation*(k-1)/2
 	w := n.weight("weight", 0, 1/math.Sqrt(float64(in/groups*k*k)), out, in/groups, k, k)
-	names := []string{v.name, w}
+	names := []string{v.name, n.standardised(w, []int{out, in / groups, k, k}, 1, 2, 3)}
 	if n.step%3 != 0 {
 		names = append(names, n.weight("bias", 0, .2, out))
 	}
@@ -19,15 +19,37 @@ func (n *net) conv(v *value, out, k, stride, groups, dilation int) *value {
 		integers("kernel_shape", k, k), integers("strides", stride, stride), integers("pads", pad, pad, pad, pad), integers("dilations", dilation, dilation), integer("group", groups))
 }
 
+// standardised is a weight less its mean over these axes and divided by its deviation, where the style says so: as a BatchNormalization in training of what it reads at every other step, else written out.
+func (n *net) standardised(w string, dims []int, axes ...int) string {
+	if !n.Style.Standardised {
+		return w
+	}
+	v := &value{name: w, dims: dims}
+	if out := dims[0]; len(dims) == 4 && n.Opset >= 14 && n.step%2 == 0 {
+		flat := n.node("Reshape", []int{1, out, -1}, []string{w, n.ints(1, out, -1)})
+		zero := func(kind string) string { return n.weight(kind, 0, 0, out) }
+		y := n.nodes("BatchNormalization", [][]int{flat.dims, {out}, {out}}, []string{flat.name, n.weight("gain", 1, .2, out), zero("shift"), zero("running"), n.weight("var", 1, 0, out)}, integer("training_mode", 1), float("epsilon", 1e-5))[0]
+		return n.node("Reshape", dims, []string{y.name, n.ints(dims...)}).name
+	}
+	one := append([]int{}, dims...)
+	for _, k := range axes {
+		one[k] = 1
+	}
+	d := n.with2("Sub", v, n.reduce("ReduceMean", v, one, true, axes...))
+	s := n.reduce("ReduceMean", n.with2("Mul", d, d), one, true, axes...)
+	s = n.node("Sqrt", one, []string{n.node("Add", one, []string{s.name, n.constant(floats(n.fresh("eps"), []float32{1e-5}))}).name})
+	return n.with2("Div", d, s).name
+}
+
 // linear works on the last axis.
 func (n *net) linear(v *value, out int) *value {
 	in := v.dims[len(v.dims)-1]
 	dims := append(append([]int{}, v.dims[:len(v.dims)-1]...), out)
 	std := 1 / math.Sqrt(float64(in))
 	if len(dims) == 2 && !n.Style.MatMulAdd {
-		return n.node("Gemm", dims, []string{v.name, n.weight("weight", 0, std, in, out), n.weight("bias", 0, .2, out)})
+		return n.node("Gemm", dims, []string{v.name, n.standardised(n.weight("weight", 0, std, in, out), []int{in, out}, 0), n.weight("bias", 0, .2, out)})
 	}
-	m := n.node("MatMul", dims, []string{v.name, n.weight("weight", 0, std, in, out)})
+	m := n.node("MatMul", dims, []string{v.name, n.standardised(n.weight("weight", 0, std, in, out), []int{in, out}, 0)})
 	return n.with("Add", m, n.weight("bias", 0, .2, out))
 }
 

@@ -27,6 +27,7 @@ type Style struct {
 	FreeBatch  bool // a symbol for the batch
 	// Biases of zeros: each its own, or one vector a length for all of them.
 	ZeroBiases, SharedZeros bool
+	Standardised            bool // the graph normalises weights over the channels that they read; another function
 }
 
 // value is what a node gives: [N, C, H, W], [N, T, C] or [N, C].
