@@ -226,7 +226,7 @@ func renormalised(before, after *session.Session) string {
 			case "LayerNormalization":
 				shorter = shorter && k == len(x.Shape)-1
 			case "ReduceMean":
-				shorter = shorter && reduces(x, y, before.Analysis.Value(n.Outputs[0]), z, k)
+				shorter = shorter && reduces(n, x, y, before.Analysis.Value(n.Outputs[0]), z, k)
 			case "InstanceNormalization":
 				shorter = shorter && k > 1
 			default:
@@ -240,8 +240,13 @@ func renormalised(before, after *session.Session) string {
 	return ""
 }
 
-// reduces reports whether a mean that makes x0 and x1 to y0 and y1 is taken over axis k; where dims are dropped and it cannot be told, it is.
-func reduces(x0, x1, y0, y1 *graphcodec.Value, k int) bool {
+// reduces reports whether a mean that makes x0 and x1 to y0 and y1 is taken over axis k; where the node does not say so itself, dims are dropped and it cannot be told, it is.
+func reduces(n *onnxio.Node, x0, x1, y0, y1 *graphcodec.Value, k int) bool {
+	for _, a := range n.Attributes {
+		if a.Name == "axes" {
+			return slices.Contains(a.Ints, int64(k)) || slices.Contains(a.Ints, int64(k-x1.Rank()))
+		}
+	}
 	if y0 == nil || y1.Rank() == x1.Rank() {
 		return y0 == nil || y1.Shape[k] != x1.Shape[k]
 	}
