@@ -59,7 +59,7 @@ def look(original, result):
         del b.graph.value_info[:]  # shapes that the peer has left as they were: the count is made without them
         (m0, p0), (m1, p1) = judge.cost(a), judge.cost(b)
         return {"speed_up": round(m0 / max(m1, 1), 3), "params": round(p0 / max(p1, 1), 3)}
-    except Exception as e: return {"error": f"{type(e).__name__}: {e}"[:160]}
+    except Exception as e: return {"error": f"{type(e).__name__}: {e}".replace(os.path.dirname(result) + "/", "")[:160]}
 
 
 def search(original, target, command, out):
