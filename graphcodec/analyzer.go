@@ -235,6 +235,11 @@ func (a *analyzer) run(c *call) {
 	a.calls = append(a.calls, c)
 }
 
+// stands reports whether a node is the file's own, at the top of its graph: none of a body's, a function's or a branch's.
+func (a *analyzer) stands(n *onnxio.Node) bool {
+	return a.outer == nil && !a.bodies[n] && !a.concealed[n]
+}
+
 // static reports whether all inputs are computed from constants alone.
 func (c *call) static() bool {
 	for _, v := range c.in {

@@ -174,7 +174,7 @@ func plainShapes(c *call) bool {
 
 // readable reports whether a reader of the file sees how long axis k of a value is.
 func (c *call) readable(v *Value, k int) bool {
-	if v.plain || c.seen == nil || c.bodies[c.node] || c.concealed[c.node] {
+	if v.plain || c.seen == nil || !c.stands(c.node) {
 		return true
 	}
 	rv := c.reader().values[v.Name]

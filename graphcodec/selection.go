@@ -21,11 +21,11 @@ func (c *call) computed(v *Value) bool { return v.Const == nil && v.static && !c
 
 // selectable reports whether what is left of the labels' axis can be picked from axis k of an input.
 func (c *call) selectable(v *Value, k int, labels []label) bool {
-	return c.computed(v) && v.Type.IsFloat() && c.outer == nil && !c.bodies[c.node] && !c.concealed[c.node] &&
+	return c.computed(v) && v.Type.IsFloat() && c.stands(c.node) &&
 		v.Shape[k].IsNum() && int64(len(labels)) == v.Shape[k].N && c.alive(labels) && !c.alive(c.axis(v, k)) && slices.Contains(c.in, v)
 }
 
-// meet joins axis k of input v with labels, or picks from it. What is picked from is not zero where a channel has left: zeroed is not to be asked of v itself then.
+// meet joins axis k of input v with labels, or picks from it.
 func (c *call) meet(v *Value, k int, labels []label) {
 	if !c.selectable(v, k, labels) {
 		c.join(v, k, labels)
@@ -38,7 +38,7 @@ func (c *call) meet(v *Value, k int, labels []label) {
 	}
 }
 
-// zeroed is what v, as the node reads it, holds at removed positions.
+// zeroed is what an input, as the node reads it, holds at removed positions: what is picked from is not zero where a channel has left.
 func (c *call) zeroed(v *Value) zeroState {
 	if slices.ContainsFunc(c.selections, func(s selection) bool { return c.in[s.input] == v }) {
 		return nonZero
