@@ -53,7 +53,7 @@ $(PJRT)/pjrt_c_api_cpu_plugin.so: | venv
 test: check test-go test-xla test-wasm test-api test-edge test-site ## run every check and test
 
 test-go: venv testdata xla ## run all packages' tests
-	CI=$(CI) $(GO) test -count=1 -timeout 40m ./...
+	CI=$(CI) $(GO) test -count=1 -timeout 30m ./...
 
 test-xla: xla ## run the engine's tests on XLA
 	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu $(GO) test -count=1 ./xla; fi

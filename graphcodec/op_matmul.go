@@ -64,18 +64,7 @@ func (c *call) matCost(fixed int64, a *Value, am, ak int, b *Value, bn int, batc
 
 // contract joins the axes that a product sums over. At removed positions one side has to be zero, which constants are.
 func (c *call) contract(a *Value, ak int, b *Value, bk int) {
-	switch { // what is picked from is not zero where a channel has left
-	case c.computed(b) && c.selectable(b, bk, c.axis(a, ak)):
-		if a.zero != isZero {
-			c.freeze(a, ak, "sums over channels that would not be zero when removed")
-		}
-		c.meet(b, bk, c.axis(a, ak))
-		return
-	case c.computed(a) && c.selectable(a, ak, c.axis(b, bk)):
-		if b.zero != isZero {
-			c.freeze(b, bk, "sums over channels that would not be zero when removed")
-		}
-		c.meet(a, ak, c.axis(b, bk))
+	if c.picks(b, bk, a, ak) || c.picks(a, ak, b, bk) {
 		return
 	}
 	c.link(a, ak, b, bk)

@@ -38,6 +38,18 @@ func (c *call) meet(v *Value, k int, labels []label) {
 	}
 }
 
+// picks reports whether what is left of another input's axis j is picked from axis k of input v, which a product sums over: the other one has to be zero where a channel has left.
+func (c *call) picks(v *Value, k int, other *Value, j int) bool {
+	if !c.computed(v) || !c.selectable(v, k, c.axis(other, j)) {
+		return false
+	}
+	if other.zero != isZero {
+		c.freeze(other, j, "sums over channels that would not be zero when removed")
+	}
+	c.meet(v, k, c.axis(other, j))
+	return true
+}
+
 // zeroed is what an input, as the node reads it, holds at removed positions: what is picked from is not zero where a channel has left.
 func (c *call) zeroed(v *Value) zeroState {
 	if slices.ContainsFunc(c.selections, func(s selection) bool { return c.in[s.input] == v }) {

@@ -13,6 +13,6 @@ static void release(void) {}
 */
 import "C"
 
-// ReleaseMemory gives memory that a backend outside of Go's heap has freed back to the system, where its allocator (glibc) keeps it otherwise. It takes a few milliseconds, and what is allocated next has to be
+// ReleaseMemory gives memory that a backend outside of Go's heap has freed back to the system, where its allocator (glibc) keeps it otherwise. What is allocated next has to be
 // mapped again; so call it where much was freed, not at every step.
 func ReleaseMemory() { C.release() }
