@@ -92,7 +92,7 @@ func TestEveryFrozenGroupHasAReason(t *testing.T) {
 				require.NotEmpty(t, g.Frozen)
 			}
 		}
-		if strings.HasPrefix(path, "../testdata") {
+		if strings.HasPrefix(path, "../testdata") && !strings.Contains(path, "/functions/") { // whose weights no plan can name
 			require.Greater(t, live, 10, path)
 		}
 	}

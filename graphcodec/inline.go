@@ -32,8 +32,12 @@ func inlined(m *onnxio.Model) (*onnxio.Model, []expanded) {
 	for _, o := range m.OpsetImport {
 		versions[o.Domain] = o.Version
 	}
+	own := map[string]bool{}
 	for _, f := range m.Functions {
-		if fits(f, versions) {
+		own[functionKey(f.Domain, f.Name, f.Overload)] = true
+	}
+	for _, f := range m.Functions {
+		if fits(f, versions, own) {
 			in.functions[functionKey(f.Domain, f.Name, f.Overload)] = f
 		}
 	}
@@ -61,6 +65,18 @@ func (a *Analysis) Source() *onnxio.Model {
 		return a.source
 	}
 	return a.Model
+}
+
+// Flat returns the model with calls of its own functions and Ifs whose condition is known replaced by their bodies, so that weights in those can leave as any others; the model itself where it has none. Functions that cannot be
+// written out (Analyze) stay.
+func (a *Analysis) Flat() *onnxio.Model {
+	out, called := *a.Model, map[string]bool{}
+	domains(a.Model.Graph.Nodes, nil, called)
+	if stays := func(f *onnxio.Function) bool { return called[f.Domain] }; slices.ContainsFunc(out.Functions, stays) {
+		return &out
+	}
+	out.Functions, out.OpsetImport = nil, slices.DeleteFunc(slices.Clone(out.OpsetImport), func(o *onnxio.OpsetID) bool { return !called[o.Domain] && o.Domain != "" })
+	return &out
 }
 
 // Fold returns a model that was made of the Analysis's one, whose nodes it has in the same places, with functions called again where nothing of their bodies has changed.
@@ -111,14 +127,30 @@ func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gon
 
 func functionKey(domain, name, overload string) string { return domain + ":" + name + ":" + overload }
 
-// fits reports whether a function's body means the same among the model's nodes.
-func fits(f *onnxio.Function, versions map[string]int64) bool {
+// fits reports whether a function's body means the same among the model's nodes: the operators that it uses, but for functions of the model, are of the same operator sets.
+func fits(f *onnxio.Function, versions map[string]int64, own map[string]bool) bool {
+	used := map[string]bool{}
+	domains(f.Nodes, own, used)
 	for _, o := range f.OpsetImport {
-		if v, ok := versions[o.Domain]; ok && v != o.Version || !ok && (o.Domain == "" || o.Domain == "ai.onnx") {
+		if v, ok := versions[o.Domain]; used[o.Domain] && (ok && v != o.Version || !ok && (o.Domain == "" || o.Domain == "ai.onnx")) {
 			return false
 		}
 	}
 	return true
+}
+
+// domains notes those of the nodes, and of their subgraphs' nodes, that do not call one of the model's own functions.
+func domains(nodes []*onnxio.Node, own, used map[string]bool) {
+	for _, n := range nodes {
+		used[n.Domain] = used[n.Domain] || !own[functionKey(n.Domain, n.OpType, n.Overload)]
+		for _, a := range n.Attributes {
+			for _, g := range slices.Concat([]*onnxio.Graph{a.G}, a.Graphs) {
+				if g != nil {
+					domains(g.Nodes, own, used)
+				}
+			}
+		}
+	}
 }
 
 type inliner struct {

@@ -3,6 +3,7 @@ package graphcodec
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -94,14 +95,13 @@ func (b *netBuilder) weight(c *call, w *Value, outAxis, inAxis int) *weightView 
 	}
 	var source *Constant
 	perm := make([]int, len(w.Shape))
-	elems := int64(1)
 	for k := range w.Shape {
 		s, axis := c.origin(w, k)
+		if s == nil && k != outAxis && k != inAxis || w.Shape[k] == Num(1) && s == nil {
+			perm[k] = -1
+			continue
+		}
 		if s == nil || !w.Shape[k].IsNum() {
-			if w.Shape[k] == Num(1) {
-				perm[k] = -1
-				continue
-			}
 			return nil
 		}
 		if source == nil {
@@ -110,13 +110,13 @@ func (b *netBuilder) weight(c *call, w *Value, outAxis, inAxis int) *weightView 
 		if source != s || s.Tensor.Dims[axis] != w.Shape[k].N {
 			return nil
 		}
-		perm[k], elems = axis, elems*w.Shape[k].N
+		perm[k] = axis
 	}
 	if source == nil || !source.Tensor.DataType.IsFloat() {
 		return nil
 	}
 	read, width, err := onnxio.FloatReader(source.Tensor.DataType)
-	if n, e := source.Tensor.NumElements(); err != nil || e != nil || n != elems || n > math.MaxInt32 {
+	if n, e := source.Tensor.NumElements(); err != nil || e != nil || n > math.MaxInt32 {
 		return nil
 	}
 	raw, err := source.Tensor.Bytes()
@@ -124,11 +124,11 @@ func (b *netBuilder) weight(c *call, w *Value, outAxis, inAxis int) *weightView 
 		return nil
 	}
 	v := &weightView{c: source, raw: raw, width: width, read: read, rows: 1, cols: 1, inner: []int32{0}}
-	v.strides(w, perm, outAxis, inAxis)
+	v.strides(perm, outAxis, inAxis)
 	return v
 }
 
-func (v *weightView) strides(w *Value, perm []int, outAxis, inAxis int) {
+func (v *weightView) strides(perm []int, outAxis, inAxis int) {
 	dims := v.c.Tensor.Dims
 	stride := func(axis int) int {
 		s := 1
@@ -137,24 +137,30 @@ func (v *weightView) strides(w *Value, perm []int, outAxis, inAxis int) {
 		}
 		return s
 	}
-	for k, axis := range perm {
-		if axis < 0 {
-			continue
-		}
-		n, s := int(w.Shape[k].N), stride(axis)
-		switch k {
-		case outAxis:
-			v.rows, v.rowStride = n, s
-		case inAxis:
-			v.cols, v.colStride = n, s
-		default:
-			next := make([]int32, 0, n*len(v.inner))
-			for _, at := range v.inner {
-				for i := range n {
-					next = append(next, at+int32(i*s))
-				}
+	inside := func(axis int) {
+		n, s := int(dims[axis]), stride(axis)
+		next := make([]int32, 0, n*len(v.inner))
+		for _, at := range v.inner {
+			for i := range n {
+				next = append(next, at+int32(i*s))
 			}
-			v.inner, v.extents = next, append(v.extents, n)
+		}
+		v.inner, v.extents = next, append(v.extents, n)
+	}
+	for axis := range dims {
+		if !slices.Contains(perm, axis) { // picked from at run time, as experts are
+			inside(axis)
+		}
+	}
+	for k, axis := range perm {
+		switch {
+		case axis < 0:
+		case k == outAxis:
+			v.rows, v.rowStride = int(dims[axis]), stride(axis)
+		case k == inAxis:
+			v.cols, v.colStride = int(dims[axis]), stride(axis)
+		default:
+			inside(axis)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func (c *call) matrices() (operands, bool) {
 	return operands{a, w, ak, wk, wn, ro - 1, true}, true
 }
 
-// einsumMatrices does so for an equation that multiplies with a matrix: one of its letters is summed over, the other one is in the result.
+// einsumMatrices does so for an equation that multiplies with a matrix, or with one for each of some positions: one of its letters is summed over, another one is in the result.
 func (c *call) einsumMatrices() (operands, bool) {
 	in, out, ok := c.einsumTerms()
 	if !ok || len(in) != 2 || !c.out[0].Ranked {
@@ -126,11 +126,14 @@ func (c *call) einsumMatrices() (operands, bool) {
 	o := operands{x: x.value, w: w.value, xIn: -1, wOut: -1, weightOnTheRight: right}
 	for k, l := range w.letters {
 		at, result := strings.IndexRune(x.letters, l), strings.IndexRune(out, l)
+		source, _ := c.origin(w.value, k)
 		switch {
+		case source == nil && result >= 0: // a matrix for each, picked at run time
 		case at >= 0 && result < 0 && o.xIn < 0:
 			o.xIn, o.wIn = at, k
 		case at < 0 && result >= 0 && o.wOut < 0:
 			o.wOut, o.out = k, result
+		case at >= 0 && result >= 0: // a matrix for each
 		default:
 			return operands{}, false
 		}

@@ -66,7 +66,7 @@ func constant(c *call) {
 	if c.bodies[c.node] && c.out[0].Const != nil {
 		for k := range c.out[0].Shape {
 			if c.axis(c.out[0], k); c.alive(c.out[0].Const.axes[k]) {
-				c.freeze(c.out[0], k, "stands in a function of the model or in a branch")
+				c.freeze(c.out[0], k, "stands in a function of the model or in a branch, which `metaprune inline` writes out")
 			}
 		}
 	}

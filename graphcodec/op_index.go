@@ -417,6 +417,18 @@ func gather(c *call) {
 		c.shapeIn.set(0, true)
 		c.shapeIn.set(1, true)
 	}
+	if c.origins(x) && len(x.Shape) > 2 { // the weights of the experts that are asked for
+		perm := make([]int, len(shape))
+		for k := range perm {
+			switch perm[k] = -1; {
+			case k < axis:
+				perm[k] = k
+			case k >= axis+len(index.Shape):
+				perm[k] = k - len(index.Shape) + 1
+			}
+		}
+		c.view(y, x, perm)
+	}
 }
 
 // gatherAxis returns the labels of the axes that replace the gathered one, and the output's contents where they are known.

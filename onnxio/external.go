@@ -69,6 +69,17 @@ func (t *Tensor) SetExternal(location string, offset, length int64) {
 	}
 }
 
+// ExternalSize returns the bytes of the elements that are kept in external data.
+func (m *Model) ExternalSize() int64 {
+	var sum int64
+	m.EachTensor(func(t *Tensor) {
+		if n, err := t.ByteSize(); err == nil && t.IsExternal() {
+			sum += n
+		}
+	})
+	return sum
+}
+
 // HasExternal reports whether any tensor keeps its elements in external data.
 func (m *Model) HasExternal() bool {
 	found := false

@@ -111,7 +111,7 @@ func (t Target) describe(start, s *graphcodec.State, units int) (want, got strin
 		return fmt.Sprintf("speed-up %g", t.SpeedUp), "none: no layer whose cost is known can shrink"
 	case t.SpeedUp != 0:
 		real, seen := float64(start.MACs())/float64(max(s.MACs(), 1)), float64(start.VisibleMACs())/float64(max(s.VisibleMACs(), 1))
-		if t.Computed {
+		if t.Computed || start.VisibleMACs() == 0 {
 			seen = real
 		}
 		got = fmt.Sprintf("%.3f", math.Floor(min(real, seen)*1000)/1000) // what is said can be asked for

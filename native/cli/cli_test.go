@@ -196,6 +196,10 @@ func TestExternalData(t *testing.T) {
 	ok(t, "prune", model, "--speed-up", "2", "-o", out, "--plan", plan, "-q")
 	require.FileExists(t, out+".data")
 	require.Contains(t, ok(t, "verify", model, out, "--plan", plan), "exact")
+	said := decode[result](t, ok(t, "prune", model, "--speed-up", "2", "-o", out, "--json"))
+	for i, path := range []string{model, out} { // what is said of files has their external data in it; padding between tensors is not counted
+		require.InEpsilon(t, len(read(t, path))+len(read(t, path+".data")), said.FileBytes[i], .05)
+	}
 	var piped, errOut bytes.Buffer
 	require.Equal(t, 0, Main([]string{"prune", model, "--speed-up", "2", "-o", "-", "-q"}, nil, &piped, &errOut), errOut.String())
 	m, err := onnxio.Decode(piped.Bytes(), nil)

@@ -183,7 +183,7 @@ func (r *curveRun) measure(ctx context.Context, m *measuring, j *curveJob) error
 		if err != nil {
 			return err
 		}
-		j.Points = []curvePoint{{Model: j.Model, Criterion: "none", Wanted: 1, SpeedUp: 1, Params: m.s.Analysis.NewState().Params(), Bytes: m.s.Size(), Accuracy: base.Accuracy, Loss: base.Loss, Repair: "none"}}
+		j.Points = []curvePoint{{Model: j.Model, Criterion: "none", Wanted: 1, SpeedUp: 1, Params: m.s.Analysis.NewState().Params(), Bytes: m.s.Size() + m.s.Model.ExternalSize(), Accuracy: base.Accuracy, Loss: base.Loss, Repair: "none"}}
 		return nil
 	}
 	w, err := r.mender(m, j.Seed)

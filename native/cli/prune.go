@@ -153,7 +153,7 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 	}
 	var size int64
 	if !f.dryRun {
-		size = c.model.EncodedSize()
+		size = c.model.EncodedSize() + c.model.ExternalSize()
 		if err := a.write(f.out, c.model, s.Model.HasExternal()); err != nil {
 			return err
 		}
@@ -349,7 +349,7 @@ func (a *app) terminal() bool { return isTerminal(a.out) && os.Getenv("NO_COLOR"
 // result is what prune prints with --json.
 type result struct {
 	Output    string            `json:"output,omitempty"`
-	FileBytes [2]int64          `json:"file_bytes"`
+	FileBytes [2]int64          `json:"file_bytes"` // external data with them
 	Achieved  prune.Achieved    `json:"achieved"`
 	SpeedUp   float64           `json:"speed_up"`
 	Groups    []prune.PlanGroup `json:"groups"`
@@ -362,7 +362,7 @@ type result struct {
 
 func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64, took time.Duration) error {
 	p := c.plan
-	r := result{Output: f.out, FileBytes: [2]int64{s.Size(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings,
+	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.Model.ExternalSize(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings,
 		SpeedUp: float64(p.Achieved.MACs[0]) / float64(max(p.Achieved.MACs[1], 1)), Seconds: took.Seconds()}
 	saved := *a
 	if f.out == "-" {

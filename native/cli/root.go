@@ -72,7 +72,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object instead of text")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no tables")
-	root.AddCommand(a.inspectCommand(), a.explainCommand(), a.pruneCommand(), a.verifyCommand(), a.newCommand(), a.trainCommand(), a.finetuneCommand(), a.evalCommand(), a.curveCommand(), a.allocateCommand(), a.analyseCommand(), a.doctorCommand(), a.graphCommand(), a.metanetCommand(), a.datamodelsCommand(), a.metatrainCommand(), a.pipelineCommand(), a.taskCommand(), a.serveCommand(), a.opsCommand(), a.versionCommand())
+	root.AddCommand(a.inspectCommand(), a.explainCommand(), a.pruneCommand(), a.verifyCommand(), a.newCommand(), a.trainCommand(), a.finetuneCommand(), a.evalCommand(), a.curveCommand(), a.allocateCommand(), a.analyseCommand(), a.doctorCommand(), a.graphCommand(), a.inlineCommand(), a.metanetCommand(), a.datamodelsCommand(), a.metatrainCommand(), a.pipelineCommand(), a.taskCommand(), a.serveCommand(), a.opsCommand(), a.versionCommand())
 	return root
 }
 

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/metaprune/metaprune/prune/session"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) inlineCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "inline MODEL",
+		Short: "Write a model's own functions, and Ifs that are decided, out into its graph",
+		Long: `Some exporters (jax2onnx, PyTorch's with modules as functions) put layers with their weights into functions of the model. A plan has no name for those, so they stay whole; written out into the graph
+they are pruned like any other layer. What the model computes stays the same.`,
+		Example: `  metaprune inline model.onnx -o flat.onnx
+  metaprune prune flat.onnx --speed-up 2 -o smaller.onnx`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.inline(args[0], out) },
+	}
+	c.Flags().StringVarP(&out, "output", "o", "", "where the model goes, - for standard output")
+	_ = c.MarkFlagRequired("output")
+	return c
+}
+
+// inlined is what inline prints with --json.
+type inlined struct {
+	Before int `json:"nodes_before"`
+	After  int `json:"nodes"`
+	Stay   int `json:"functions"` // that stay, for some are called in ways that cannot be written out
+}
+
+func (a *app) inline(path, out string) error {
+	if out != "-" && path != "-" && sameFile(path, out) {
+		return fmt.Errorf("%s is the model itself; choose another name for what is written", out)
+	}
+	s, closeModel, err := a.open(path)
+	if err != nil {
+		return err
+	}
+	flat := s.Analysis.Flat()
+	r := inlined{len(s.Model.Graph.Nodes), len(flat.Graph.Nodes), len(flat.Functions)}
+	if _, err = session.FromModel(flat, nil); err != nil {
+		err = fmt.Errorf("%s: what would be written does not hold together: %w", path, err)
+	} else {
+		err = a.write(out, flat, flat.HasExternal())
+	}
+	if err = errors.Join(err, closeModel()); err != nil || a.quiet {
+		return err
+	}
+	said := *a
+	if out == "-" {
+		said.out = a.err // standard output carries the model
+	}
+	if a.json {
+		return said.printJSON(r)
+	}
+	_, err = fmt.Fprintln(said.out, r.sentence(out))
+	return err
+}
+
+func (r inlined) sentence(out string) string {
+	s := fmt.Sprintf("%s: %d nodes where there were %d", out, r.After, r.Before)
+	if r.Stay > 0 {
+		s += fmt.Sprintf("; the model's %d functions stay, for some are called in ways that cannot be written out", r.Stay)
+	}
+	return s
+}
