@@ -7,18 +7,23 @@ import timm, torch, torchvision
 from families import settle
 from hub import First, build, runs
 
+timm.layers.set_fused_attn(False)
 SETS = (9, 11, 13, 15)
 HUB = ("bert", "albert", "electra", "distilbert", "deberta-v2", "gpt2", "opt", "t5", "bart", "vit", "swin", "convnext", "segformer", "resnet", "mobilevit", "wav2vec2", "yolov5n", "yolov8n", "yolov8n-seg", "yolo11n")
 TIMM = {"convnext_atto": 224, "deit_tiny_patch16_224": 224, "efficientnet_b0": 224, "ghostnet_050": 224, "levit_128s": 224, "mixer_s32_224": 224, "mobilenetv3_small_050": 224, "pvt_v2_b0": 224, "res2net50_26w_4s": 224, "swin_tiny_patch4_window7_224": 224, "xcit_nano_12_p16_224": 224}
-TORCHVISION = {"deeplabv3_mobilenet_v3_large": 160, "fcn_resnet50": 160, "shufflenet_v2_x0_5": 224, "googlenet": 224, "densenet121": 224, "ssdlite320_mobilenet_v3_large": 320}
+DENSE = {"deeplabv3_mobilenet_v3_large": 160, "fcn_resnet50": 160, "ssdlite320_mobilenet_v3_large": 320}
+TORCHVISION = DENSE | {"shufflenet_v2_x0_5": 224, "googlenet": 224, "densenet121": 224}
 
 
 def network(name):
     """The network by keywords, the names of its inputs, inputs for a batch, and further free dimensions."""
-    if name in HUB: return build(name)
+    if name in HUB:
+        built = build(name)
+        if hasattr(built[0], "set_attn_implementation"): built[0].set_attn_implementation("eager")  # below set 14 the exporter has no other
+        return built
     side = TIMM.get(name) or TORCHVISION[name]
     if name in TIMM: model = timm.create_model(name, pretrained=False, exportable=True)
-    else: model = torchvision.models.get_model(name, weights=None, weights_backbone=None, **({"init_weights": True} if name == "googlenet" else {}))
+    else: model = torchvision.models.get_model(name, weights=None, **({"weights_backbone": None} if name in DENSE else {}))
     settle(model)
     return model, [], lambda n: (torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(1)),), {}
 
