@@ -3,7 +3,7 @@
 
     bench/zoo.py FOLDER... [--speed-up 1.5] [--out docs/results/zoo] [--only NAME...] [--table]
     bench/zoo.py FOLDER --wide --out docs/results/wide    (what `bench/families.py FOLDER --wide` exports, a line a network)
-    bench/zoo.py FOLDER --wide --out docs/results/hub     (what `bench/hub.py FOLDER` exports)
+    bench/zoo.py FOLDER --wide --out docs/results/hub     (what `bench/hub.py FOLDER` exports; opsets and keras alike, of bench/opsets.py and bench/kerasnets.py)
 
 Writes OUT.jsonl and OUT.md. With --wide, models that OUT.jsonl has are not measured again."""
 import argparse, glob, json, os, re, subprocess, sys, tempfile, time
@@ -102,6 +102,14 @@ the judge counts; in brackets where 1.5x is beyond reach. ConvNeXt and other net
 """
 
 
+OPSETS = {f"{kind}{n}": f"set {n}, {said}" for n in (9, 11, 13, 15) for kind, said in (("fix", "fixed"), ("op", "free"))}
+OPSETS_HEAD = """# Older operator sets
+`bench/opsets.py FOLDER`, then `bench/zoo.py FOLDER --wide --out docs/results/opsets`: networks of transformers, ultralytics, timm and torchvision with random weights (torch 2.15, transformers 5.24.0, ultralytics 8.4.190, timm 1.0.31), exported by PyTorch's TorchScript exporter with operator sets 9 to 15, with fixed sizes and
+with free batch (and length of text); pruned to 1.5x by group L2 and judged in ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the judge counts; in brackets where 1.5x is beyond reach. An empty cell is an export that fails, or that ONNX Runtime does not run.
+
+"""
+
+
 HUB = {"ts": "TorchScript, any batch and length", "dy": "dynamo", "dyb": "any batch"}
 HUB_HEAD = """# Networks of Hugging Face's transformers and of ultralytics
 `bench/hub.py FOLDER`, then `bench/zoo.py FOLDER --wide --out docs/results/hub`: small configurations with random weights (transformers 5.24.0, ultralytics 8.4.190, torch 2.15), exported by PyTorch's TorchScript exporter and its dynamo exporter; pruned to 1.5x by group L2 and
@@ -147,7 +155,7 @@ def main():
     if a.wide: points.sort(key=lambda x: x["model"])
     with open(a.out + ".jsonl", "w") as f: f.writelines(json.dumps(x) + "\n" for x in points)
     if a.wide:
-        head, variants = {"hub": (HUB_HEAD, HUB), "keras": (KERAS_HEAD, KERAS)}.get(os.path.basename(a.out), (WIDE_HEAD, TIMM))
+        head, variants = {"hub": (HUB_HEAD, HUB), "keras": (KERAS_HEAD, KERAS), "opsets": (OPSETS_HEAD, OPSETS)}.get(os.path.basename(a.out), (WIDE_HEAD, TIMM))
         with open(a.out + ".md", "w") as f: f.write(head + wide(points, variants))
         return print(wide(points, variants))
     head = f"# Known architectures at {a.speed_up}x\n`bench/zoo.py FOLDER --speed-up {a.speed_up}` over exports by PyTorch's TorchScript exporter (`ts`; `tsbn` with BatchNormalization kept) and its dynamo exporter (`dy`, `dybn`; `dynb` with a dynamic batch), over 24 further families (bench/families.py) and over what tools make of exports\n(bench/optimised.py: `opset18` to `opset24`, `fused` by onnxruntime.transformers, `qdq`, `qdq8`, `qop` and `dynamic` by onnxruntime.quantization, `ort` as ONNX Runtime saves it optimised): each is pruned by group L2, and the\nresult compared in ONNX Runtime with the original whose removed slices are zero (`testdata/check_pruned.py`).\n\n"

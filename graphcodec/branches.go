@@ -10,29 +10,33 @@ import (
 
 // A branch whose condition is known stands in the analysis in place of its If, so that what stands behind is followed; the file keeps the If where nothing of the branch has changed. Exporters write such branches for squeezes whose
 // axis may have another length.
+//
+// Where the condition is not known (a decoder with and without a cache in one file), both branches stand there, one behind the other, and behind them a node for each output that joins what they give: an If with the condition and
+// these two values as inputs, which no file has. The file gets the If back, with the branches as they are now in it. Weights that the branches read from outside can leave then.
 
-// taken is an If at the top of the graph and the branch that its condition picks.
+// taken is an If at the top of the graph and the branch that its condition picks, or both.
 type taken struct {
-	node *onnxio.Node
-	body *onnxio.Graph
+	node   *onnxio.Node
+	bodies []*onnxio.Graph
 }
 
-// takes notes that an If's condition is known, whatever is pruned.
-func (c *call) takes(body *onnxio.Graph) {
-	cond := c.input(0)
-	if body != nil && slices.ContainsFunc(body.Initializers, (*onnxio.Tensor).IsExternal) {
-		return // those could not be written as nodes
+// takes notes the branches of an If that can be looked into: the one that is taken whatever is pruned, or both.
+func (c *call) takes(bodies ...*onnxio.Graph) {
+	for _, b := range bodies {
+		if b == nil || len(b.Outputs) != len(c.node.Outputs) || len(b.SparseInitializers) > 0 || len(b.Inputs) > 0 || slices.ContainsFunc(b.Initializers, (*onnxio.Tensor).IsExternal) {
+			return // external initializers could not be written as nodes
+		}
 	}
-	if c.depth == 0 && !c.reading && body != nil && len(body.Outputs) == len(c.node.Outputs) && len(body.SparseInitializers) == 0 && len(body.Inputs) == 0 && cond.elems[0].taint == nil && cond.elems[0].length == nil {
-		c.taken = append(c.taken, taken{c.node, body})
+	if c.depth == 0 && !c.reading && !slices.Contains(c.node.Outputs, "") {
+		c.taken = append(c.taken, taken{c.node, bodies})
 	}
 }
 
 // withBranches returns the model with the branches in place of their Ifs, and what stands for calls now; nil where that would be too large.
 func withBranches(m *onnxio.Model, calls []expanded, branches []taken) (*onnxio.Model, []expanded) {
-	bodies := map[*onnxio.Node]*onnxio.Graph{}
+	bodies := map[*onnxio.Node][]*onnxio.Graph{}
 	for _, t := range branches {
-		bodies[t.node] = t.body
+		bodies[t.node] = t.bodies
 	}
 	in := &inliner{names: map[string]bool{}, nodes: map[string]bool{}}
 	in.reserve(m.Graph)
@@ -40,25 +44,35 @@ func withBranches(m *onnxio.Model, calls []expanded, branches []taken) (*onnxio.
 	g.Nodes = nil
 	start := make([]int, len(m.Graph.Nodes)+1) // where each node's own begin now
 	var own []expanded
+	opened := false
 	for i, n := range m.Graph.Nodes {
 		start[i] = len(g.Nodes)
-		body := bodies[n]
-		if body == nil {
+		inside := slices.ContainsFunc(calls, func(e expanded) bool { return e.first <= i && i < e.last })
+		e := expanded{call: n, first: start[i], branch: true}
+		switch body := bodies[n]; {
+		case len(body) == 1:
+			g.Nodes = append(g.Nodes, in.branch(body[0], n)...)
+		case len(body) == 2 && !inside:
+			e.parts = in.both(&g, body, n)
+		default:
 			g.Nodes = append(g.Nodes, n)
 			continue
 		}
-		g.Nodes = append(g.Nodes, in.branch(body, n)...)
-		if !slices.ContainsFunc(calls, func(e expanded) bool { return e.first <= i && i < e.last }) {
-			own = append(own, expanded{call: n, first: start[i], last: len(g.Nodes), branch: true})
+		opened = true
+		if e.last = len(g.Nodes); !inside {
+			own = append(own, e)
 		}
 	}
 	start[len(m.Graph.Nodes)] = len(g.Nodes)
-	if in.full() {
+	if in.full() || !opened {
 		return nil, nil
 	}
 	var all []expanded
 	for _, e := range calls {
 		e.first, e.last = start[e.first], start[e.last]
+		if e.parts = slices.Clone(e.parts); e.parts != nil {
+			e.parts[0], e.parts[1] = start[e.parts[0]], start[e.parts[1]]
+		}
 		for len(own) > 0 && own[0].first < e.first {
 			all, own = append(all, own[0]), own[1:]
 		}
@@ -66,6 +80,58 @@ func withBranches(m *onnxio.Model, calls []expanded, branches []taken) (*onnxio.
 	}
 	out.Graph = &g
 	return &out, append(all, own...)
+}
+
+// both adds an If's branches to the graph, and the nodes that join their outputs. It returns where the second branch begins, and where what joins does.
+func (in *inliner) both(g *onnxio.Graph, bodies []*onnxio.Graph, call *onnxio.Node) []int {
+	name, at := cmp.Or(call.Name, call.Outputs[0]), make([]int, 2)
+	outputs := make([][]string, 2)
+	for k, body := range bodies {
+		own := *call
+		own.Name, own.Outputs = fresh(in.nodes, name+[]string{"/then", "/else"}[k]), nil
+		for _, v := range body.Outputs {
+			own.Outputs = append(own.Outputs, fresh(in.names, own.Name+"/"+v.Name+"/out"))
+		}
+		g.Nodes, outputs[k] = append(g.Nodes, in.branch(body, &own)...), own.Outputs
+		at[k] = len(g.Nodes)
+	}
+	for i, out := range call.Outputs {
+		g.Nodes = append(g.Nodes, &onnxio.Node{OpType: call.OpType, Name: fresh(in.nodes, name+"/"+out), Inputs: []string{call.Inputs[0], outputs[0][i], outputs[1][i]}, Outputs: []string{out}})
+	}
+	in.add(g.Nodes[at[1]:])
+	return at
+}
+
+// joinBranches is what comes out of an If whose condition is not known: what both branches give, as one.
+func joinBranches(c *call) {
+	cond, a, b := c.input(0), c.input(1), c.input(2)
+	for _, v := range []*Value{cond, a, b} {
+		c.freezeTaint(v, "depends on the branch that is taken")
+	}
+	for k := range cond.Shape {
+		c.freeze(cond, k, "decides which branch is taken")
+	}
+	shape, ok := c.both(a, b, c.outName(0))
+	if !ok || len(a.seq) > 0 || len(b.seq) > 0 {
+		c.freezeValue(a, "depends on the branch that is taken")
+		c.freezeValue(b, "depends on the branch that is taken")
+		c.comesOut(0, a.Type, shape, ok)
+		return
+	}
+	axes := make([][]label, len(shape))
+	for k := range shape {
+		if a.Shape[k] == b.Shape[k] {
+			c.link(a, k, b, k)
+			axes[k] = c.axis(a, k)
+			continue
+		}
+		c.freeze(a, k, "is as long as the branch that is taken says")
+		c.freeze(b, k, "is as long as the branch that is taken says")
+	}
+	y := c.set(0, a.Type, shape, axes...)
+	if y.zero = nonZero; c.zeroed(a) == isZero && c.zeroed(b) == isZero {
+		y.zero = isZero
+	}
 }
 
 // branch is the branch's nodes, its initializers as nodes too, with the If's outputs in place.
@@ -132,20 +198,71 @@ func (sh *shrinker) kept(e expanded) *onnxio.Node {
 	if !e.branch || !sh.touches(e.call) {
 		return e.call
 	}
+	if e.parts != nil {
+		return nil
+	}
 	n := *e.call
 	n.Attributes = slices.Clone(n.Attributes)
-	for i, a := range n.Attributes {
-		if a.G == nil {
-			continue
-		}
-		if !sh.tolerates(a.G, map[string]bool{}) {
+	for _, a := range n.Attributes {
+		if a.G != nil && !sh.tolerates(a.G, map[string]bool{}) {
 			return nil
 		}
-		b := *a
-		b.G = sh.typed(a.G, &n)
-		n.Attributes[i] = &b
 	}
+	sh.retype(&n)
 	return &n
+}
+
+// retype gives the bodies of an If, whose attributes it may change, the types that they have now.
+func (sh *shrinker) retype(n *onnxio.Node) {
+	for i, a := range n.Attributes {
+		if a.G != nil {
+			b := *a
+			b.G = sh.typed(a.G, n)
+			n.Attributes[i] = &b
+		}
+	}
+}
+
+// rebuilt is an If of which both branches stand among the nodes, with them as they are now, and what has to stand in front of it: added nodes that read nothing of the branches, which others may read too.
+func (e expanded) rebuilt(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool) (outside []*onnxio.Node, n *onnxio.Node) {
+	own := *e.call
+	own.Attributes = slices.Clone(own.Attributes)
+	ends := []int{e.first, e.parts[0], e.parts[1]}
+	for i, a := range own.Attributes {
+		k := slices.Index([]string{"then_branch", "else_branch"}, a.Name)
+		if k < 0 || a.G == nil {
+			continue
+		}
+		b, g := *a, *a.G
+		g.Initializers, g.ValueInfos, g.Nodes, g.Outputs = nil, nil, nil, slices.Clone(g.Outputs)
+		made := map[string]bool{}
+		add := func(n *onnxio.Node) {
+			g.Nodes = append(g.Nodes, n)
+			for _, name := range n.Outputs {
+				made[name] = true
+			}
+		}
+		for at := ends[k]; at < ends[k+1]; at++ {
+			for _, n := range before[at] {
+				if slices.ContainsFunc(n.Inputs, func(name string) bool { return made[name] }) {
+					add(n)
+				} else {
+					outside = append(outside, n)
+				}
+			}
+			if !gone[at] {
+				add(now[at])
+			}
+		}
+		for j := range g.Outputs {
+			v := *g.Outputs[j]
+			v.Name = now[e.parts[1]+j].Inputs[1+k]
+			g.Outputs[j] = &v
+		}
+		b.G = &g
+		own.Attributes[i] = &b
+	}
+	return outside, &own
 }
 
 // tolerant are operators, beside element-wise ones of one input, that take whatever shape comes in.

@@ -19,6 +19,7 @@ type expanded struct {
 	call        *onnxio.Node
 	first, last int
 	branch      bool
+	parts       []int // of an If of which both branches stand there: where the second one begins, and where they are joined
 }
 
 // inlined returns the model with calls of its own functions replaced by their bodies, and which nodes they are; the model itself where it has none. A function whose operator sets differ from the model's, or that calls itself, stays a
@@ -67,15 +68,27 @@ func (a *Analysis) Source() *onnxio.Model {
 	return a.Model
 }
 
-// Flat returns the model with calls of its own functions and Ifs whose condition is known replaced by their bodies, so that weights in those can leave as any others; the model itself where it has none. Functions that cannot be
-// written out (Analyze) stay.
+// Flat returns the model with calls of its own functions and Ifs whose condition is known replaced by their bodies, so that weights in those can leave as any others. Functions that cannot be written out (Analyze) stay.
 func (a *Analysis) Flat() *onnxio.Model {
-	out, called := *a.Model, map[string]bool{}
-	domains(a.Model.Graph.Nodes, nil, called)
-	if stays := func(f *onnxio.Function) bool { return called[f.Domain] }; slices.ContainsFunc(out.Functions, stays) {
+	out, called := *a.Unjoin(a.Model), map[string]bool{}
+	domains(out.Graph.Nodes, nil, called)
+	if slices.ContainsFunc(out.Functions, func(f *onnxio.Function) bool { return called[f.Domain] }) {
 		return &out
 	}
 	out.Functions, out.OpsetImport = nil, slices.DeleteFunc(slices.Clone(out.OpsetImport), func(o *onnxio.OpsetID) bool { return !called[o.Domain] && o.Domain != "" })
+	return &out
+}
+
+// Unjoin returns a model that was made of the Analysis's one, whose nodes it has in the same places, with Ifs where both of their branches stand.
+func (a *Analysis) Unjoin(m *onnxio.Model) *onnxio.Model {
+	out, g := *m, *m.Graph
+	g.Nodes = a.folded(m.Graph.Nodes, nil, nil, func(e expanded) *onnxio.Node {
+		if e.parts != nil {
+			return e.call
+		}
+		return nil
+	}, nil)
+	out.Graph = &g
 	return &out
 }
 
@@ -85,14 +98,14 @@ func (a *Analysis) Fold(m *onnxio.Model) *onnxio.Model {
 		return m
 	}
 	out, g := *m, *m.Graph
-	g.Nodes = a.folded(m.Graph.Nodes, nil, nil, func(e expanded) *onnxio.Node { return e.call })
+	g.Nodes = a.folded(m.Graph.Nodes, nil, nil, func(e expanded) *onnxio.Node { return e.call }, nil)
 	out.Graph = &g
 	return &out
 }
 
 // folded lists the nodes, which stand where the Analysis's model has them, with others in front of some and without those that are gone; functions are called where nothing of their bodies has changed, and
-// branches taken back into the node that kept gives.
-func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool, kept func(expanded) *onnxio.Node) []*onnxio.Node {
+// branches taken back into the node that kept gives, or into an If with the branches as they are now, whose outputs typed puts right.
+func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool, kept func(expanded) *onnxio.Node, typed func(n *onnxio.Node)) []*onnxio.Node {
 	old := a.Model.Graph.Nodes
 	var out []*onnxio.Node
 	at := 0
@@ -113,6 +126,14 @@ func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gon
 		var call *onnxio.Node
 		if same {
 			call = kept(e)
+		}
+		if call == nil && e.parts != nil {
+			var outside []*onnxio.Node
+			outside, call = e.rebuilt(now, before, gone)
+			if typed != nil {
+				typed(call)
+			}
+			out = append(out, outside...)
 		}
 		if call == nil {
 			emit(e.last)

@@ -6,11 +6,11 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Operators with bodies. What goes in, comes out or is captured stays whole; bodies are run for the shapes that come out, so that what follows is known.
+// Operators with bodies. What goes in, comes out or is captured stays whole, but for Ifs at the top of the graph (branches.go); bodies are run for the shapes that come out, so that what follows is known.
 
 func init() {
 	register(
-		rule{op: "If", since: 1, infer: branch, note: "a branch that is known stands in its place; others frozen, with the shapes that both branches give"},
+		rule{op: "If", since: 1, infer: branch, note: "the branch that is taken stands in its place, or both where that is not known; a body inside another is frozen"},
 		rule{op: "Loop", since: 1, infer: loop, note: "frozen, with the shapes that its body gives"},
 		rule{op: "Scan", since: 9, infer: scan, note: "frozen, with the shapes that its body gives"},
 	)
@@ -122,6 +122,10 @@ func (c *call) outName(i int) string {
 }
 
 func branch(c *call) {
+	if len(c.in) == 3 {
+		joinBranches(c)
+		return
+	}
 	c.freezeInputs()
 	yes, no := c.graph("then_branch"), c.graph("else_branch")
 	if v, ok := c.input(0).ints(); ok && len(v) == 1 && !c.reading { // a condition that is known
@@ -130,7 +134,11 @@ func branch(c *call) {
 		} else {
 			yes = no
 		}
-		c.takes(yes)
+		if e := c.input(0).elems[0]; e.taint == nil && e.length == nil {
+			c.takes(yes)
+		}
+	} else {
+		c.takes(yes, no)
 	}
 	a := c.body(yes, nil)
 	b := a

@@ -91,7 +91,7 @@ func instanceNorm(c *call) {
 	if grouped {
 		c.freeze(x, 1, "the number of groups of a group normalisation")
 		ch = c.axis(x, 1)
-		if !x.plain || !c.scaledByConstant() {
+		if !x.plain || !c.scaledByConstant() || c.concealed[c.node] {
 			c.freezeOthers(x, 1)
 		}
 	}
@@ -195,9 +195,9 @@ func layerNorm(c *call) {
 		c.unknown("axis is out of range")
 		return
 	}
-	if axis != len(x.Shape)-1 || x.static || c.in[1].Const == nil {
+	if axis != len(x.Shape)-1 || x.static || c.in[1].Const == nil || c.concealed[c.node] {
 		for k := axis; k < len(x.Shape); k++ {
-			c.freeze(x, k, "normalises over several axes or with a computed scale")
+			c.freeze(x, k, "normalises over several axes, with a computed scale or in a branch")
 		}
 	}
 	c.role(c.in[1], len(c.in[1].Shape)-1, Norm)

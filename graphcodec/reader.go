@@ -174,6 +174,9 @@ func plainShapes(c *call) bool {
 
 // readable reports whether a reader of the file sees how long axis k of a value is.
 func (c *call) readable(v *Value, k int) bool {
+	if c.concealed[c.node] {
+		return false
+	}
 	if v.plain || c.seen == nil || !c.stands(c.node) {
 		return true
 	}

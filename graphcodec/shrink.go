@@ -293,5 +293,5 @@ func (sh *shrinker) compare(old, now *call) error {
 
 // rebuild puts the added nodes in place, leaves out those that became initializers, and calls functions again.
 func (sh *shrinker) rebuild() {
-	sh.model.Graph.Nodes = sh.old.folded(sh.model.Graph.Nodes, sh.before, sh.gone, sh.kept)
+	sh.model.Graph.Nodes = sh.old.folded(sh.model.Graph.Nodes, sh.before, sh.gone, sh.kept, sh.retype)
 }

@@ -116,7 +116,7 @@ func Masked(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
 		}
 		g.Nodes[c.Node] = onnxio.ConstantNode(c.Name, &t)
 	}
-	return &m, nil
+	return a.Unjoin(&m), nil
 }
 
 func maskTensor(t *onnxio.Tensor, gone [][]int) {
