@@ -106,11 +106,11 @@ func convGeometry(n *onnxio.Node, w *onnxio.Tensor) *geometry {
 	return &geometry{intsAttr(n, "strides", one), intsAttr(n, "pads", make([]int, 4)), intsAttr(n, "dilations", one), intAttr(n, "group", 1)}
 }
 
-// readers lists the nodes that read a value.
+// readers lists the nodes that read a value, those too whose bodies do.
 func (s *stepper) readers(name string) []*onnxio.Node {
 	var out []*onnxio.Node
 	for _, n := range s.nodes {
-		if slices.Contains(n.Inputs, name) {
+		if slices.Contains(n.Inputs, name) || len(n.Attributes) > 0 && slices.Contains(reads(n), name) {
 			out = append(out, n)
 		}
 	}

@@ -355,3 +355,13 @@ type constantEngine []Array
 func (e constantEngine) Run(context.Context, *onnxio.Model, map[string]Array) ([]Array, error) {
 	return e, nil
 }
+
+// A weight that a body reads too belongs to no layer alone, so that it keeps its numbers.
+func TestReadersInBodies(t *testing.T) {
+	body := &onnxio.Graph{Nodes: []*onnxio.Node{{OpType: "MatMul", Inputs: []string{"x", "w"}, Outputs: []string{"a"}}}, Outputs: []*onnxio.ValueInfo{{Name: "a"}}}
+	m := &onnxio.Model{Graph: &onnxio.Graph{Nodes: []*onnxio.Node{
+		{OpType: "MatMul", Inputs: []string{"x", "w"}, Outputs: []string{"y"}},
+		{OpType: "If", Inputs: []string{"c"}, Outputs: []string{"z"}, Attributes: []*onnxio.Attribute{{Name: "then_branch", G: body}, {Name: "else_branch", G: body}}}}}}
+	require.Len(t, newStepper(nil, m, nil).readers("w"), 2)
+	require.Len(t, newStepper(nil, m, nil).readers("c"), 1)
+}
