@@ -39,7 +39,9 @@ func TestVerifyEngines(t *testing.T) {
 	require.Contains(t, said, "want auto, gorgonia")
 }
 
-func TestVerifyInONNXRuntime(t *testing.T) {
+// needsORT lets the commands of a test find ONNX Runtime, without which it is skipped.
+func needsORT(t *testing.T) {
+	t.Helper()
 	python, err := filepath.Abs("../../.venv/bin/python")
 	require.NoError(t, err)
 	if _, err := os.Stat(python); err != nil {
@@ -47,6 +49,10 @@ func TestVerifyInONNXRuntime(t *testing.T) {
 		t.Skip("ONNX Runtime is not installed: make venv")
 	}
 	t.Setenv("METAPRUNE_PYTHON", python)
+}
+
+func TestVerifyInONNXRuntime(t *testing.T) {
+	needsORT(t)
 	for _, model := range []string{"quantised", "attention", "control"} { // which no other engine runs
 		v := verdictOf(t, "../../testdata/models/"+model+".onnx", "ort")
 		require.True(t, v.Compared, "%s: %s", model, v.Engine)

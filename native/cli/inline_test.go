@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,13 +33,7 @@ func TestInline(t *testing.T) {
 }
 
 func TestInlinedComputesTheSame(t *testing.T) {
-	python, err := filepath.Abs("../../.venv/bin/python")
-	require.NoError(t, err)
-	if _, err := os.Stat(python); err != nil {
-		require.Empty(t, os.Getenv("CI"), "ONNX Runtime has to be there in CI: make venv")
-		t.Skip("ONNX Runtime is not installed: make venv")
-	}
-	t.Setenv("METAPRUNE_PYTHON", python)
+	needsORT(t)
 	for _, name := range []string{"functions/experts", "models/functions", "models/branches"} {
 		model, flat := filepath.Join("..", "..", "testdata", name+".onnx"), filepath.Join(t.TempDir(), "flat.onnx")
 		ok(t, "inline", model, "-o", flat, "-q")
