@@ -27,12 +27,12 @@ func (c *call) takes(bodies ...*onnxio.Graph) {
 			return // external initializers could not be written as nodes
 		}
 	}
-	if c.depth == 0 && !c.reading && !slices.Contains(c.node.Outputs, "") {
+	if c.depth == 0 && !c.reading && (len(bodies) == 1 || !slices.Contains(c.node.Outputs, "")) {
 		c.taken = append(c.taken, taken{c.node, bodies})
 	}
 }
 
-// withBranches returns the model with the branches in place of their Ifs, and what stands for calls now; nil where that would be too large.
+// withBranches returns the model with the branches in place of their Ifs, and what stands for calls now; nil where that would be too large, or nothing new.
 func withBranches(m *onnxio.Model, calls []expanded, branches []taken) (*onnxio.Model, []expanded) {
 	bodies := map[*onnxio.Node][]*onnxio.Graph{}
 	for _, t := range branches {
@@ -47,18 +47,19 @@ func withBranches(m *onnxio.Model, calls []expanded, branches []taken) (*onnxio.
 	opened := false
 	for i, n := range m.Graph.Nodes {
 		start[i] = len(g.Nodes)
-		inside := slices.ContainsFunc(calls, func(e expanded) bool { return e.first <= i && i < e.last })
-		e := expanded{call: n, first: start[i], branch: true}
-		switch body := bodies[n]; {
-		case len(body) == 1:
-			g.Nodes = append(g.Nodes, in.branch(body[0], n)...)
-		case len(body) == 2 && !inside:
-			e.parts = in.both(&g, body, n)
-		default:
+		body := bodies[n]
+		inside := body != nil && slices.ContainsFunc(calls, func(e expanded) bool { return e.first <= i && i < e.last })
+		if body == nil || len(body) == 2 && inside {
 			g.Nodes = append(g.Nodes, n)
 			continue
 		}
 		opened = true
+		e := expanded{call: n, first: start[i], branch: true}
+		if len(body) == 2 {
+			e.parts = in.both(&g, body, n)
+		} else {
+			g.Nodes = append(g.Nodes, in.branch(body[0], n)...)
+		}
 		if e.last = len(g.Nodes); !inside {
 			own = append(own, e)
 		}
@@ -105,6 +106,10 @@ func (in *inliner) both(g *onnxio.Graph, bodies []*onnxio.Graph, call *onnxio.No
 // joinBranches is what comes out of an If whose condition is not known: what both branches give, as one.
 func joinBranches(c *call) {
 	cond, a, b := c.input(0), c.input(1), c.input(2)
+	if cond == nil || a == nil || b == nil {
+		c.unknown("wants a condition and two values")
+		return
+	}
 	for _, v := range []*Value{cond, a, b} {
 		c.freezeTaint(v, "depends on the branch that is taken")
 	}

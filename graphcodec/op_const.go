@@ -64,9 +64,13 @@ func constant(c *call) {
 	}
 	*c.out[0] = *constValue(c.out[0].Name, t, c.index)
 	if c.bodies[c.node] && c.out[0].Const != nil {
+		where := "a function of the model, which `metaprune inline` writes out"
+		if c.concealed[c.node] {
+			where = "a branch"
+		}
 		for k := range c.out[0].Shape {
 			if c.axis(c.out[0], k); c.alive(c.out[0].Const.axes[k]) {
-				c.freeze(c.out[0], k, "stands in a function of the model or in a branch, which `metaprune inline` writes out")
+				c.freeze(c.out[0], k, "stands in %s", where)
 			}
 		}
 	}

@@ -292,6 +292,7 @@ var unlearnable = map[string]string{
 	"attention23.onnx":        "RotaryEmbedding as ONNX has it: onnx-gomlx has another one",
 	"branches.onnx":           "If: a condition that depends on the data",
 	"control.onnx":            "Loop: onnx-gomlx has none",
+	"merged.onnx":             "If: a condition that depends on the data",
 	"deform.onnx":             "DeformConv: onnx-gomlx has none",
 	"sequence.onnx":           "SplitToSequence: onnx-gomlx has none",
 	"quantised.onnx":          "QLinearConv: onnx-gomlx has none",
