@@ -97,7 +97,7 @@ func (b *netBuilder) weight(c *call, w *Value, outAxis, inAxis int) *weightView 
 	perm := make([]int, len(w.Shape))
 	for k := range w.Shape {
 		s, axis := c.origin(w, k)
-		if s == nil && k != outAxis && k != inAxis || w.Shape[k] == Num(1) && s == nil {
+		if s == nil && (k != outAxis && k != inAxis || w.Shape[k] == Num(1)) {
 			perm[k] = -1
 			continue
 		}

@@ -55,6 +55,15 @@ func (a *app) write(path string, m *onnxio.Model, external bool) error {
 	return onnxio.WriteFile(path, m.Encode)
 }
 
+// beside is where a command speaks that writes a model to out: standard error where standard output carries the model.
+func (a *app) beside(out string) *app {
+	b := *a
+	if out == "-" {
+		b.out = a.err
+	}
+	return &b
+}
+
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
 	enc.SetIndent("", "  ")

@@ -50,14 +50,10 @@ func (a *app) inline(path, out string) error {
 	if err = errors.Join(err, closeModel()); err != nil || a.quiet {
 		return err
 	}
-	said := *a
-	if out == "-" {
-		said.out = a.err // standard output carries the model
-	}
 	if a.json {
-		return said.printJSON(r)
+		return a.beside(out).printJSON(r)
 	}
-	_, err = fmt.Fprintln(said.out, r.sentence(out))
+	_, err = fmt.Fprintln(a.beside(out).out, r.sentence(out))
 	return err
 }
 

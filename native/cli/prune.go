@@ -364,10 +364,7 @@ func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64,
 	p := c.plan
 	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.Model.ExternalSize(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings,
 		SpeedUp: float64(p.Achieved.MACs[0]) / float64(max(p.Achieved.MACs[1], 1)), Seconds: took.Seconds()}
-	saved := *a
-	if f.out == "-" {
-		saved.out = a.err // standard output carries the model
-	}
+	saved := a.beside(f.out)
 	switch {
 	case a.json:
 		return saved.printJSON(r)
