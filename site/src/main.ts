@@ -19,6 +19,7 @@ let mended: Repair | undefined; // of the plan
 let noisy = false; // random pictures were given
 let seen: Promise<void> | undefined; // criterion obs has looked at the samples, or does
 let wanted = 0; // number of the newest plan that was asked for
+let settled = Promise.resolve(); // when the newest plan is there
 
 const number = (n: number) => (n >= 1e9 ? (n / 1e9).toFixed(2) + " G" : n >= 1e6 ? (n / 1e6).toFixed(2) + " M" : n >= 1e3 ? (n / 1e3).toFixed(1) + " k" : String(n));
 const element = (tag: string, text = "") => Object.assign(document.createElement(tag), { textContent: text });
@@ -165,9 +166,26 @@ function ignored(): string[] {
   return (report?.groups ?? []).filter((g) => kept.has(g.name) && g.members.length > 0).map((g) => g.members[0]!.tensor.replace(/[*?[\\]/g, "?"));
 }
 
-async function replan() {
-  if (!report) return;
+// replan asks for a plan of what is chosen; the result is said to be busy until the newest one is there.
+function replan(): Promise<void> {
+  if (!report) return settled;
   const mine = ++wanted;
+  const result = $("result");
+  result.setAttribute("aria-busy", "true");
+  settled = planned(mine).finally(() => mine === wanted && result.setAttribute("aria-busy", "false"));
+  return settled;
+}
+
+// chosenPlan is the plan of what is chosen now, however lately it was.
+async function chosenPlan(): Promise<Plan | undefined> {
+  for (let waited = 0; waited !== wanted; ) {
+    waited = wanted;
+    await settled;
+  }
+  return plan;
+}
+
+async function planned(mine: number) {
   const asked = options();
   await new Promise((resolve) => setTimeout(resolve, 0));
   if (mine !== wanted) return; // the slider has moved on
@@ -296,6 +314,7 @@ function save(parts: BlobPart[], type: string, as: string) {
 }
 
 async function download() {
+  const plan = await chosenPlan();
   if (!plan) return;
   const { plan: text, repaired } = mended ?? { ...plan, repaired: undefined };
   try {
@@ -308,7 +327,8 @@ async function download() {
   }
 }
 
-function savePlan() {
+async function savePlan() {
+  const plan = await chosenPlan();
   if (!plan) return;
   save([(mended ?? plan).plan], "application/json", "plan.json");
   if (mended?.repaired) save([mended.repaired as BlobPart], "application/octet-stream", "plan.repaired.safetensors");
@@ -334,8 +354,8 @@ async function take(files: File[]) {
 const percent = (share: number) => `${Math.round(100 * share)} %`;
 
 async function repair() {
-  if (!plan) return;
-  const asked = plan;
+  const asked = await chosenPlan();
+  if (!asked) return;
   try {
     const r = await during("Repairing …", async (c) => {
       await standIn(c);
@@ -373,6 +393,7 @@ function run(original: ArrayBuffer, smaller: ArrayBuffer, signal: AbortSignal): 
 }
 
 async function tryBoth() {
+  const plan = await chosenPlan();
   if (!plan || !file) return;
   const { plan: text, repaired } = mended ?? { ...plan, repaired: undefined };
   const original = file;
@@ -438,6 +459,6 @@ $("cancel").addEventListener("click", () => {
 $("download").addEventListener("click", () => void download());
 $("try").addEventListener("click", () => void tryBoth());
 $("repair").addEventListener("click", () => void repair());
-$("plan").addEventListener("click", savePlan);
+$("plan").addEventListener("click", () => void savePlan());
 for (const button of document.querySelectorAll<HTMLButtonElement>("[data-file]")) button.addEventListener("click", () => void example(button));
 if ("serviceWorker" in navigator) void navigator.serviceWorker.register(new URL("./sw.js", document.baseURI)).catch(() => undefined);
