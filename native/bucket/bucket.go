@@ -21,6 +21,12 @@ import (
 // Is reports whether a name is a bucket's URL rather than a folder of the host.
 func Is(name string) bool { return strings.Contains(name, "://") }
 
+// Name is what an object is called, whatever its bucket's URL says about how to get there.
+func Name(url, path string) string {
+	url, _, _ = strings.Cut(url, "?")
+	return strings.TrimSuffix(url, "/") + "/" + strings.TrimPrefix(path, "/")
+}
+
 // Bucket is a place in object storage.
 type Bucket struct {
 	URL    string

@@ -4,8 +4,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/metaprune/metaprune/native/bucket/buckettest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -54,6 +56,50 @@ func TestMirror(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, "three", "job", "train", "checkpoint"))
 	require.Equal(t, "done again", text(t, dir, "three", "job", "job.json"))
 	require.NoError(t, b.Close())
+}
+
+func TestS3(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	jobs := buckettest.S3(t, "run/jobs/")
+	b, err := Open(ctx, jobs)
+	require.NoError(t, err)
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	write(t, "a", one, "job", "train", "checkpoint")
+	write(t, "", one, "job", "empty")
+	write(t, "done", one, "job", "job.json")
+	require.NoError(t, b.Mirror("job", one, "job.json").Push(ctx))
+
+	other := b.Mirror("job", two, "job.json")
+	require.NoError(t, other.Pull(ctx))
+	require.Equal(t, "a", text(t, two, "job", "train", "checkpoint"))
+	require.Empty(t, text(t, two, "job", "empty"))
+	write(t, "b, which is longer", two, "job", "train", "checkpoint")
+	require.NoError(t, other.Push(ctx))
+	require.NoError(t, b.Fetch(ctx, filepath.Join(dir, "three"), func(string) bool { return true }))
+	require.Equal(t, "b, which is longer", text(t, dir, "three", "job", "train", "checkpoint"))
+	require.NoError(t, b.Close())
+
+	// Folders of one bucket do not see each other.
+	for url, want := range map[string][]string{
+		jobs: {"job/empty", "job/job.json", "job/train/checkpoint"},
+		strings.Replace(jobs, "run/jobs/", "run", 1): {"jobs/job/empty", "jobs/job/job.json", "jobs/job/train/checkpoint"},
+		strings.Replace(jobs, "run/jobs/", "ru", 1):  nil,
+	} {
+		b, err := Open(ctx, url)
+		require.NoError(t, err)
+		names, err := b.List(ctx, "")
+		require.NoError(t, err)
+		require.Equal(t, want, names, url)
+		require.NoError(t, b.Close())
+	}
+
+	missing, err := Open(ctx, strings.Replace(jobs, "s3://jobs", "s3://nowhere", 1))
+	require.NoError(t, err)
+	_, err = missing.List(ctx, "")
+	require.ErrorContains(t, err, "s3://nowhere/run/jobs/")
+	require.ErrorContains(t, missing.Mirror("job", one, "job.json").Push(ctx), "job/empty")
+	require.NoError(t, missing.Close())
+	require.Equal(t, "s3://jobs/run/jobs/job/model.onnx", Name(jobs, "/job/model.onnx"))
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,15 +27,7 @@ func TestCurveInABucket(t *testing.T) {
 	require.Zero(t, code, message)
 	require.Contains(t, message, "6 of 7 parts are not measured yet")
 	require.Len(t, decode[[]curvePoint](t, out), 2)
-	var running []*exec.Cmd
-	for _, shard := range []string{"0/2", "1/2", "0/2"} {
-		c := program(args("-o", url, "--shard", shard)...)
-		require.NoError(t, c.Start())
-		running = append(running, c)
-	}
-	for _, c := range running {
-		require.NoError(t, c.Wait())
-	}
+	together(t, func(shard string) []string { return args("-o", url, "--shard", shard) })
 	require.Equal(t, want, decode[[]curvePoint](t, ok(t, args("-o", url)...)))
 
 	part := filepath.Join(at("bucket"), name+".random.s1", pointsFile)

@@ -115,7 +115,7 @@ type sources struct {
 func (s *sources) name(file string) string {
 	for folder, url := range s.buckets {
 		if rest, ok := strings.CutPrefix(file, folder); ok {
-			return url + rest
+			return bucket.Name(url, rest)
 		}
 	}
 	return file

@@ -1,14 +1,18 @@
 package cli
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/metaprune/metaprune/native/bucket"
+	"github.com/metaprune/metaprune/native/bucket/buckettest"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/stretchr/testify/require"
 )
@@ -16,9 +20,14 @@ import (
 // interruptOnce starts a command in a process of its own and kills it as soon as a file is there.
 func interruptOnce(t *testing.T, file string, args ...string) {
 	t.Helper()
+	killWhen(t, func() bool { _, err := os.Stat(file); return err == nil }, args...)
+}
+
+func killWhen(t *testing.T, there func() bool, args ...string) {
+	t.Helper()
 	c := program(args...)
 	require.NoError(t, c.Start())
-	require.Eventually(t, func() bool { _, err := os.Stat(file); return err == nil }, time.Minute, time.Millisecond)
+	require.Eventually(t, there, time.Minute, time.Millisecond)
 	require.NoError(t, c.Process.Signal(syscall.SIGKILL))
 	require.Error(t, c.Wait(), "it ended before the signal")
 }
@@ -74,26 +83,64 @@ func TestDatamodelsInABucket(t *testing.T) {
 	interruptOnce(t, at("bucket/mlp-w0.1-s0/train/checkpoint.safetensors"), args(url)...)
 	require.NoFileExists(t, at("bucket/mlp-w0.1-s0/job.json"), "it had ended before")
 	wrongClock(t, at("bucket"), 2099)
+	together(t, func(shard string) []string { return args(url, "--shard", shard) })
+	for _, n := range []string{"mlp-w0.1-s0", "mlp-w0.1-s1", "mlp-w0.1-s2"} {
+		require.Equal(t, read(t, filepath.Join(at("folder"), n, "model.onnx")), read(t, filepath.Join(at("bucket"), n, "model.onnx")), n)
+	}
+	again := decode[[]metatrain.JobResult](t, ok(t, args(url)...))
+	require.Len(t, again, 3)
+	out := at("b.safetensors")
+	require.Contains(t, metatrained(t, url, out), url+"/mlp-w0.1-s0/model.onnx")
+	require.Equal(t, metatrained(t, url, out), metatrained(t, url, out), "it goes on")
+}
+
+// The same where the bucket speaks S3's protocol.
+func TestDatamodelsInS3(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	at := func(n string) string { return filepath.Join(dir, n) }
+	url := buckettest.S3(t, "run/datamodels")
+	args := func(out string, more ...string) []string {
+		a := []string{"datamodels", "mlp", "--widths", "0.1", "--seeds", "0,1", "--epochs", "4", "--finetune-epochs", "1", "--batch", "32", "--limit", "512", "--backend", "go", "--checkpoint-every", "20ms", "-o", out, "--json", "-q"}
+		return append(append(a, fashionData...), more...)
+	}
+	ok(t, args(at("folder"))...)
+	b, err := bucket.Open(ctx, url)
+	require.NoError(t, err)
+	defer b.Close()
+	has := func(name string) bool {
+		names, err := b.List(ctx, "")
+		require.NoError(t, err)
+		return slices.Contains(names, name)
+	}
+	killWhen(t, func() bool { return has("mlp-w0.1-s0/train/checkpoint.safetensors") }, args(url)...)
+	require.False(t, has("mlp-w0.1-s0/job.json"), "it had ended before")
+	together(t, func(shard string) []string { return args(url, "--shard", shard) })
+	require.NoError(t, b.Fetch(ctx, at("fetched"), func(string) bool { return true }))
+	for _, n := range []string{"mlp-w0.1-s0", "mlp-w0.1-s1"} {
+		require.Equal(t, read(t, filepath.Join(at("folder"), n, "model.onnx")), read(t, filepath.Join(at("fetched"), n, "model.onnx")), n)
+	}
+	require.Contains(t, metatrained(t, url, at("s3.safetensors")), `"s3://jobs/run/datamodels/mlp-w0.1-s0/model.onnx"`, "models are called the same wherever the server is")
+}
+
+// together runs a command as three processes at a time, the first part twice, which does no harm.
+func together(t *testing.T, args func(shard string) []string) {
+	t.Helper()
 	var running []*exec.Cmd
-	for _, shard := range []string{"0/2", "1/2", "0/2"} { // the first twice, which does no harm
-		c := program(args(url, "--shard", shard)...)
+	for _, shard := range []string{"0/2", "1/2", "0/2"} {
+		c := program(args(shard)...)
 		require.NoError(t, c.Start())
 		running = append(running, c)
 	}
 	for _, c := range running {
 		require.NoError(t, c.Wait())
 	}
-	for _, n := range []string{"mlp-w0.1-s0", "mlp-w0.1-s1", "mlp-w0.1-s2"} {
-		require.Equal(t, read(t, filepath.Join(at("folder"), n, "model.onnx")), read(t, filepath.Join(at("bucket"), n, "model.onnx")), n)
-	}
-	again := decode[[]metatrain.JobResult](t, ok(t, args(url)...))
-	require.Len(t, again, 3)
-	train := func(from, out string) string {
-		ok(t, append([]string{"metatrain", from, "--steps", "2", "--images-per-step", "32", "--hidden", "4", "--layers", "1", "--backend", "go", "--batch", "32", "-o", at(out), "-q"}, fashionData...)...)
-		return string(read(t, strings.TrimSuffix(at(out), ".safetensors")+".run/config.json"))
-	}
-	require.Contains(t, train(url, "b.safetensors"), url+"/mlp-w0.1-s0/model.onnx")
-	require.Equal(t, train(url, "b.safetensors"), train(url, "b.safetensors"), "it goes on")
+}
+
+// metatrained trains a tiny metanetwork on data models and returns its run's configuration.
+func metatrained(t *testing.T, from, out string) string {
+	t.Helper()
+	ok(t, append([]string{"metatrain", from, "--steps", "2", "--images-per-step", "32", "--hidden", "4", "--layers", "1", "--backend", "go", "--batch", "32", "-o", out, "-q"}, fashionData...)...)
+	return string(read(t, strings.TrimSuffix(out, ".safetensors")+".run/config.json"))
 }
 
 func TestMetatrain(t *testing.T) {
