@@ -3,7 +3,7 @@
 
     bench/zoo.py FOLDER... [--speed-up 1.5] [--out docs/results/zoo] [--only NAME...] [--table]
     bench/zoo.py FOLDER --wide --out docs/results/wide    (what `bench/families.py FOLDER --wide` exports, a line a network)
-    bench/zoo.py FOLDER --wide --out docs/results/hub     (what `bench/hub.py FOLDER` exports; opsets and keras alike, of bench/opsets.py and bench/kerasnets.py)
+    bench/zoo.py FOLDER --wide --out docs/results/hub     (what `bench/hub.py FOLDER` exports; opsets, keras and exporters alike, of bench/opsets.py, bench/kerasnets.py and bench/exporters.py)
 
 Writes OUT.jsonl and OUT.md. With --wide, models that OUT.jsonl has are not measured again."""
 import argparse, glob, json, os, re, subprocess, sys, tempfile, time
@@ -13,7 +13,7 @@ METAPRUNE = os.path.join(HERE, "..", "bin", "metaprune")
 JUDGE = os.path.join(HERE, "..", "testdata", "check_pruned.py")
 
 
-UNCOUNTED = {"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "DynamicQuantizeLSTM", "FusedConv"}
+UNCOUNTED = {"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "DynamicQuantizeLSTM", "FusedConv", "Einsum"}
 
 
 STEP = "checked layer by layer: float sums in another order differ by 1e-6, and rounding to 8 bits makes whole steps of some of that"
@@ -54,6 +54,8 @@ def measure(model, target, folder):
         if m := re.search(r"\(([\d.]+) with them", r.stderr): point["computed"] = float(m.group(1))
         target = max(1.0, point["reachable"] * 0.999)
         r, seconds = prune(model, target, small, plan)
+    if r.returncode == 1 and "the most that can leave gives none" in r.stderr:
+        return point | {"ok": True, "nothing": r.stderr.strip().split("gives none: ")[-1][-200:]}
     if r.returncode:
         return point | {"ok": False, "error": r.stderr.strip()[-300:]}
     report = json.loads(run(METAPRUNE, "inspect", model, "--json").stdout)
@@ -72,7 +74,7 @@ def table(points):
     out = ["| model | speed-up | parameters | largest difference to the masked original | seconds | judged | |", "|---|---|---|---|---|---|---|"]
     for p in points:
         note = p.get("error", "")
-        if "own_speed_up" in p: note = f"the judge does not count integer and fused products; with them {p['own_speed_up']:.2f}x"
+        if "own_speed_up" in p: note = f"the judge does not count Einsum, integer and fused products; with them {p['own_speed_up']:.2f}x"
         if "reachable" in p: note = f"{p['wanted']}x is beyond reach: {p['reachable']:.2f}x" + (f"; {p['error']}" if "error" in p else "")
         note = "; ".join(x for x in (note, REMARKS.get(p["model"], "")) if x)
         out.append(f"| {p['model']} | {p.get('speed_up', 0):.2f}x | {p.get('params', 0):.2f}x | {p.get('max_rel_err', float('nan')):.1e} | {p.get('seconds', 0)} | {'ok' if p['ok'] else '**no**'} | {note} |")
@@ -81,8 +83,9 @@ def table(points):
 
 
 def free(name):
-    """What free height and width are tried at."""
+    """What free sizes are tried at, where the judge's own would not do."""
     network, variant = name.split(".")[0], name.split(".")[-1]
+    if variant == "optimum": return [x for d in ("num_channels=3", "height=64", "width=64", "past_sequence_length=32", "past_sequence_length + sequence_length=96") for x in ("--dim", d)]
     if variant != "tshw": return []
     side = next((s for s, names in json.load(open(os.path.join(HERE, "wide.json"))).items() if network in names), "224")
     return ["--dim", f"h={side}", "--dim", f"w={side}", "--dim", "batch=2"]
@@ -112,6 +115,14 @@ with free batch (and length of text); pruned to 1.5x by group L2 and judged in O
 """
 
 
+EXPORTERS = {"optimum": "optimum-onnx", "jax": "jax2onnx", "paddle": "paddle2onnx"}
+EXPORTERS_HEAD = """# Other exporters
+`bench/exporters.py optimum|jax|paddle FOLDER`, then `bench/zoo.py FOLDER --wide --out docs/results/exporters`: small networks with random weights by optimum-onnx 0.1.0 (transformers 4.57.6), jax2onnx 0.17.1's own examples of flax 0.12.8 and equinox 0.13.8 (those with layers as functions behind `metaprune inline`), and
+paddle2onnx 2.1.0 (PaddlePaddle 3.3.1); pruned to 1.5x by group L2 and judged in ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the judge counts; in brackets where 1.5x is beyond reach, a dash where nothing can leave; with a star of all products, where the judge counts no Einsum.
+
+"""
+
+
 HUB = {"ts": "TorchScript, any batch and length", "dy": "dynamo", "dyb": "any batch"}
 HUB_HEAD = """# Networks of Hugging Face's transformers and of ultralytics
 `bench/hub.py FOLDER`, then `bench/zoo.py FOLDER --wide --out docs/results/hub`: small configurations with random weights (transformers 5.24.0, ultralytics 8.4.190, torch 2.15), exported by PyTorch's TorchScript exporter and its dynamo exporter; pruned to 1.5x by group L2 and
@@ -127,6 +138,8 @@ def wide(points, variants):
     def cell(p):
         if p is None: return ""
         if not p["ok"]: return "**no**"
+        if "nothing" in p: return "–"
+        if "own_speed_up" in p: return f"{p['own_speed_up']:.2f}x*"
         return f"({p['reachable']:.2f}x)" if "reachable" in p else f"{p['speed_up']:.2f}x"
     out = ["| network | " + " | ".join(f"`{v}` {t}" for v, t in variants.items()) + " |", "|---|" + "---|" * len(variants)]
     out += [f"| {n} | " + " | ".join(cell(v.get(k)) for k in variants) + " |" for n, v in sorted(by.items())]
@@ -137,9 +150,11 @@ def wide(points, variants):
         counted = f"as the judge counts, which knows few of the shapes; {p['computed']:.2f}x of what is computed" if "computed" in p else ""
         kept = "" if counted or "reachable" not in p else "stay: " + ", ".join(f"{n} of {w}" for w, n in sorted(p["frozen"].items(), key=lambda x: -x[1])[:2])
         notes.append(f"- {p['model']}: " + "; ".join(x for x in (why, counted, REMARKS.get(p["model"], kept)) if x))
-    good = sum(p["ok"] for p in points)
-    short = sum("reachable" in p for p in points)
-    return "\n".join(out) + f"\n\n{good} of {len(points)} models of {len(by)} networks are judged ok" + (f"; {short} do not reach 1.5x:\n" if notes else ".") + "\n".join(notes) + "\n"
+    cut = [p for p in points if "nothing" not in p]
+    good = sum(p["ok"] for p in cut)
+    short = sum("reachable" in p for p in cut)
+    notes += [f"- {p['model']}: nothing can leave: {p['nothing']}" for p in points if "nothing" in p]
+    return "\n".join(out) + f"\n\n{good} of {len(cut)} models of {len(by)} networks are judged ok" + (f"; {short} do not reach 1.5x:\n" if notes else ".") + "\n".join(notes) + "\n"
 
 
 def main():
@@ -157,7 +172,7 @@ def main():
     if a.wide: points.sort(key=lambda x: x["model"])
     with open(a.out + ".jsonl", "w") as f: f.writelines(json.dumps(x) + "\n" for x in points)
     if a.wide:
-        head, variants = {"hub": (HUB_HEAD, HUB), "keras": (KERAS_HEAD, KERAS), "opsets": (OPSETS_HEAD, OPSETS)}.get(os.path.basename(a.out), (WIDE_HEAD, TIMM))
+        head, variants = {"hub": (HUB_HEAD, HUB), "keras": (KERAS_HEAD, KERAS), "opsets": (OPSETS_HEAD, OPSETS), "exporters": (EXPORTERS_HEAD, EXPORTERS)}.get(os.path.basename(a.out), (WIDE_HEAD, TIMM))
         with open(a.out + ".md", "w") as f: f.write(head + wide(points, variants))
         return print(wide(points, variants))
     head = f"# Known architectures at {a.speed_up}x\n`bench/zoo.py FOLDER --speed-up {a.speed_up}` over exports by PyTorch's TorchScript exporter (`ts`; `tsbn` with BatchNormalization kept) and its dynamo exporter (`dy`, `dybn`; `dynb` with a dynamic batch), over 24 further families (bench/families.py) and over what tools make of exports\n(bench/optimised.py: `opset18` to `opset24`, `fused` by onnxruntime.transformers, `qdq`, `qdq8`, `qop` and `dynamic` by onnxruntime.quantization, `ort` as ONNX Runtime saves it optimised): each is pruned by group L2, and the\nresult compared in ONNX Runtime with the original whose removed slices are zero (`testdata/check_pruned.py`).\n\n"
