@@ -1,4 +1,3 @@
-// Package buckettest serves buckets that speak S3's protocol to tests, from memory.
 package buckettest
 
 import (

@@ -1,0 +1,2 @@
+// Package buckettest serves buckets that speak S3's protocol to tests, from memory.
+package buckettest
