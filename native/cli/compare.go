@@ -24,7 +24,7 @@ import (
 )
 
 // engines are what verify can compare outputs in, in the order in which they are tried.
-var engines = []string{"gorgonia", "go", "xla:cpu", "xla:cuda", "ort"}
+var engines = []string{"gorgonia", "go", "xla", "xla:cpu", "xla:cuda", "ort"}
 
 // compareOutputs runs the masked original and the pruned model on the same random inputs, in the engine of that name or, for auto, in pure Go: on onnx-go with Gorgonia, else on GoMLX.
 func compareOutputs(ctx context.Context, v *verdict, before, after *session.Session, p *prune.Plan, seed int64, engine string) error {
@@ -49,7 +49,11 @@ func compareOutputs(ctx context.Context, v *verdict, before, after *session.Sess
 		return nil
 	}
 	tried := engines[:2]
-	if engine != "auto" {
+	switch engine {
+	case "auto":
+	case "xla": // whichever of them works here
+		tried = []string{xla.CUDA, xla.CPU}
+	default:
 		tried = []string{engine}
 	}
 	var why []string

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/xla"
 	"github.com/stretchr/testify/require"
 )
 
@@ -31,6 +32,12 @@ func TestVerifyEngines(t *testing.T) {
 			require.Equal(t, name, v.Engine)
 			require.Less(t, v.Error, 1e-5, model)
 		}
+	}
+	if b, err := xla.Open(xla.CPU); err == nil {
+		b.Finalize()
+		v := verdictOf(t, fashion, "xla")
+		require.True(t, v.Compared && v.Error < 1e-5, v)
+		require.Contains(t, v.Engine, "GoMLX, backend xla:")
 	}
 	v := verdictOf(t, "../../testdata/models/mlp_bn.ts.onnx", "go")
 	require.True(t, v.OK)
