@@ -77,6 +77,9 @@ func (l *loader) linear(name string, in int) linear {
 	case len(w.Shape) != 2 || len(b.Shape) != 1 || b.Shape[0] != w.Shape[0] || (in > 0 && w.Shape[1] != in):
 		l.err = fmt.Errorf("parameter %s: weight %v and bias %v, want %d inputs", name, w.Shape, b.Shape, in)
 		return linear{}
+	case w.Shape[0] < 1 || w.Shape[1] < 1:
+		l.err = fmt.Errorf("parameter %s: weight %v; want at least one input and one output", name, w.Shape)
+		return linear{}
 	}
 	out := linear{in: w.Shape[1], out: w.Shape[0], name: name}
 	var errW, errB error

@@ -10,9 +10,6 @@ import (
 	"slices"
 )
 
-// maxHeader bounds the JSON header of a safetensors file, as the reference implementation does.
-const maxHeader = 100 << 20
-
 // FormatError reports bytes that are no safetensors file.
 type FormatError struct{ What string }
 
@@ -37,61 +34,11 @@ type headerEntry struct {
 	Offsets [2]int64 `json:"data_offsets"`
 }
 
-var dtypeSize = map[string]int{"F32": 4, "F64": 8, "I32": 4}
+// Len returns the number of elements.
+func (t *Tensor) Len() int { return len(t.Data) / max(dtypeSize[t.DType], 1) }
 
-// ParseSafetensors reads a file; its tensors alias data.
-func ParseSafetensors(data []byte) (*File, error) {
-	if len(data) < 8 {
-		return nil, &FormatError{"shorter than 8 bytes"}
-	}
-	n := binary.LittleEndian.Uint64(data)
-	if n > maxHeader || n > uint64(len(data)-8) {
-		return nil, &FormatError{fmt.Sprintf("a header of %d bytes in a file of %d", n, len(data))}
-	}
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(data[8:8+n], &raw); err != nil {
-		return nil, &FormatError{"header: " + err.Error()}
-	}
-	f := &File{Metadata: map[string]string{}, Tensors: map[string]*Tensor{}}
-	body := data[8+n:]
-	for name, msg := range raw {
-		if name == "__metadata__" {
-			if err := json.Unmarshal(msg, &f.Metadata); err != nil {
-				return nil, &FormatError{"metadata: " + err.Error()}
-			}
-			continue
-		}
-		t, err := parseEntry(msg, body)
-		if err != nil {
-			return nil, &FormatError{fmt.Sprintf("tensor %q: %v", name, err)}
-		}
-		f.Tensors[name] = t
-	}
-	return f, nil
-}
-
-func parseEntry(msg json.RawMessage, body []byte) (*Tensor, error) {
-	var e headerEntry
-	if err := json.Unmarshal(msg, &e); err != nil {
-		return nil, err
-	}
-	size, ok := dtypeSize[e.DType]
-	if !ok {
-		return nil, fmt.Errorf("element type %q is not supported", e.DType)
-	}
-	total := int64(size)
-	for _, d := range e.Shape {
-		if d < 0 || (d > 0 && total > math.MaxInt64/int64(d)) {
-			return nil, fmt.Errorf("shape %v", e.Shape)
-		}
-		total *= int64(d)
-	}
-	from, to := e.Offsets[0], e.Offsets[1]
-	if from < 0 || to < from || to > int64(len(body)) || to-from != total {
-		return nil, fmt.Errorf("data offsets %v do not fit shape %v in %d bytes", e.Offsets, e.Shape, len(body))
-	}
-	return &Tensor{e.DType, e.Shape, body[from:to]}, nil
-}
+// IsFloat reports whether the elements are floats, which Floats returns.
+func (t *Tensor) IsFloat() bool { return t.DType == "F32" || t.DType == "F64" }
 
 // Floats returns a float tensor's elements as float32.
 func (t *Tensor) Floats() ([]float32, error) {
@@ -155,7 +102,7 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, n := range names {
 		t := f.Tensors[n]
-		header[n] = headerEntry{t.DType, t.Shape, [2]int64{at, at + int64(len(t.Data))}}
+		header[n] = headerEntry{t.DType, append([]int{}, t.Shape...), [2]int64{at, at + int64(len(t.Data))}}
 		at += int64(len(t.Data))
 	}
 	head, err := json.Marshal(header)

@@ -33,7 +33,7 @@ type Plan struct {
 	Groups      []PlanGroup          `json:"groups"`
 	Zeroed      []Zeroed             `json:"zeroed,omitempty"`
 
-	repaired map[string][]float32
+	repaired map[string]Numbers
 }
 
 // RepairedFile names the safetensors file of the repaired tensors, which lies beside the plan.
@@ -42,13 +42,25 @@ type RepairedFile struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Attach gives the plan the tensors of its repaired file, by name; sha256 is the hash of that file.
-func (p *Plan) Attach(sha256 string, tensors map[string][]float32) error {
-	if p.Repaired == nil || p.Repaired.SHA256 != sha256 {
+// Numbers are the elements of a repaired tensor, which are decoded when they are needed: what a file holds is expanded tensor by tensor, and only where the model has room for it.
+type Numbers interface {
+	Len() int
+	Floats() ([]float32, error)
+}
+
+// Attach gives the plan the tensors of its repaired file, by name; sha256 is the hash of that file. A file that the plan does not name is refused before load is called.
+func (p *Plan) Attach(sha256 string, load func() (map[string]Numbers, error)) error {
+	if p.Repaired == nil {
+		return &PlanError{"there is a file of repaired tensors, and the plan names none"}
+	}
+	if p.Repaired.SHA256 != sha256 {
 		return &PlanError{fmt.Sprintf("the file of repaired tensors has SHA-256 %.12s…, which is not what the plan names", sha256)}
 	}
-	p.repaired = tensors
-	return nil
+	tensors, err := load()
+	if err == nil {
+		p.repaired = tensors
+	}
+	return err
 }
 
 // Cut is the plan without its repair.

@@ -9,7 +9,7 @@ import (
 
 // restore returns the model with other numbers in the named constants: initializers, and outputs of Constant nodes or of Identity nodes over an initializer, which
 // become constants of their own.
-func restore(m *onnxio.Model, tensors map[string][]float32) (*onnxio.Model, error) {
+func restore(m *onnxio.Model, tensors map[string]Numbers) (*onnxio.Model, error) {
 	out, g := *m, *m.Graph
 	out.Graph = &g
 	g.Initializers, g.Nodes = slices.Clone(g.Initializers), slices.Clone(g.Nodes)
@@ -58,7 +58,7 @@ func restore(m *onnxio.Model, tensors map[string][]float32) (*onnxio.Model, erro
 }
 
 // copied is a constant with the old numbers in the place of an Identity over a vector that gets new ones; nil for other nodes. Exporters leave such copies of equal vectors, and only the original was repaired.
-func copied(n *onnxio.Node, have map[string]*onnxio.Tensor, tensors map[string][]float32) *onnxio.Node {
+func copied(n *onnxio.Node, have map[string]*onnxio.Tensor, tensors map[string]Numbers) *onnxio.Node {
 	if n.OpType != "Identity" || len(n.Inputs) != 1 {
 		return nil
 	}
@@ -71,14 +71,19 @@ func copied(n *onnxio.Node, have map[string]*onnxio.Tensor, tensors map[string][
 	return onnxio.ConstantNode(n.Outputs[0], &own)
 }
 
-func renumbered(t *onnxio.Tensor, name string, v []float32) (*onnxio.Tensor, error) {
+// renumbered is a tensor with other numbers, whose count is compared before they are decoded.
+func renumbered(t *onnxio.Tensor, name string, v Numbers) (*onnxio.Tensor, error) {
 	n := int64(1)
 	for _, d := range t.Dims {
 		n *= d
 	}
-	if n != int64(len(v)) {
-		return nil, &PlanError{fmt.Sprintf("repaired tensor %q has %d elements, the model's has %d", name, len(v), n)}
+	if n != int64(v.Len()) {
+		return nil, &PlanError{fmt.Sprintf("repaired tensor %q has %d elements, the model's has %d", name, v.Len(), n)}
+	}
+	numbers, err := v.Floats()
+	if err != nil {
+		return nil, &PlanError{fmt.Sprintf("repaired tensor %q: %v", name, err)}
 	}
 	own := &onnxio.Tensor{Name: name, Dims: t.Dims, DataType: t.DataType, DocString: t.DocString}
-	return own, own.SetFloat32s(v)
+	return own, own.SetFloat32s(numbers)
 }

@@ -7,6 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+type floats []float32
+
+func (f floats) Len() int                   { return len(f) }
+func (f floats) Floats() ([]float32, error) { return f, nil }
+
 // A copy of a vector keeps its numbers where the original gets others; one that is named gets its own.
 func TestRestoreLeavesCopies(t *testing.T) {
 	b := &onnxio.Tensor{Name: "b", Dims: []int64{2}, DataType: onnxio.Float}
@@ -16,7 +21,7 @@ func TestRestoreLeavesCopies(t *testing.T) {
 		return &onnxio.Node{OpType: "Identity", Inputs: []string{"b"}, Outputs: []string{to}}
 	}
 	m := &onnxio.Model{Graph: &onnxio.Graph{Initializers: []*onnxio.Tensor{b}, Nodes: []*onnxio.Node{identity("copy"), identity("other")}}}
-	out, err := restore(m, map[string][]float32{"b": {5, 6}, "other": {7, 8}})
+	out, err := restore(m, map[string]Numbers{"b": floats{5, 6}, "other": floats{7, 8}})
 	require.NoError(t, err)
 	values := func(x *onnxio.Tensor) []float32 {
 		require.NotNil(t, x)

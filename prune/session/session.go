@@ -119,19 +119,22 @@ func (s *Session) Apply(p *prune.Plan) (*onnxio.Model, error) {
 	return prune.Apply(s.Analysis, p)
 }
 
-// Attach gives a plan the tensors that its repair changed; data is the file that the plan names.
+// Attach gives a plan the tensors that its repair changed; data is the file that the plan names, which must not change until the plan is applied. Its hash is compared before it is read.
 func Attach(p *prune.Plan, data []byte) error {
-	f, err := metanet.ParseSafetensors(data)
-	if err != nil {
-		return fmt.Errorf("repaired tensors: %w", err)
-	}
-	tensors := map[string][]float32{}
-	for name, t := range f.Tensors {
-		if tensors[name], err = t.Floats(); err != nil {
-			return fmt.Errorf("repaired tensor %q: %w", name, err)
+	return p.Attach(hash(data), func() (map[string]prune.Numbers, error) {
+		f, err := metanet.ParseSafetensors(data)
+		if err != nil {
+			return nil, fmt.Errorf("repaired tensors: %w", err)
 		}
-	}
-	return p.Attach(hash(data), tensors)
+		tensors := map[string]prune.Numbers{}
+		for name, t := range f.Tensors {
+			if !t.IsFloat() {
+				return nil, fmt.Errorf("repaired tensor %q: element type %s, want floats", name, t.DType)
+			}
+			tensors[name] = t
+		}
+		return tensors, nil
+	})
 }
 
 // Repaired notes in a plan what a repair changed and returns the file that goes beside it under the given name.
