@@ -3,7 +3,6 @@ package graphcodec
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -292,7 +291,7 @@ func (sh *shrinker) tolerates(g *onnxio.Graph, changed map[string]bool) bool {
 			continue
 		}
 		r := lookup(n.Domain, n.OpType, sh.old.an.versions[""])
-		alike := r != nil && len(n.Inputs) == 1 && strings.HasPrefix(r.note, "element-wise")
+		alike := r != nil && r.elementWise && len(n.Inputs) == 1
 		computed := n.OpType == "Reshape" && len(n.Inputs) == 2 && !constants[n.Inputs[1]] && !sh.knows(n.Inputs[1])
 		if n.Domain != "" || !alike && !tolerant[n.OpType] && !computed {
 			return false

@@ -28,18 +28,18 @@ func inlined(m *onnxio.Model) (*onnxio.Model, []expanded) {
 	if len(m.Functions) == 0 {
 		return m, nil
 	}
-	in := &inliner{functions: map[string]*onnxio.Function{}, names: map[string]bool{}, nodes: map[string]bool{}, open: map[string]bool{}}
+	in := &inliner{functions: map[functionKey]*onnxio.Function{}, names: map[string]bool{}, nodes: map[string]bool{}, open: map[functionKey]bool{}}
 	versions := map[string]int64{}
 	for _, o := range m.OpsetImport {
 		versions[o.Domain] = o.Version
 	}
-	own := map[string]bool{}
+	own := map[functionKey]bool{}
 	for _, f := range m.Functions {
-		own[functionKey(f.Domain, f.Name, f.Overload)] = true
+		own[functionKey{f.Domain, f.Name, f.Overload}] = true
 	}
 	for _, f := range m.Functions {
 		if fits(f, versions, own) {
-			in.functions[functionKey(f.Domain, f.Name, f.Overload)] = f
+			in.functions[functionKey{f.Domain, f.Name, f.Overload}] = f
 		}
 	}
 	in.reserve(m.Graph)
@@ -146,10 +146,11 @@ func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gon
 	return out
 }
 
-func functionKey(domain, name, overload string) string { return domain + ":" + name + ":" + overload }
+// functionKey tells functions apart by domain, name and overload, any of which may contain any sign.
+type functionKey [3]string
 
 // fits reports whether a function's body means the same among the model's nodes: the operators that it uses, but for functions of the model, are of the same operator sets.
-func fits(f *onnxio.Function, versions map[string]int64, own map[string]bool) bool {
+func fits(f *onnxio.Function, versions map[string]int64, own map[functionKey]bool) bool {
 	used := map[string]bool{}
 	domains(f.Nodes, own, used)
 	for _, o := range f.OpsetImport {
@@ -161,9 +162,9 @@ func fits(f *onnxio.Function, versions map[string]int64, own map[string]bool) bo
 }
 
 // domains notes those of the nodes, and of their subgraphs' nodes, that do not call one of the model's own functions.
-func domains(nodes []*onnxio.Node, own, used map[string]bool) {
+func domains(nodes []*onnxio.Node, own map[functionKey]bool, used map[string]bool) {
 	for _, n := range nodes {
-		used[n.Domain] = used[n.Domain] || !own[functionKey(n.Domain, n.OpType, n.Overload)]
+		used[n.Domain] = used[n.Domain] || !own[functionKey{n.Domain, n.OpType, n.Overload}]
 		for _, a := range n.Attributes {
 			for _, g := range slices.Concat([]*onnxio.Graph{a.G}, a.Graphs) {
 				if g != nil {
@@ -175,10 +176,10 @@ func domains(nodes []*onnxio.Node, own, used map[string]bool) {
 }
 
 type inliner struct {
-	functions map[string]*onnxio.Function
-	names     map[string]bool // of values
-	nodes     map[string]bool // names of nodes
-	open      map[string]bool // functions being expanded
+	functions map[functionKey]*onnxio.Function
+	names     map[string]bool      // of values
+	nodes     map[string]bool      // names of nodes
+	open      map[functionKey]bool // functions being expanded
 	count     int
 	bytes     int // of names
 }
@@ -214,7 +215,7 @@ func fresh(used map[string]bool, base string) string {
 func (in *inliner) expand(nodes []*onnxio.Node) []*onnxio.Node {
 	var out []*onnxio.Node
 	for _, n := range nodes {
-		key := functionKey(n.Domain, n.OpType, n.Overload)
+		key := functionKey{n.Domain, n.OpType, n.Overload}
 		f := in.functions[key]
 		if f == nil || in.open[key] || in.full() || len(n.Inputs) > len(f.Inputs) || len(n.Outputs) > len(f.Outputs) {
 			out = append(out, n)

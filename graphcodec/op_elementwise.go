@@ -8,15 +8,15 @@ import (
 )
 
 func init() {
-	each("element-wise, zero stays zero", unary(isZero), "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Tanh", "Sin", "Tan", "Asin", "Atan", "Sinh",
+	elementWise("element-wise, zero stays zero", unary(isZero), "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Tanh", "Sin", "Tan", "Asin", "Atan", "Sinh",
 		"Asinh", "Atanh", "Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Erf", "Sqrt", "HardSwish", "Mish", "Softsign", "Swish", "ThresholdedRelu")
-	each("element-wise", unary(nonZero), "Sigmoid", "HardSigmoid", "Exp", "Softplus", "Cos", "Cosh", "Acos", "Not", "BitwiseNot", "Shrink", "IsNaN", "IsInf")
-	each("element-wise, not finite at zero", singular, "Log", "Reciprocal", "Acosh")
-	each("element-wise with broadcasting", broadcastOp, "Add", "Sub", "Mul", "Div", "Pow", "Mod", "And", "Or", "Xor", "Equal", "Less", "Greater", "LessOrEqual",
+	elementWise("element-wise", unary(nonZero), "Sigmoid", "HardSigmoid", "Exp", "Softplus", "Cos", "Cosh", "Acos", "Not", "BitwiseNot", "Shrink", "IsNaN", "IsInf")
+	elementWise("element-wise, not finite at zero", singular, "Log", "Reciprocal", "Acosh")
+	elementWise("element-wise with broadcasting", broadcastOp, "Add", "Sub", "Mul", "Div", "Pow", "Mod", "And", "Or", "Xor", "Equal", "Less", "Greater", "LessOrEqual",
 		"GreaterOrEqual", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Max", "Min", "Sum", "Mean")
-	each("element-wise with broadcasting", where, "Where")
-	each("element-wise with broadcasting; slope is per channel", prelu, "PRelu")
-	each("element-wise; bounds are scalars", clip, "Clip")
+	elementWise("element-wise with broadcasting", where, "Where")
+	elementWise("element-wise with broadcasting; slope is per channel", prelu, "PRelu")
+	elementWise("element-wise; bounds are scalars", clip, "Clip")
 	each("passes its input on", dropout, "Dropout")
 	each("passes its input on", cast, "Cast", "CastLike", "BitCast")
 	each("passes its input on; a copied vector gets labels of its own, a copied matrix stays tied", identity, "Identity")

@@ -10,7 +10,9 @@ type rule struct {
 	since      int64             // first operator set version that the rule reads
 	infer      func(c *call)     // shapes, contents and labels
 	patch      func(p *patching) // adapts attributes and shape inputs to cut axes; nil: nothing to adapt
-	note       string
+	note       string            // for people; nothing is decided by its words
+
+	elementWise bool // of one input, the output has that input's shape, whatever it is
 }
 
 var registry = map[string][]rule{}
@@ -27,6 +29,13 @@ func register(rules ...rule) {
 func each(note string, infer func(c *call), ops ...string) {
 	for _, op := range ops {
 		register(rule{op: op, since: 1, infer: infer, note: note})
+	}
+}
+
+// elementWise registers operators of the ai.onnx domain whose output of one input has that input's shape.
+func elementWise(note string, infer func(c *call), ops ...string) {
+	for _, op := range ops {
+		register(rule{op: op, since: 1, infer: infer, note: note, elementWise: true})
 	}
 }
 
