@@ -27,9 +27,12 @@ type option struct {
 type job struct {
 	session.Request
 	weights string
+	given   map[string][]string // options by name, as they were sent
 }
 
-func newJob() *job { return &job{weights: "original", Request: session.Request{Sparsity: .5}} }
+func newJob() *job {
+	return &job{weights: "original", Request: session.Request{Sparsity: .5}, given: map[string][]string{}}
+}
 
 func number(at func(*job) *float64) func(*job, string) error {
 	return func(j *job, v string) error {
@@ -125,14 +128,15 @@ func (j *job) parse(values url.Values, place string) error {
 		if i < 0 {
 			return problem(http.StatusBadRequest, place+" "+key, "there is no such option; the options are %s", strings.Join(optionNames(), ", "))
 		}
-		if len(values[key]) > 1 && options[i].kind != "strings" {
-			return problem(http.StatusBadRequest, place+" "+key, "it is given %d times; want it once", len(values[key]))
+		if n := len(j.given[name]) + len(values[key]); n > 1 && options[i].kind != "strings" {
+			return problem(http.StatusBadRequest, place+" "+key, "it is given %d times; want it once", n)
 		}
 		for _, v := range values[key] {
 			if err := options[i].set(j, v); err != nil {
 				return problem(http.StatusBadRequest, place+" "+key, "%v", err)
 			}
 		}
+		j.given[name] = append(j.given[name], values[key]...)
 	}
 	return nil
 }
@@ -161,11 +165,8 @@ func (j *job) check() error {
 	return nil
 }
 
-// key tells the request apart from others about the same model.
-func (j *job) key() string {
-	c := j.Criterion
-	return fmt.Sprintf("%v|%s|%s|%s|%d|%s|%s|%s|%g|%d|%d|%g|%q|%s", j.Target, c.Kind, c.Reduction, c.Normalizer, c.Seed, j.Ranking, j.Attention, j.Pattern, j.Sparsity, j.Steps, j.RoundTo, j.MaxRatio, j.Ignore, j.weights)
-}
+// key tells the request apart from others about the same model: every option that was given, in quotes, so that no text can be taken for two.
+func (j *job) key() string { return fmt.Sprintf("%q", j.given) }
 
 func optionNames() []string {
 	var out []string

@@ -169,10 +169,11 @@ const (
 	partRepaired = "repaired"
 )
 
-// maxOption bounds an option's text, maxPlan the plan's.
+// maxOption bounds an option's text, maxOptions that of all options of a form with their names, maxPlan the plan's.
 const (
-	maxOption = 4 << 10
-	maxPlan   = 64 << 20
+	maxOption  = 4 << 10
+	maxOptions = 1 << 20
+	maxPlan    = 64 << 20
 )
 
 // modelTypes are the types of a body that is nothing but a model; the last one is what curl says when it is told nothing.
@@ -283,7 +284,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // parts reads a form of so many bytes: the files model, plan and repaired, and options.
 func (h *handler) parts(f *form, r *multipart.Reader, size int64) error {
-	fields := url.Values{}
+	fields, left := url.Values{}, maxOptions
 	for {
 		part, err := r.NextRawPart()
 		if err == io.EOF {
@@ -305,6 +306,9 @@ func (h *handler) parts(f *form, r *multipart.Reader, size int64) error {
 			var b []byte
 			if b, err = io.ReadAll(&bounded{part, maxOption, maxOption}); err == nil {
 				fields.Add(name, string(bytes.TrimSpace(b)))
+			}
+			if left -= len(name) + len(b); left < 0 {
+				return limited(http.StatusRequestEntityTooLarge, maxOptions, "the options of the form have more than %d bytes", maxOptions)
 			}
 		}
 		if err != nil {

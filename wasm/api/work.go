@@ -215,10 +215,12 @@ func (h *handler) apply(w http.ResponseWriter, r *http.Request, e *Event) error 
 // condition tags the answer by the model's hash and what is asked of it, and fails where the client has it already.
 func (h *handler) condition(w http.ResponseWriter, r *http.Request, s *session.Session, what string, f *form) error {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s|%s|%s|%s|", h.config.Version, what, s.SHA256(), f.job.key())
+	fmt.Fprintf(sum, "%q %q %q %q", h.config.Version, what, s.SHA256(), f.job.key())
 	for _, u := range []*Upload{f.plan, f.repaired} {
 		if u != nil {
-			sum.Write(u.Data)
+			fmt.Fprintf(sum, " %q", u.sha256())
+		} else {
+			fmt.Fprint(sum, " none")
 		}
 	}
 	tag := fmt.Sprintf(`"%x"`, sum.Sum(nil)[:16])

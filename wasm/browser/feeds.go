@@ -133,6 +133,6 @@ func (t *tool) keep(feeds map[string]repair.Array, n int, mode string) (int, err
 		feeds[name] = a
 	}
 	t.given = &given{feeds, n, mode}
-	delete(t.scores, observed)
+	delete(t.scores, scoring{criterion: observed})
 	return n, nil
 }

@@ -131,7 +131,7 @@ func (t *tool) observe(ctx context.Context, run runtime) error {
 	if err != nil {
 		return fmt.Errorf("criterion obs: %w", err)
 	}
-	t.scores[observed] = s
+	t.scores[scoring{criterion: observed}] = s
 	return nil
 }
 

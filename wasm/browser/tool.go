@@ -37,9 +37,15 @@ func estimate(size int64) int64 {
 type tool struct {
 	session  *session.Session
 	prepared map[string]*session.Prepared // by criterion and weights
-	scores   map[string]prune.Scores
+	scores   map[scoring]prune.Scores
 	given    *given // nil where the page has no samples
 	progress func(what string, done, total int)
+}
+
+// scoring is what scores depend on.
+type scoring struct {
+	criterion, reduction, normalizer string
+	seed                             int64
 }
 
 // request is what the page asks for.
@@ -61,6 +67,14 @@ type request struct {
 
 func (r *request) criterion() prune.Criterion {
 	return prune.Criterion{Kind: r.Criterion, Reduction: r.Reduction, Normalizer: r.Normalizer, Seed: r.Seed}
+}
+
+// scoring leaves out what scores that look at samples do not depend on.
+func (r *request) scoring() scoring {
+	if r.Criterion == observed {
+		return scoring{criterion: observed}
+	}
+	return scoring{r.Criterion, r.Reduction, r.Normalizer, r.Seed}
 }
 
 // view is a plan as the page shows it.
@@ -91,7 +105,7 @@ func (t *tool) open(data []byte) (*opened, error) {
 
 // with takes a session.
 func (t *tool) with(s *session.Session) *opened {
-	t.session, t.prepared, t.scores, t.given = s, map[string]*session.Prepared{}, map[string]prune.Scores{}, nil
+	t.session, t.prepared, t.scores, t.given = s, map[string]*session.Prepared{}, map[scoring]prune.Scores{}, nil
 	return &opened{s.Inspect(), t.inputs()}
 }
 
@@ -160,10 +174,7 @@ func (t *tool) score(ctx context.Context, r *request) (*session.Prepared, prune.
 		}
 		t.prepared[r.Criterion] = p
 	}
-	key := fmt.Sprint(r.criterion().Kind, r.Reduction, r.Normalizer, r.Seed)
-	if r.Criterion == observed {
-		key = observed
-	}
+	key := r.scoring()
 	s := t.scores[key]
 	if s == nil && r.Criterion == observed {
 		return nil, nil, errors.New("criterion obs looks at samples: give some and let them be observed")

@@ -137,3 +137,24 @@ func metanetOf(t *testing.T, criterion string) *session.Metanet {
 	require.NoError(t, err)
 	return m
 }
+
+// Two requests that differ in where a word stands are two: their scores are not taken for one another's.
+func TestScoresAreKeptByEveryOption(t *testing.T) {
+	tl, ctx := &tool{}, context.Background()
+	data, err := os.ReadFile("../../testdata/fashion-resnet20.onnx")
+	require.NoError(t, err)
+	_, err = tl.open(data)
+	require.NoError(t, err)
+	requests := []*request{{Criterion: "l2", Reduction: "max"}, {Criterion: "l2", Normalizer: "max"}, {Criterion: "l2", Reduction: "max", Normalizer: "max"}, {Criterion: "random", Seed: 1}, {Criterion: "random", Seed: 2}}
+	seen := map[string]int{}
+	for i, r := range requests {
+		_, got, err := tl.score(ctx, r)
+		require.NoError(t, err)
+		want, err := tl.prepared[r.Criterion].Score(r.criterion())
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint(want), fmt.Sprint(got), "NaN is no equal of itself")
+		seen[fmt.Sprint(got)] = i
+	}
+	require.Len(t, seen, len(requests))
+	require.Len(t, tl.scores, len(requests))
+}
