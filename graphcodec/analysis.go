@@ -26,6 +26,7 @@ type Analysis struct {
 	unitAxes  map[int32][]axisRef
 	units     []unit // by UnitID
 	byRoot    map[int32]UnitID
+	layers    map[*Constant]*call // that read them
 	classes   *classes
 }
 
@@ -48,7 +49,9 @@ type unit struct {
 
 // Group is the set of units with the same member tensors, axes and factor: DepGraph's pruning group.
 type Group struct {
-	Name    string   // the first weight that produces it
+	ID      string   // unique, such as g12; no tensor or node has that name
+	Name    string   // unique, for people: the first weight that produces it or, where an exporter has numbered that, the layer's node path
+	Tensor  string   // the first weight that produces it; several groups may have the same
 	Members []Member // in graph order
 	Units   []UnitID // in order of their first position
 	Frozen  string   // why its units stay; empty where they can leave
@@ -176,13 +179,14 @@ func (a *Analysis) collectAxis(at int, labels []label) {
 		if x == 0 {
 			continue
 		}
-		if x > 0 {
-			if r := lab.find(int32(x)); lab.frozen[r] != 0 {
+		n := lab.norm(x)
+		if n == 0 {
+			if r := lab.frozenUnit(x); r != 0 {
 				a.note(r, at, p) // frozen units are listed too, for their reason
-				continue
 			}
+			continue
 		}
-		for _, u := range lab.units(lab.norm(x)) {
+		for _, u := range lab.units(n) {
 			a.note(u, at, p)
 		}
 	}
@@ -258,13 +262,7 @@ func (a *Analysis) newGroup(u int32, refs []axisRef) Group {
 	} else if !slices.ContainsFunc(g.Members, func(m Member) bool { return m.Role == Output || m.Role == Input || m.Role == Norm }) {
 		g.Frozen = "no layer's channels"
 	}
-	g.Name = g.Members[0].Const.Name
-	for _, want := range []Role{Output, Depthwise, Norm, Input} {
-		if i := slices.IndexFunc(g.Members, func(m Member) bool { return m.Role == want }); i >= 0 {
-			g.Name = g.Members[i].Const.Name
-			break
-		}
-	}
+	g.Tensor = g.first().Const.Name
 	return g
 }
 
@@ -297,6 +295,7 @@ func (a *Analysis) orderGroups() {
 		})
 	}
 	a.Groups = sorted
+	a.nameGroups()
 }
 
 // NumUnits returns the number of units, frozen ones included.

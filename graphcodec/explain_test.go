@@ -43,7 +43,7 @@ func TestPathOfAResidualTrunk(t *testing.T) {
 	require.Equal(t, 4, count[Carries+" Relu"])
 
 	var svg, dot bytes.Buffer
-	require.NoError(t, DrawPath(&svg, "a <title>", steps))
+	require.NoError(t, DrawPaths(&svg, Drawing{"a <title>", steps}, Drawing{"another", steps}))
 	d := xml.NewDecoder(&svg)
 	for {
 		_, err := d.Token()
@@ -52,8 +52,8 @@ func TestPathOfAResidualTrunk(t *testing.T) {
 		}
 		require.NoError(t, err)
 	}
-	require.NoError(t, DotPath(&dot, "t", steps))
-	require.Contains(t, dot.String(), "n0 -> n1")
+	require.NoError(t, DotPaths(&dot, Drawing{`a "title" \x`, steps}, Drawing{"another", steps}))
+	require.Contains(t, dot.String(), "g1n0 -> g1n1")
 }
 
 // A frozen group names the node that froze it, and what is asked for may be a node.

@@ -195,25 +195,27 @@ func (l *labels) freezeAll(xs []label, why int32) {
 	}
 }
 
-// whyFrozen returns the reason of a frozen unit in x, or else the given one.
-func (l *labels) whyFrozen(x label, otherwise int32) int32 {
+// frozenUnit returns a unit that keeps a position which cannot be removed: a frozen root of x or of what replaced it, 0 where there is none.
+func (l *labels) frozenUnit(x label) int32 {
 	if x < 0 {
 		for _, u := range l.sets[-x-1] {
-			if w := l.whyFrozen(label(u), 0); w != 0 {
-				return w
+			if r := l.frozenUnit(label(u)); r != 0 {
+				return r
 			}
 		}
-		return otherwise
-	}
-	if x == 0 {
-		return otherwise
+		return 0
 	}
 	r := l.find(int32(x))
-	if w := l.frozen[r]; w != 0 {
-		return w
+	if l.frozen[r] != 0 || l.expand[r] == 0 {
+		return r * min(l.frozen[r], 1)
 	}
-	if e := l.expand[r]; e != 0 {
-		return l.whyFrozen(e, otherwise)
+	return l.frozenUnit(l.expand[r])
+}
+
+// whyFrozen returns the reason of a frozen unit in x, or else the given one.
+func (l *labels) whyFrozen(x label, otherwise int32) int32 {
+	if r := l.frozenUnit(x); r != 0 {
+		return l.frozen[r]
 	}
 	return otherwise
 }

@@ -121,7 +121,7 @@ func (n *Network) drawLayer(b *bufio.Writer, i, x, y int) {
 	fill, note := "#c9ced8", "in no group"
 	if l.Group >= 0 {
 		g := &n.a.Groups[l.Group]
-		if note = "group " + g.Name; g.Frozen == "" {
+		if note = "group " + g.ID + ", " + g.Name; g.Frozen == "" {
 			fill = fmt.Sprintf("hsl(%d 70%% 78%%)", int(math.Mod(float64(l.Group)*137.508, 360)))
 		} else {
 			note += ", stays: " + g.Frozen

@@ -43,6 +43,7 @@ type jsonLayer struct {
 	Kind     string      `json:"kind"`
 	First    int         `json:"first_node"`
 	Size     int         `json:"size"`
+	GroupID  string      `json:"group_id,omitempty"`
 	Group    string      `json:"group,omitempty"`
 	Frozen   string      `json:"frozen,omitempty"`
 	Features [][]float32 `json:"features"`
@@ -70,7 +71,7 @@ func (n *Network) WriteJSON(w io.Writer) error {
 	for _, l := range n.Layers {
 		j := jsonLayer{Name: l.Name, Kind: l.Kind, First: l.First, Size: l.Size, Features: [][]float32{}}
 		if l.Group >= 0 {
-			j.Group, j.Frozen = n.a.Groups[l.Group].Name, n.a.Groups[l.Group].Frozen
+			j.GroupID, j.Group, j.Frozen = n.a.Groups[l.Group].ID, n.a.Groups[l.Group].Name, n.a.Groups[l.Group].Frozen
 		}
 		for v := l.First; v < l.First+l.Size; v++ {
 			j.Features = append(j.Features, n.Nodes[v*n.F:(v+1)*n.F])

@@ -88,7 +88,7 @@ type scorer struct {
 func (s *scorer) group(g *graphcodec.Group) ([]float64, error) {
 	if s.c.Kind == "random" {
 		h := fnv.New64a()
-		h.Write([]byte(g.Name))
+		h.Write([]byte(g.Tensor))
 		r := rand.New(rand.NewPCG(uint64(s.c.Seed), h.Sum64()))
 		out := make([]float64, len(g.Units))
 		for i := range out {

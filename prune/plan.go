@@ -80,6 +80,7 @@ type Achieved struct {
 
 // PlanGroup is what leaves one group, for people.
 type PlanGroup struct {
+	ID      string `json:"id,omitempty"`
 	Name    string `json:"name"`
 	Size    int    `json:"size"`
 	Removed []int  `json:"removed"`
@@ -203,7 +204,7 @@ func (p *Plan) record(a *graphcodec.Analysis, state *graphcodec.State) {
 		if g.Frozen != "" {
 			continue
 		}
-		pg := PlanGroup{Name: g.Name, Size: len(g.Units), Removed: []int{}}
+		pg := PlanGroup{ID: g.ID, Name: g.Name, Size: len(g.Units), Removed: []int{}}
 		for k, u := range g.Units {
 			if state.Removed(u) {
 				pg.Removed = append(pg.Removed, k)

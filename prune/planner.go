@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"path"
 	"slices"
 
 	"github.com/metaprune/metaprune/graphcodec"
@@ -30,9 +29,9 @@ type Options struct {
 	Steps      int                // importance is recomputed on what is left after each; 0 is 1
 	RoundTo    int                // groups keep a multiple of this many units; 0 is 1
 	MaxRatio   float64            // at most this share of a group leaves; 0 is 1
-	Ignore     []string           // globs of tensor or group names whose groups stay
+	Ignore     []string           // names or globs of tensors, nodes or groups, or IDs of groups: these groups are kept whole
 	Attention  graphcodec.Kind    // of an attention, only heads or only channels of heads leave; empty for both
-	Allocation map[string]float64 // by group name: added to the logarithm of its units' scores, so that it keeps more or less than its share
+	Allocation map[string]float64 // by a group's ID, name or tensor: added to the logarithm of its units' scores, so that it keeps more or less than its share
 	Scores     Scores             // of the units, from Score with the same criterion while everything is left; nil to compute them
 	Progress   func(done, total float64)
 }
@@ -197,7 +196,9 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 func (p *planner) allocation() error {
 	left := maps.Clone(p.o.Allocation)
 	for i := range p.a.Groups {
-		delete(left, p.a.Groups[i].Name)
+		for _, name := range []string{p.a.Groups[i].ID, p.a.Groups[i].Name, p.a.Groups[i].Tensor} {
+			delete(left, name)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(left)) {
 		return fmt.Errorf("allocation: the model has no group %q", name)
@@ -218,7 +219,7 @@ func (p *planner) allocated(scores Scores) Scores {
 	out := slices.Clone(scores)
 	for i := range p.a.Groups {
 		g := &p.a.Groups[i]
-		if v := p.o.Allocation[g.Name]; v != 0 {
+		if v, _ := graphcodec.Of(p.o.Allocation, g); v != 0 {
 			for _, u := range g.Units {
 				out[u] *= math.Exp(v)
 			}
@@ -227,13 +228,15 @@ func (p *planner) allocated(scores Scores) Scores {
 	return out
 }
 
-// limits works out how many units of each group may leave.
+// limits works out how many units of each group may be removed.
 func (p *planner) limits() error {
-	used := make([]bool, len(p.o.Ignore))
+	whole, err := p.ignored()
+	if err != nil {
+		return err
+	}
 	for i := range p.a.Groups {
 		g := &p.a.Groups[i]
 		if g.Frozen != "" {
-			p.ignored(g, used)
 			continue
 		}
 		p.total += len(g.Units)
@@ -241,29 +244,29 @@ func (p *planner) limits() error {
 		if p.o.MaxRatio > 0 {
 			p.limit[i] = int(math.Floor(p.o.MaxRatio*float64(len(g.Units)) + 1e-9))
 		}
-		if p.ignored(g, used) || p.o.Attention != "" && g.Kind != "" && g.Kind != p.o.Attention {
+		if whole[i] || p.o.Attention != "" && g.Kind != "" && g.Kind != p.o.Attention {
 			p.limit[i] = 0
-		}
-	}
-	for k, u := range used {
-		if !u {
-			return fmt.Errorf("ignore %q matches no tensor or node of the model", p.o.Ignore[k])
 		}
 	}
 	return nil
 }
 
-func (p *planner) ignored(g *graphcodec.Group, used []bool) bool {
-	hit := false
-	for k, pattern := range p.o.Ignore {
-		for _, m := range g.Members {
-			ok, _ := path.Match(pattern, m.Const.Name)
-			if ok || pattern == m.Const.Name {
-				used[k], hit = true, true
-			}
+// ignored are the groups that are kept whole, by index.
+func (p *planner) ignored() (map[int]bool, error) {
+	whole := map[int]bool{}
+	for _, pattern := range p.o.Ignore {
+		groups, err := p.a.Matching(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("ignore: %w", err)
+		}
+		if len(groups) == 0 {
+			return nil, fmt.Errorf("ignore %q matches no tensor, node or group of the model; metaprune inspect --groups lists the groups", pattern)
+		}
+		for _, i := range groups {
+			whole[i] = true
 		}
 	}
-	return hit
+	return whole, nil
 }
 
 // chunk is what leaves at once: one unit, or as many as round-to asks for.
@@ -273,7 +276,7 @@ type chunk struct {
 	units []graphcodec.UnitID
 }
 
-// rank orders what can leave: least important first, ties by group name, then by position.
+// rank orders what can be removed: least important first, ties by the tensors that groups are called by, then by position.
 func (p *planner) rank(scores Scores) []chunk {
 	var all []chunk
 	for i := range p.a.Groups {
@@ -285,7 +288,7 @@ func (p *planner) rank(scores Scores) []chunk {
 		p.percentiles(all)
 	}
 	slices.SortStableFunc(all, func(x, y chunk) int {
-		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(p.a.Groups[x.group].Name, p.a.Groups[y.group].Name), cmp.Compare(x.units[0], y.units[0]))
+		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(p.a.Groups[x.group].Tensor, p.a.Groups[y.group].Tensor), cmp.Compare(x.units[0], y.units[0]))
 	})
 	return all
 }

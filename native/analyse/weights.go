@@ -14,7 +14,8 @@ import (
 
 // Group describes the channels of one group.
 type Group struct {
-	Name   string   `json:"name"`
+	ID     string   `json:"id"`   // of the model's group
+	Name   string   `json:"name"` // of the model's group
 	Units  int      `json:"units"`
 	Norm   float64  `json:"norm"`   // mean group L2 importance
 	Spread float64  `json:"spread"` // its standard deviation over its mean
@@ -53,7 +54,7 @@ func Weights(a *graphcodec.Analysis, weight func(c *graphcodec.Constant) (*onnxi
 		for k, u := range g.Units {
 			own[k] = scores[u]
 		}
-		d := Group{Name: g.Name, Units: len(own)}
+		d := Group{ID: g.ID, Name: g.Name, Units: len(own)}
 		d.Norm = stat.Mean(own, nil)
 		if d.Norm > 0 {
 			d.Spread, d.Least = math.Sqrt(stat.PopVariance(own, nil))/d.Norm, slices.Min(own)/d.Norm

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 
 // explanation is what explain says of one group.
 type explanation struct {
+	ID      string            `json:"id"`
 	Group   string            `json:"group"`
 	Units   int               `json:"units"`
 	Frozen  string            `json:"frozen,omitempty"`
@@ -25,6 +25,7 @@ type explanation struct {
 
 type explainedMember struct {
 	Tensor string `json:"tensor"`
+	Layer  string `json:"node,omitempty"` // that reads it as its weight
 	Axis   int    `json:"axis"`
 	Role   string `json:"role"`
 }
@@ -33,11 +34,13 @@ func (a *app) explainCommand() *cobra.Command {
 	var draw []string
 	c := &cobra.Command{
 		Use:   "explain MODEL LAYER",
-		Short: "Why a layer's channels hang together with others, or stay",
-		Long: `Says of every group of channels that a layer belongs to what leaves together, through which operators it is coupled, and which one froze it. LAYER is a tensor, a group or a node; a pattern such as 'layer1.*' stands for all
-tensors that it fits.`,
+		Short: "Why a layer's channels are coupled with those of others, or cannot be pruned",
+		Long: `Says of every group of channels that a layer belongs to which slices are removed together, through which operators they are coupled, and which operator keeps them from being pruned.
+LAYER is a node path, a tensor, or the ID or name of a group (metaprune inspect --groups lists them); a pattern such as 'layer1.*' stands for all that it fits.
+A layer often belongs to several groups: its input channels, its output channels, heads, channels of heads. --draw draws all of them, one below the other.`,
 		Example: `  metaprune explain model.onnx layer1.0.conv1.weight
   metaprune explain model.onnx '/layer2/layer2.0/conv2/Conv' --draw trunk.svg
+  metaprune explain model.onnx g12
   metaprune explain model.onnx 'head.*' --json`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error { return a.explain(args[0], args[1], draw) },
@@ -52,16 +55,21 @@ func (a *app) explain(model, layer string, draw []string) error {
 		return err
 	}
 	defer closeModel()
-	groups := matching(s.Analysis, layer)
-	if len(groups) == 0 {
-		return fmt.Errorf("%q is no tensor, group or node with channels that are followed; metaprune inspect --groups lists them", layer)
+	groups, err := s.Analysis.Matching(layer)
+	switch {
+	case err != nil:
+		return err
+	case len(groups) == 0 && s.Analysis.Has(layer):
+		return fmt.Errorf("%q has no channels that could be pruned: no weight and none of the values that it reads or gives has channels of a group; metaprune inspect --groups lists the groups", layer)
+	case len(groups) == 0:
+		return fmt.Errorf("%q is no tensor, node or group of the model; metaprune inspect --all --groups lists them", layer)
 	}
 	var all []explanation
 	for _, i := range groups {
 		g := &s.Analysis.Groups[i]
-		e := explanation{Group: g.Name, Units: len(g.Units), Frozen: g.Frozen, Node: g.Node, Path: s.Analysis.Path(i)}
+		e := explanation{ID: g.ID, Group: g.Name, Units: len(g.Units), Frozen: g.Frozen, Node: g.Node, Path: s.Analysis.Path(i)}
 		for _, m := range g.Members {
-			e.Members = append(e.Members, explainedMember{m.Const.Name, m.Axis, m.Role.String()})
+			e.Members = append(e.Members, explainedMember{m.Const.Name, s.Analysis.LayerOf(m.Const), m.Axis, m.Role.String()})
 		}
 		all = append(all, e)
 	}
@@ -79,49 +87,40 @@ func (a *app) explain(model, layer string, draw []string) error {
 	return nil
 }
 
-// matching lists the groups that a name or a pattern stands for.
-func matching(an *graphcodec.Analysis, layer string) []int {
-	if out := an.GroupsOf(layer); len(out) > 0 {
-		return out
-	}
-	var out []int
-	for i := range an.Groups {
-		for _, m := range an.Groups[i].Members {
-			if ok, _ := path.Match(layer, m.Const.Name); ok {
-				out = append(out, i)
-				break
-			}
-		}
-	}
-	return out
-}
-
 // drawExplained draws the groups one below the other.
 func drawExplained(file string, all []explanation) error {
-	draw := graphcodec.DrawPath
+	draw := graphcodec.DrawPaths
 	switch strings.ToLower(filepath.Ext(file)) {
 	case ".svg":
 	case ".dot", ".gv":
-		draw = graphcodec.DotPath
+		draw = graphcodec.DotPaths
 	default:
 		return fmt.Errorf("--draw %s: want a name that ends in .svg or .dot", file)
 	}
-	if len(all) > 1 {
-		return fmt.Errorf("--draw %s: %d groups fit; name one of them, such as %q", file, len(all), all[0].Group)
+	var paths []graphcodec.Drawing
+	for _, e := range all {
+		paths = append(paths, graphcodec.Drawing{Title: e.title(), Steps: e.Path})
 	}
-	title := fmt.Sprintf("%s, %d channels", all[0].Group, all[0].Units)
-	return onnxio.WriteFile(file, func(w io.Writer) error { return draw(w, title, all[0].Path) })
+	return onnxio.WriteFile(file, func(w io.Writer) error { return draw(w, paths...) })
+}
+
+func (e *explanation) title() string {
+	return fmt.Sprintf("%s, %s: %d channels", e.ID, e.Group, e.Units)
 }
 
 func (a *app) explained(e explanation) {
 	if a.quiet {
 		return
 	}
-	fmt.Fprintf(a.out, "%s: %d channels that leave %s\n", plain(e.Group), e.Units, map[bool]string{true: "one by one, each with all its slices in", false: "never: " + plain(e.Frozen)}[e.Frozen == ""])
-	t := a.table("tensor", "axis", "is its")
+	what := "which are removed one by one, each with its slices of all these tensors"
+	if e.Frozen != "" {
+		what = "which cannot be pruned: " + plain(e.Frozen)
+	}
+	fmt.Fprintf(a.out, "%s, %s\n", plain(e.title()), what)
+	t := a.table("tensor", "axis", "is its", "layer")
 	t.SetColumnConfigs(rightAligned(2))
 	for _, m := range e.Members {
-		t.AppendRow(table.Row{m.Tensor, m.Axis, m.Role})
+		t.AppendRow(table.Row{m.Tensor, m.Axis, m.Role, m.Layer})
 	}
 	t.Render()
 	t = a.table("operator", "node", "does", "")

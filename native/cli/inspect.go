@@ -129,12 +129,12 @@ func (a *app) printLayers(layers []graphcodec.LayerCost, all bool) {
 }
 
 func (a *app) printFrozen(r *session.Report) {
-	t := a.table("frozen", "units", "layers' MACs", "reason")
-	t.SetColumnConfigs(append(rightAligned(2, 3), table.ColumnConfig{Number: 4, WidthMax: 70}))
+	t := a.table("id", "frozen", "units", "layers' MACs", "reason")
+	t.SetColumnConfigs(append(rightAligned(3, 4), table.ColumnConfig{Number: 5, WidthMax: 70}))
 	n := 0
 	for _, g := range r.Groups {
 		if g.Frozen != "" && g.Frozen != "no layer's channels" {
-			t.AppendRow(table.Row{g.Name, g.Units, count(g.MACs), g.Frozen})
+			t.AppendRow(table.Row{g.ID, g.Name, g.Units, count(g.MACs), g.Frozen})
 			n++
 		}
 	}
@@ -144,17 +144,17 @@ func (a *app) printFrozen(r *session.Report) {
 }
 
 func (a *app) printGroups(r *session.Report) {
-	t := a.table("group", "units", "layers' MACs", "members")
-	t.SetColumnConfigs(append(rightAligned(2, 3), table.ColumnConfig{Number: 4, WidthMax: 80}))
+	t := a.table("id", "group", "units", "layers' MACs", "members")
+	t.SetColumnConfigs(append(rightAligned(3, 4), table.ColumnConfig{Number: 5, WidthMax: 80}))
 	for _, g := range r.Groups {
 		if g.Frozen != "" {
 			continue
 		}
 		var members []string
 		for _, m := range g.Members {
-			members = append(members, fmt.Sprintf("%s[%d] %s", m.Tensor, m.Axis, m.Role))
+			members = append(members, fmt.Sprintf("%s[%d] %s", m.Name, m.Axis, m.Role))
 		}
-		t.AppendRow(table.Row{g.Name, g.Units, count(g.MACs), strings.Join(members, ", ")})
+		t.AppendRow(table.Row{g.ID, g.Name, g.Units, count(g.MACs), strings.Join(members, ", ")})
 	}
 	t.Render()
 }

@@ -68,14 +68,15 @@ func (d *DataModel) Teach(r *allocate.Result) error {
 	found := 0
 	for i := range d.analysis.Groups {
 		g := &d.analysis.Groups[i]
-		scores, ok := r.Scores[g.Name]
+		scores, ok := graphcodec.Of(r.Scores, g)
 		if g.Frozen != "" || !ok || len(scores) != len(g.Units) {
 			continue
 		}
 		found++
+		offset, _ := graphcodec.Of(r.Offsets, g)
 		for k, u := range g.Units {
 			if scores[k] > 0 {
-				d.wanted[u] = math.Log(scores[k]) + r.Offsets[g.Name]
+				d.wanted[u] = math.Log(scores[k]) + offset
 			}
 		}
 	}

@@ -169,7 +169,8 @@ type Report struct {
 
 // GroupReport describes one group.
 type GroupReport struct {
-	Name    string         `json:"name"`
+	ID      string         `json:"id"`   // unique, such as g12
+	Name    string         `json:"name"` // unique, for people
 	Units   int            `json:"units"`
 	Frozen  string         `json:"frozen,omitempty"`
 	Kind    string         `json:"kind,omitempty"` // heads or head-dim, of an attention
@@ -180,6 +181,8 @@ type GroupReport struct {
 // MemberReport is one member of a group.
 type MemberReport struct {
 	Tensor string `json:"tensor"`
+	Name   string `json:"name"`           // for people: the tensor's, or the node's where an exporter has numbered the tensor
+	Node   string `json:"node,omitempty"` // that reads it as its weight
 	Axis   int    `json:"axis"`
 	Role   string `json:"role"`
 }
@@ -204,12 +207,12 @@ func (s *Session) Inspect() *Report {
 	}
 	for i := range s.Analysis.Groups {
 		g := &s.Analysis.Groups[i]
-		gr := GroupReport{Name: g.Name, Units: len(g.Units), Frozen: g.Frozen, Kind: string(g.Kind), MACs: s.Analysis.GroupMACs(g)}
+		gr := GroupReport{ID: g.ID, Name: g.Name, Units: len(g.Units), Frozen: g.Frozen, Kind: string(g.Kind), MACs: s.Analysis.GroupMACs(g)}
 		if g.Frozen == "" {
 			r.Prunable += len(g.Units)
 		}
 		for _, m := range g.Members {
-			gr.Members = append(gr.Members, MemberReport{m.Const.Name, m.Axis, m.Role.String()})
+			gr.Members = append(gr.Members, MemberReport{m.Const.Name, s.Analysis.NameOf(m.Const), s.Analysis.LayerOf(m.Const), m.Axis, m.Role.String()})
 		}
 		r.Groups = append(r.Groups, gr)
 	}

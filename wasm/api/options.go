@@ -116,7 +116,7 @@ var options = []option{
 	{name: "steps", kind: "integer", def: 1, doc: "importance is recomputed after each step", set: count(func(j *job) *int { return &j.Steps })},
 	{name: "round-to", kind: "integer", def: 1, doc: "groups keep a multiple of this many channels", set: count(func(j *job) *int { return &j.RoundTo })},
 	{name: "max-ratio", kind: "number", doc: "at most this share of a group leaves", set: number(func(j *job) *float64 { return &j.MaxRatio })},
-	{name: "ignore", kind: "strings", doc: "tensors whose groups stay (glob); may be repeated", set: func(j *job, v string) error { j.Ignore = append(j.Ignore, v); return nil }},
+	{name: "ignore", kind: "strings", doc: "groups to keep whole, by node path, tensor, ID or name (glob); may be repeated", set: func(j *job, v string) error { j.Ignore = append(j.Ignore, v); return nil }},
 	{name: "seed", kind: "integer", def: 0, doc: "seed of criterion random", set: seed},
 }
 

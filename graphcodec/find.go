@@ -1,0 +1,171 @@
+package graphcodec
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// GroupsOf lists the groups that a name stands for, by their index: those of a tensor, those of a node, or the one with that ID or name.
+func (a *Analysis) GroupsOf(name string) []int {
+	if out := a.belonging(func(n string) bool { return n == name }); len(out) > 0 {
+		return out
+	}
+	for i := range a.Groups {
+		if g := &a.Groups[i]; g.ID == name || g.Name == name {
+			return []int{i}
+		}
+	}
+	return nil
+}
+
+// Has reports whether the model has a node, a tensor or another value of that name.
+func (a *Analysis) Has(name string) bool {
+	return a.an.values[name] != nil || slices.ContainsFunc(a.an.calls, func(c *call) bool { return c.name() == name })
+}
+
+// Matching lists the groups that a name stands for or, where there is none, those whose tensors, nodes or names a pattern fits; its * stands for any characters, a slash too.
+func (a *Analysis) Matching(pattern string) ([]int, error) {
+	if out := a.GroupsOf(pattern); len(out) > 0 {
+		return out, nil
+	}
+	whole := strings.NewReplacer("/", "\x01") // path.Match stops at slashes
+	p := whole.Replace(pattern)
+	if _, err := path.Match(p, ""); err != nil {
+		return nil, fmt.Errorf("%q is no name of the model and no pattern either: %w (* and ? stand for characters, [a-z] for one of several, and \\ goes in front of these signs where they are meant)", pattern, err)
+	}
+	fits := func(name string) bool {
+		ok, err := path.Match(p, whole.Replace(name))
+		return ok && err == nil
+	}
+	out := a.belonging(fits)
+	for i := range a.Groups {
+		if fits(a.Groups[i].Name) {
+			out = append(out, i)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// belonging lists the groups of the tensors and nodes whose names fit.
+func (a *Analysis) belonging(fits func(name string) bool) []int {
+	hit := make([]bool, len(a.Groups))
+	f := &finder{a: a, of: map[*Constant][]int{}, on: map[*label][]int{}}
+	for i := range a.Groups {
+		for _, m := range a.Groups[i].Members {
+			f.of[m.Const] = append(f.of[m.Const], i)
+			hit[i] = hit[i] || fits(m.Const.Name)
+		}
+	}
+	for _, c := range a.an.calls {
+		if !fits(c.name()) && !slices.ContainsFunc(c.node.Outputs, fits) {
+			continue
+		}
+		groups := f.weighed(c)
+		if len(groups) == 0 {
+			groups = f.passing(c)
+		}
+		for _, g := range groups {
+			hit[g] = true
+		}
+	}
+	var out []int
+	for i, h := range hit {
+		if h {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// finder finds the groups of nodes.
+type finder struct {
+	a      *Analysis
+	of     map[*Constant][]int
+	on     map[*label][]int // by the first label of an axis
+	makers map[*Value]*call // that compute values from constants alone
+}
+
+// weighed lists the groups of the constants that a node reads, also through nodes that compute them from constants alone.
+func (f *finder) weighed(c *call) []int {
+	var out []int
+	seen := map[*Value]bool{}
+	for next := c.in; len(next) > 0; {
+		v := next[0]
+		next = next[1:]
+		if v == nil || seen[v] {
+			continue
+		}
+		seen[v] = true
+		if v.Const != nil {
+			out = append(out, f.of[v.Const]...)
+		} else if m := f.maker(v); m != nil {
+			next = slices.Concat(next, m.in)
+		}
+	}
+	return out
+}
+
+// maker is the node that computes a value from constants alone, nil for any other value.
+func (f *finder) maker(v *Value) *call {
+	if f.makers == nil {
+		f.makers = map[*Value]*call{}
+		for _, c := range f.a.an.calls {
+			for _, o := range c.out {
+				if o != nil && o.static {
+					f.makers[o] = c
+				}
+			}
+		}
+	}
+	return f.makers[v]
+}
+
+// passing lists the groups whose channels a node takes or gives.
+func (f *finder) passing(c *call) []int {
+	var out []int
+	for _, v := range slices.Concat(c.in, c.out) {
+		if v == nil || v.Const != nil {
+			continue
+		}
+		for _, axis := range v.axes {
+			if len(axis) == 0 {
+				continue
+			}
+			groups, ok := f.on[&axis[0]]
+			if !ok {
+				groups = f.a.groupsOn(axis)
+				f.on[&axis[0]] = groups
+			}
+			out = append(out, groups...)
+		}
+	}
+	return out
+}
+
+// groupsOn lists the groups whose units an axis holds, frozen ones too.
+func (a *Analysis) groupsOn(axis []label) []int {
+	lab, on := a.an.lab, map[int]bool{}
+	note := func(root int32) {
+		if id, ok := a.byRoot[root]; ok {
+			on[a.units[id].group] = true
+		}
+	}
+	for _, x := range axis {
+		n := lab.norm(x)
+		if n == 0 {
+			note(lab.frozenUnit(x))
+		}
+		for _, u := range lab.units(n) {
+			note(u)
+		}
+	}
+	out := make([]int, 0, len(on))
+	for g := range on {
+		out = append(out, g)
+	}
+	slices.Sort(out)
+	return out
+}
