@@ -124,6 +124,7 @@ func WriteFile(path string, write func(io.Writer) error) (err error) {
 	if err != nil {
 		return asked(err, path)
 	}
+	defer noteTemporary(f.Name())()
 	defer func() {
 		if err != nil {
 			err = errors.Join(asked(err, path), os.Remove(f.Name()))

@@ -213,11 +213,11 @@ var compareScript string
 
 // compareORT runs both models in ONNX Runtime's Python package: of METAPRUNE_PYTHON, else of python3.
 func compareORT(ctx context.Context, masked, smaller *onnxio.Model, seed int64) (float64, error) {
-	dir, err := os.MkdirTemp("", "metaprune-verify")
+	dir, remove, err := endingOf(ctx).tempDir("metaprune-verify")
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	var files [2]string
 	for i, m := range []*onnxio.Model{masked, smaller} {
 		files[i] = filepath.Join(dir, fmt.Sprintf("%d.onnx", i))

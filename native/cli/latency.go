@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -69,11 +68,11 @@ func (a *app) latency(ctx context.Context, s *session.Session, prepared *session
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "metaprune-latency")
+	dir, remove, err := endingOf(ctx).tempDir("metaprune-latency")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	original := filepath.Join(dir, "original.onnx")
 	external := s.Model.HasExternal()
 	if err := a.write(original, s.Model, external); err != nil {

@@ -109,6 +109,7 @@ func (f *metatrainFlags) check() error {
 type sources struct {
 	args    []string
 	buckets map[string]string // by folder
+	folders []func()          // remove them
 }
 
 // name is what a file is called where its folder stands for a bucket.
@@ -122,8 +123,8 @@ func (s *sources) name(file string) string {
 }
 
 func (s *sources) remove() {
-	for folder := range s.buckets {
-		_ = os.RemoveAll(folder)
+	for _, remove := range s.folders {
+		remove()
 	}
 }
 
@@ -134,10 +135,11 @@ func fetched(ctx context.Context, args []string) (*sources, error) {
 			out.args = append(out.args, arg)
 			continue
 		}
-		folder, err := os.MkdirTemp("", "metaprune-")
+		folder, remove, err := endingOf(ctx).tempDir("metaprune-")
 		if err != nil {
 			return out, err
 		}
+		out.folders = append(out.folders, remove)
 		out.buckets[folder] = arg
 		out.args = append(out.args, folder)
 		b, err := bucket.Open(ctx, arg)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -16,6 +15,7 @@ type place struct {
 	folder string
 	bucket *bucket.Bucket
 	every  time.Duration
+	remove func() // the copy here
 }
 
 func openPlace(ctx context.Context, name string, every time.Duration) (*place, error) {
@@ -23,20 +23,20 @@ func openPlace(ctx context.Context, name string, every time.Duration) (*place, e
 		return nil, fmt.Errorf("--checkpoint-every %s: want a time above 0", every)
 	}
 	if !bucket.Is(name) {
-		return &place{folder: name}, nil
+		return &place{folder: name, remove: func() {}}, nil
 	}
 	b, err := bucket.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "metaprune-")
-	return &place{folder, b, every}, err
+	folder, remove, err := endingOf(ctx).tempDir("metaprune-")
+	return &place{folder, b, every, remove}, err
 }
 
 func (p *place) close() {
 	if p.bucket != nil {
 		_ = p.bucket.Close()
-		_ = os.RemoveAll(p.folder)
+		p.remove()
 	}
 }
 
@@ -67,6 +67,7 @@ func (p *place) with(ctx context.Context, job, last string, do func(folder strin
 	})
 	err := do(p.folder)
 	close(stop)
+	defer endingOf(ctx).longer()()
 	pushing.Wait()
 	if pushed := m.Push(context.WithoutCancel(ctx)); pushed != nil {
 		return errors.Join(err, failed, pushed)

@@ -16,7 +16,7 @@ func TestCommandReference(t *testing.T) {
 	root := (&app{out: io.Discard, err: io.Discard}).root()
 	root.InitDefaultCompletionCmd()
 	var b strings.Builder
-	b.WriteString("# Commands\nMade from the program by `go test ./native/cli -run Reference -update`. Exit codes: 0 fine, 1 a target that cannot be reached or a check that failed, 2 bad input.\n\n")
+	b.WriteString("# Commands\nMade from the program by `go test ./native/cli -run Reference -update`. Exit codes: 0 fine, 1 a target that cannot be reached or a check that failed, 2 bad input, 130 and 143 stopped by Ctrl-C and by SIGTERM. With `--json` the last line of standard error is the error as JSON ([docs/json.md](json.md)).\n\n")
 	page(t, &b, root)
 	compareGolden(t, "../../docs/commands.md", b.String())
 }

@@ -1,32 +1,16 @@
 package cli
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"runtime/debug"
-	"syscall"
+	"runtime"
 
-	"github.com/metaprune/metaprune/prune"
 	"github.com/spf13/cobra"
 )
 
 // Version is set by the build.
 var Version = "dev"
-
-// Exit codes.
-const (
-	exitOK     = 0
-	exitTarget = 1
-	exitInput  = 2
-	exitSignal = 130
-)
-
-// failedCheck is an error that exits with 1: what was asked for does not hold.
-type failedCheck struct{ error }
 
 // app holds what commands share.
 type app struct {
@@ -34,56 +18,73 @@ type app struct {
 	out, err io.Writer
 	json     bool
 	quiet    bool
+	ending   *ending
 }
 
-// Main runs the command line and returns its exit code.
+// Main runs the command line and returns its exit code. A signal that the command does not heed in time ends the process.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	a := &app{in: in, out: out, err: errOut, ending: newEnding()}
+	report := func(err error) int {
+		f := faultOf(err, a.ending.got())
+		f.print(errOut, wantsJSON(args))
+		return f.exitCode(a.ending.got())
+	}
+	ctx, stop := a.ending.watch(func(s os.Signal) { os.Exit(report(stopped(s))) })
 	defer stop()
-	a := &app{in: in, out: out, err: errOut}
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // without arguments cobra would take the ones of the process
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
+	if err := root.ExecuteContext(ctx); err != nil {
+		return report(err)
 	}
-	fmt.Fprintf(errOut, "metaprune: %v\n", err)
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return exitSignal
-	}
-	var target *prune.TargetError
-	var check failedCheck
-	if errors.As(err, &target) || errors.As(err, &check) {
-		return exitTarget
-	}
-	return exitInput
+	return exitOK
 }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "metaprune",
-		Short:         "Make ONNX models smaller",
-		Long:          "metaprune finds which channels of an ONNX model hang together, scores them, cuts them out and writes a smaller ONNX model.",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:               "metaprune",
+		Short:             "Make ONNX models smaller",
+		Long:              "metaprune finds which channels of an ONNX model hang together, scores them, cuts them out and writes a smaller ONNX model.",
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: requiredFlags,
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object instead of text")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no tables")
 	root.AddCommand(a.inspectCommand(), a.explainCommand(), a.pruneCommand(), a.verifyCommand(), a.newCommand(), a.trainCommand(), a.finetuneCommand(), a.evalCommand(), a.curveCommand(), a.allocateCommand(), a.analyseCommand(), a.doctorCommand(), a.graphCommand(), a.inlineCommand(), a.metanetCommand(), a.datamodelsCommand(), a.metatrainCommand(), a.pipelineCommand(), a.taskCommand(), a.serveCommand(), a.opsCommand(), a.versionCommand())
+	version := root.Flags().Bool("version", false, "print the version")
+	finish(root)
+	root.RunE = a.versionOr(version, root.RunE)
 	return root
 }
 
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		info, _ := debug.ReadBuildInfo()
-		v := map[string]string{"metaprune": Version, "go": info.GoVersion}
-		if a.json {
-			return a.printJSON(v)
+// versionOr prints the version where --version is given.
+func (a *app) versionOr(version *bool, or func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		if *version && len(args) == 0 {
+			return a.printVersion()
 		}
-		_, err := fmt.Fprintf(a.out, "metaprune %s (%s)\n", Version, info.GoVersion)
-		return err
-	}}
+		return or(c, args)
+	}
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.printVersion() }}
+}
+
+// versionReport is what version prints with --json.
+type versionReport struct {
+	Version string `json:"metaprune"`
+	Go      string `json:"go"`
+}
+
+func (a *app) printVersion() error {
+	v := versionReport{Version, runtime.Version()}
+	if a.json {
+		return a.printJSON(v)
+	}
+	_, err := fmt.Fprintf(a.out, "metaprune %s (%s)\n", v.Version, v.Go)
+	return err
 }

@@ -125,7 +125,9 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 			return err
 		}
 	}
+	done := endingOf(ctx).longer()
 	err = s.Run(ctx)
+	done()
 	log.Info("ended")
 	return err
 }

@@ -90,7 +90,7 @@ func (f *trainFlags) add(c *cobra.Command, epochs int, rate float64, schedule st
 	s.StringVarP(&f.out, "output", "o", "", "model to write (default NAME.trained.onnx)")
 	s.StringVar(&f.keep, "keep", "last", "write the weights of the last epoch or of the best on validation (best)")
 	s.StringVar(&f.folder, "run", "", "folder for checkpoints, metrics and report (default NAME.run beside the output)")
-	s.DurationVar(&f.every, "checkpoint-every", 5*time.Minute, "time between checkpoints inside of an epoch")
+	s.DurationVar(&f.every, "checkpoint-every", time.Minute, "time between checkpoints inside of an epoch; a run that is stopped goes on from the last one")
 }
 
 // hash is the SHA-256 of a model as it is written.

@@ -54,6 +54,9 @@ type Run struct {
 	chosen  *metanet.File
 }
 
+// often is how much work may be lost at most, beside the step that is under way.
+const often = time.Minute
+
 const (
 	checkpointName = "checkpoint.safetensors"
 	bestName       = "best.safetensors"
@@ -74,9 +77,10 @@ func (r *Run) Train(ctx context.Context) (*metanet.File, error) {
 		return nil, err
 	}
 	start, first := time.Now(), r.Trainer.Net.Steps
+	saved := start
 	for r.Trainer.Net.Steps < r.Plan.Steps {
 		if err := ctx.Err(); err != nil {
-			return nil, errors.Join(fmt.Errorf("interrupted after step %d; start again with the same options to go on (%w)", r.Trainer.Net.Steps, err), r.save())
+			return nil, errors.Join(fmt.Errorf("interrupted after step %d; start again with the same options to go on (%w)", r.Trainer.Net.Steps, err), r.save(ctx))
 		}
 		report, err := r.Trainer.Step(context.WithoutCancel(ctx), r.next(), r.Images)
 		if err != nil {
@@ -93,8 +97,9 @@ func (r *Run) Train(ctx context.Context) (*metanet.File, error) {
 			each := time.Since(start) / time.Duration(done-first)
 			r.Report(done, report, each*time.Duration(r.Plan.Steps-done))
 		}
-		if done%r.Every == 0 || done == r.Plan.Steps {
-			if err := r.save(); err != nil {
+		if done%r.Every == 0 || done == r.Plan.Steps || time.Since(saved) > often {
+			saved = time.Now()
+			if err := r.save(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -143,7 +148,8 @@ func write(path string, b []byte) error {
 }
 
 // save writes metrics and the metanetwork, and the checkpoint last.
-func (r *Run) save() error {
+func (r *Run) save(ctx context.Context) error {
+	defer train.Saving(ctx)()
 	if r.Folder == "" {
 		return nil
 	}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -53,7 +54,8 @@ func (r *Run) resume() error {
 }
 
 // save writes the checkpoint beside the old one and renames it.
-func (r *Run) save() error {
+func (r *Run) save(ctx context.Context) error {
+	defer Saving(ctx)()
 	s, err := r.trainer.State()
 	if err != nil {
 		return err

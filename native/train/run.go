@@ -91,7 +91,7 @@ func (r *Run) Train(ctx context.Context) (*onnxio.Model, *Result, error) {
 	for r.at.Epoch < r.Config.Epochs {
 		if err := r.epoch(ctx); err != nil {
 			if ctx.Err() != nil && r.Folder != "" {
-				return nil, nil, errors.Join(fmt.Errorf("interrupted in epoch %d; start again with the same options to go on (%w)", r.at.Epoch+1, ctx.Err()), r.save())
+				return nil, nil, errors.Join(fmt.Errorf("interrupted in epoch %d; start again with the same options to go on (%w)", r.at.Epoch+1, ctx.Err()), r.save(ctx))
 			}
 			return nil, nil, err
 		}
@@ -162,7 +162,7 @@ func (r *Run) epoch(ctx context.Context) error {
 		r.show(per, nil)
 		if r.Folder != "" && r.Every > 0 && time.Since(saved) > r.Every {
 			saved = time.Now()
-			return errors.Join(r.save(), ctx.Err())
+			return errors.Join(r.save(ctx), ctx.Err())
 		}
 		return ctx.Err()
 	})
@@ -252,7 +252,7 @@ func (r *Run) ended(ctx context.Context, per int) error {
 	if err := r.writeMetrics(); err != nil {
 		return err
 	}
-	return r.save()
+	return r.save(ctx)
 }
 
 // model is the model with the weights as they are now.
