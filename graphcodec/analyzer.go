@@ -17,6 +17,8 @@ type analyzer struct {
 	calls     []*call
 	traces    map[*Value]*trace
 	points    map[*Value]*Value // zero points of quantised values, where they are not 0
+	scales    map[*Value]bool   // computed scales of activations
+	readings  map[*onnxio.Tensor]reading
 	splits    []splitRecord
 	funcs     map[string]bool
 	bodies    map[*onnxio.Node]bool     // nodes that stood in a function: their constants are not the model's to cut
@@ -40,7 +42,7 @@ type analyzer struct {
 
 func newAnalyzer(m *onnxio.Model) *analyzer {
 	a := &analyzer{model: m, versions: map[string]int64{}, values: map[string]*Value{}, infos: map[string]*onnxio.ValueInfo{},
-		lab: newLabels(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, funcs: map[string]bool{}, bodies: map[*onnxio.Node]bool{}, budget: new(int), counted: map[*label]bool{}}
+		lab: newLabels(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, scales: map[*Value]bool{}, readings: map[*onnxio.Tensor]reading{}, funcs: map[string]bool{}, bodies: map[*onnxio.Node]bool{}, budget: new(int), counted: map[*label]bool{}}
 	*a.budget = maxBodyNodes
 	for _, o := range m.OpsetImport {
 		domain := o.Domain
@@ -203,6 +205,7 @@ func (a *analyzer) run(c *call) {
 	if domain == "ai.onnx" {
 		domain = ""
 	}
+	c.readsTensors()
 	r := lookup(c.node.Domain, c.node.OpType, c.version)
 	switch {
 	case a.funcs[c.node.Domain+":"+c.node.OpType]:
@@ -229,8 +232,8 @@ func (a *analyzer) run(c *call) {
 			a.refine(v)
 		}
 	}
-	if c.macs != nil && a.bodies[c.node] {
-		c.macs.uncounted = true
+	if c.macs != nil {
+		c.macs.kind = c.work()
 	}
 	a.calls = append(a.calls, c)
 }

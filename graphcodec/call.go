@@ -57,7 +57,30 @@ type macs struct {
 	seenFixed int64 // the same as a reader of the file counts it
 	seen      []costAxis
 
-	uncounted bool // by readers of the file who count the products of convolutions and matrices
+	kind workKind
+}
+
+// workKind tells the products of a node apart by who counts them.
+type workKind int8
+
+const (
+	plainWork   workKind = iota // convolutions and matrices of floating-point numbers
+	integerWork                 // products of quantised numbers
+	fusedWork                   // attention, recurrent layers and whatever else multiplies
+	hiddenWork                  // inside a function or a branch, which a reader of the file does not look into
+)
+
+// work is the kind of the node's products.
+func (c *call) work() workKind {
+	switch _, quantised := operandLetters[c.node.OpType]; {
+	case c.bodies[c.node]:
+		return hiddenWork
+	case quantised:
+		return integerWork
+	case c.node.Domain != microsoft && (c.node.OpType == "Conv" || c.node.OpType == "ConvTranspose" || c.node.OpType == "Gemm" || c.node.OpType == "MatMul"):
+		return plainWork
+	}
+	return fusedWork
 }
 
 type costAxis struct {
@@ -279,13 +302,22 @@ func (c *call) set(i int, t onnxio.DataType, shape []Dim, axes ...[]label) *Valu
 	return v
 }
 
+// multiplies are the operators that multiply with their weights, with a rule or without.
+var multiplies = map[string]bool{"Conv": true, "ConvTranspose": true, "Gemm": true, "MatMul": true, "FusedConv": true, "NhwcConv": true, "NhwcFusedConv": true, "FusedGemm": true, "FusedMatMul": true, "GemmFastGelu": true,
+	"LSTM": true, "GRU": true, "RNN": true, "Attention": true, "MoE": true, "QMoE": true, "MatMulBnb4": true, "MatMulNBits": true, "QLinearConv": true, "ConvInteger": true, "QLinearMatMul": true, "MatMulInteger": true, "QGemm": true,
+	"MatMulIntegerToFloat": true, "DynamicQuantizeMatMul": true, "DynamicQuantizeLSTM": true, "QAttention": true}
+
 // unknown gives all outputs the shapes that the model declares and freezes the inputs.
 func (c *call) unknown(format string, args ...any) {
+	once := int64(0) // the least that it costs: once through the weights
 	for _, v := range c.in {
 		c.freezeValue(v, format, args...)
-		if op := c.node.OpType; v != nil && v.Const != nil && len(v.Shape) > 1 && (op == "Conv" || op == "ConvTranspose" || op == "Gemm" || op == "MatMul") {
-			c.cost(product(v.Shape).N) // at least this much: once through the weight
+		if multiplies[c.node.OpType] && v != nil && v.Const != nil && len(v.Shape) > 1 {
+			once += c.readings[v.Const.Tensor].numbers(v.Const.Tensor, product(v.Shape).N)
 		}
+	}
+	if once > 0 {
+		c.cost(once)
 	}
 	for i, v := range c.out {
 		if v == nil {

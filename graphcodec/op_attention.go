@@ -109,7 +109,6 @@ func (c *call) attend(q, k, v projected, past Dim) []label {
 	c.set(3, q.v.Type, []Dim{b, q.heads, s, total}, nil, queries).zero = nonZero
 	both := slices.Concat(labelsOr(q.inner, int(q.dim.N)), labelsOr(v.inner, int(v.dim.N)))
 	c.cost(b.Mul(s).Mul(total).N, costAxis{queries, q.heads.N}, costAxis{both, int64(len(both))})
-	c.macs.uncounted = true
 	return queries
 }
 
@@ -350,7 +349,6 @@ func (c *call) packed() []projected {
 	c.biased(c.input(5), queries, parts[0].heads)
 	c.freezeValue(c.input(6), "holds lengths")
 	c.cost(x.Shape[0].Mul(x.Shape[1]).N, axisCost(w, 0, c.axis(w, 0)), axisCost(w, 1, columns))
-	c.macs.uncounted = true
 	return parts
 }
 

@@ -69,5 +69,4 @@ func fusedMatMul(c *call) {
 		return
 	}
 	c.product(a, b, c.int("transA", 0) != 0, c.int("transB", 0) != 0)
-	c.macs.uncounted = true
 }

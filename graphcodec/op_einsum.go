@@ -200,6 +200,5 @@ func (c *call) einsumCost(in []term, first map[rune]int) {
 	}
 	if len(in) == 2 {
 		c.cost(1, axes...)
-		c.macs.uncounted = true
 	}
 }

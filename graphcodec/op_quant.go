@@ -47,9 +47,6 @@ func (c *call) with(in ...*Value) *call {
 // finish takes over what a core has found out.
 func (c *call) finish(d *call) {
 	c.macs, c.why = d.macs, d.why
-	if c.macs != nil {
-		c.macs.uncounted = true
-	}
 }
 
 // point is the zero point that a value's integers are counted from; nil for 0.
@@ -554,8 +551,7 @@ func matMulNBits(c *call) {
 	}
 	shape[last], axes[last] = Num(rows), out
 	c.set(0, a.Type, shape, axes...)
-	c.cost(product(a.Shape[:last]).Mul(Num(size)).N, axisCost(b, 0, out), axisCost(b, 1, in))
-	c.macs.uncounted = true
+	c.cost(product(a.Shape[:last]).N, axisCost(b, 0, out), axisCost(a, last, c.axis(a, last)))
 	zero := (c.input(5) == nil || c.input(5).zero == isZero) && !c.aliveBut(a, last)
 	c.is(a.Type, nil, zero)
 }

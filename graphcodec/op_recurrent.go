@@ -74,7 +74,6 @@ func (c *call) recurrent(gates, rows int) {
 	in := labelsOr(c.axis(w, columns), int(w.Shape[columns].N))
 	read := append(slices.Clone(in), labelsOr(h, int(hidden.N))...)
 	c.cost(seq.Mul(batch).Mul(directions).N, costAxis{c.axis(w, rows), w.Shape[rows].N}, costAxis{read, int64(len(read))})
-	c.macs.uncounted = true
 }
 
 // freezeUnlessZero keeps channels whose removal the weights do not stand for: quantised ones whose zero point is not 0.

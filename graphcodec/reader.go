@@ -138,14 +138,14 @@ func (c *call) forgetContents(v *Value) {
 
 // readersCosts sets what each node costs in a reader's eyes, once the nodes' own costs are known.
 func (a *analyzer) readersCosts() {
-	needed := false
+	needed, fused := false, a.mostlyFused()
 	for _, c := range a.calls {
 		if c.macs == nil {
 			continue
 		}
 		c.macs.seen = c.macs.axes
 		c.macs.seenFixed = c.macs.fixed
-		if c.macs.uncounted || c.node.Domain == microsoft {
+		if c.macs.kind == hiddenWork || c.macs.kind == fusedWork && !fused {
 			c.macs.seen, c.macs.seenFixed = nil, 0
 			continue
 		}
@@ -160,6 +160,27 @@ func (a *analyzer) readersCosts() {
 			c.seenBy(r)
 		}
 	}
+}
+
+// mostlyFused reports whether products of convolutions and matrices are less than half of the work. Only then a reader is taken to count attention, recurrent layers and fused operators, too: most count convolutions and matrices alone, and a
+// target should hold for them as well.
+func (a *analyzer) mostlyFused() bool {
+	var fused, other float64
+	for _, c := range a.calls {
+		if c.macs == nil {
+			continue
+		}
+		n := float64(c.macs.fixed)
+		for _, x := range c.macs.axes {
+			n *= float64(max(x.size, 1))
+		}
+		if c.macs.kind == fusedWork {
+			fused += n
+		} else if c.macs.kind != hiddenWork {
+			other += n
+		}
+	}
+	return fused > other
 }
 
 // plainShapes reports whether everybody sees the shapes that the node's cost follows from, in numbers.
@@ -209,14 +230,20 @@ func (a *analyzer) reader() (r *analyzer) {
 	return r
 }
 
-// seenBy sets the node's cost as the reader r counts it: the dims of the result that it sees, times those of the kernel or of the axis that is summed over.
+// seenBy sets the node's cost as the reader r counts it: the dims of the result that it sees, times those of the kernel or of the axis that is summed over. Of operators outside ONNX's own set it takes what the analysis knows.
 func (c *call) seenBy(r *analyzer) {
+	if c.node.Domain == microsoft || c.macs.kind == fusedWork {
+		return
+	}
 	c.macs.seen, c.macs.seenFixed = nil, 1
 	y, x := c.out[0], c.input(0)
 	rx := r.values[x.Name]
 	switch c.node.OpType {
-	case "Conv", "ConvTranspose":
+	case "Conv", "ConvTranspose", "ConvInteger", "QLinearConv":
 		w := c.in[1]
+		if c.node.OpType == "QLinearConv" {
+			w = c.in[3]
+		}
 		whole := y
 		if c.node.OpType == "ConvTranspose" {
 			whole = x
@@ -227,8 +254,8 @@ func (c *call) seenBy(r *analyzer) {
 		for k := 1; k < len(w.Shape); k++ {
 			c.see(w, r.values[w.Name], k)
 		}
-	case "MatMul", "Gemm":
-		if c.node.OpType == "MatMul" && (rx == nil || len(rx.Shape) == 0) {
+	case "MatMul", "MatMulInteger", "QLinearMatMul", "Gemm":
+		if c.node.OpType != "Gemm" && (rx == nil || len(rx.Shape) == 0) {
 			c.macs.seenFixed = 0
 			return
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
 )
 
 // classes are the distinct tracked axes of a model: axes that lose the same positions share a class.
@@ -38,7 +40,8 @@ type readerCost struct {
 type tensorSize struct {
 	fixed   int64
 	bits    int64
-	float   bool
+	tensor  *onnxio.Tensor
+	reading reading
 	copied  bool
 	classes []int32
 }
@@ -101,7 +104,7 @@ func (b *classBuilder) addTensor(k *Constant) {
 	if k.Tied != nil {
 		return
 	}
-	t := tensorSize{bits: int64(k.Tensor.DataType.Bits()), float: k.Tensor.DataType.IsFloat(), copied: k.Copy}
+	t := tensorSize{bits: int64(k.Tensor.DataType.Bits()), tensor: k.Tensor, reading: b.a.an.readings[k.Tensor], copied: k.Copy}
 	axes := make([]costAxis, len(k.axes))
 	for i, l := range k.axes {
 		axes[i] = costAxis{l, k.Tensor.Dims[i]}
@@ -333,31 +336,31 @@ func (s *State) MACs() int64 { return s.total }
 // VisibleMACs is MACs as a reader of the file counts them who does not evaluate shapes that nodes compute: such dimensions count as 1.
 func (s *State) VisibleMACs() int64 { return s.visible }
 
-// Params returns the number of floating-point parameters.
+// Params returns the number of parameters: floating-point numbers and quantised weights, without scales and zero points.
 func (s *State) Params() int64 {
-	n, _ := s.sum(func(t tensorSize) bool { return t.float })
+	n, _ := s.sum()
 	return n
 }
 
 // Bytes returns the size of all constants.
 func (s *State) Bytes() int64 {
-	_, b := s.sum(func(tensorSize) bool { return true })
+	_, b := s.sum()
 	return b
 }
 
-func (s *State) sum(counts func(tensorSize) bool) (elements, bytes int64) {
+func (s *State) sum() (params, bytes int64) {
 	for _, t := range s.a.classes.sizes {
 		n, whole := t.fixed, true
 		for _, k := range t.classes {
 			n *= s.left[k]
 			whole = whole && s.left[k] == int64(s.a.classes.size[k])
 		}
-		if counts(t) && !(t.copied && whole) {
-			elements += n
+		if !(t.copied && whole) {
+			params += t.reading.numbers(t.tensor, n)
 			bytes += (n*t.bits + 7) / 8
 		}
 	}
-	return elements, bytes
+	return params, bytes
 }
 
 // LayerCost is the cost of one node.
@@ -382,8 +385,9 @@ func (s *State) Layers() []LayerCost {
 		c := byNode[n.node]
 		l := LayerCost{Node: c.name(), Op: c.node.OpType, MACs: start.macs[i], After: s.macs[i]}
 		for _, v := range c.in {
-			if v != nil && v.Const != nil && v.Type.IsFloat() {
-				l.Params += product(v.Shape).N
+			if k := c.constantBehind(v); k != nil {
+				n, _ := k.Tensor.NumElements()
+				l.Params += s.a.an.readings[k.Tensor].numbers(k.Tensor, n)
 			}
 		}
 		if len(c.out) > 0 && c.out[0] != nil {

@@ -15,7 +15,7 @@ import (
 type Target struct {
 	SpeedUp float64 `json:"speed_up,omitempty"` // multiply-accumulates before / after, also as a reader counts who does not evaluate shapes that the model computes (graphcodec.State.VisibleMACs)
 	Params  float64 `json:"params,omitempty"`   // share of the parameters that may stay
-	Bytes   int64   `json:"bytes,omitempty"`    // size of the constants
+	Bytes   int64   `json:"bytes,omitempty"`    // size of the files that are written: the model and its external data
 	Ratio   float64 `json:"ratio,omitempty"`    // share of the prunable units that leave
 
 	Computed bool `json:"computed,omitempty"` // SpeedUp counts what is computed and nothing else
@@ -32,6 +32,7 @@ type Options struct {
 	Ignore     []string           // names or globs of tensors, nodes or groups, or IDs of groups: these groups are kept whole
 	Attention  graphcodec.Kind    // of an attention, only heads or only channels of heads leave; empty for both
 	Allocation map[string]float64 // by a group's ID, name or tensor: added to the logarithm of its units' scores, so that it keeps more or less than its share
+	DataFile   string             // name of the file of external data that the model is written with, for a target in bytes; empty where there is none
 	Scores     Scores             // of the units, from Score with the same criterion while everything is left; nil to compute them
 	Progress   func(done, total float64)
 }
@@ -70,7 +71,8 @@ func (t Target) validate() error {
 }
 
 // progress returns how far the state is on the way to the target: 1 or more is there.
-func (t Target) progress(start, s *graphcodec.State, units int) float64 {
+func (p *planner) progress() float64 {
+	t, start, s := p.o.Target, p.start, p.state
 	share := func(whole, left, goal float64) float64 {
 		if whole <= goal {
 			return 1
@@ -90,9 +92,9 @@ func (t Target) progress(start, s *graphcodec.State, units int) float64 {
 	case t.Params != 0:
 		return share(float64(start.Params()), float64(s.Params()), t.Params*float64(start.Params()))
 	case t.Bytes != 0:
-		return share(float64(start.Bytes()), float64(s.Bytes()), float64(t.Bytes))
+		return share(float64(start.Bytes()+p.rest), float64(s.Bytes()+p.rest), float64(t.Bytes))
 	}
-	return float64(s.Count()) / (t.Ratio * float64(units))
+	return float64(s.Count()) / (t.Ratio * float64(p.total))
 }
 
 // speedUp returns how far a cost is on its way from whole to whole / SpeedUp.
@@ -104,7 +106,8 @@ func (t Target) speedUp(whole, left int64) float64 {
 	return min((w-l)/(w-w/t.SpeedUp), 1-1e-12)
 }
 
-func (t Target) describe(start, s *graphcodec.State, units int) (want, got string) {
+func (p *planner) describe() (want, got string) {
+	t, start, s, units := p.o.Target, p.start, p.state, p.total
 	switch {
 	case t.SpeedUp != 0 && start.MACs() == 0:
 		return fmt.Sprintf("speed-up %g", t.SpeedUp), "none: no layer whose cost is known can shrink"
@@ -121,7 +124,7 @@ func (t Target) describe(start, s *graphcodec.State, units int) (want, got strin
 	case t.Params != 0:
 		return fmt.Sprintf("params %g", t.Params), fmt.Sprintf("%.3f", float64(s.Params())/float64(max(start.Params(), 1)))
 	case t.Bytes != 0:
-		return fmt.Sprintf("size %d bytes", t.Bytes), fmt.Sprintf("%d bytes", s.Bytes())
+		return fmt.Sprintf("size %d bytes", t.Bytes), fmt.Sprintf("%d bytes", s.Bytes()+p.rest)
 	}
 	return fmt.Sprintf("ratio %g", t.Ratio), fmt.Sprintf("%.3f", float64(s.Count())/float64(max(units, 1)))
 }
@@ -134,6 +137,7 @@ type planner struct {
 	total int   // prunable units
 	limit []int // by group: how many may leave
 	gone  []int // by group
+	rest  int64 // bytes of the files that are no constants, for a target in bytes
 }
 
 // MakePlan chooses the units that leave. ModelSHA256 is left to the caller.
@@ -163,26 +167,12 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	if err := p.allocation(); err != nil {
 		return nil, err
 	}
-	steps := max(o.Steps, 1)
-	for i := 1; i <= steps; i++ {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		scores := o.Scores
-		if scores == nil || i > 1 {
-			var err error
-			if scores, err = Score(a, p.state, o.Criterion); err != nil {
-				return nil, err
-			}
-		}
-		p.fill(p.rank(p.allocated(scores)), float64(i)/float64(steps))
-		if o.Progress != nil {
-			o.Progress(float64(i), float64(steps))
-		}
+	choose := p.choose
+	if o.Target.Bytes != 0 {
+		choose = p.chooseBySize
 	}
-	if o.Target.progress(p.start, p.state, p.total) < 1 {
-		want, got := o.Target.describe(p.start, p.state, p.total)
-		return nil, &TargetError{want, got}
+	if err := choose(ctx); err != nil {
+		return nil, err
 	}
 	c := o.Criterion
 	plan := &Plan{Format: "metaprune-plan", Version: PlanVersion, Criterion: cmp.Or(c.Kind, "l2"), Reduction: cmp.Or(c.Reduction, "mean"),
@@ -190,6 +180,35 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	plan.Allocation, plan.Attention = o.Allocation, o.Attention
 	plan.record(a, p.state)
 	return plan, nil
+}
+
+// choose removes units until the target is reached, in as many steps as are wanted.
+func (p *planner) choose(ctx context.Context) error {
+	steps := max(p.o.Steps, 1)
+	for i := 1; i <= steps; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		scores := p.o.Scores
+		if scores == nil || i > 1 {
+			var err error
+			if scores, err = Score(p.a, p.state, p.o.Criterion); err != nil {
+				return err
+			}
+			if i == 1 {
+				p.o.Scores = scores // of the whole model, should it be asked again
+			}
+		}
+		p.fill(p.rank(p.allocated(scores)), float64(i)/float64(steps))
+		if p.o.Progress != nil {
+			p.o.Progress(float64(i), float64(steps))
+		}
+	}
+	if p.progress() < 1 {
+		want, got := p.describe()
+		return &TargetError{want, got}
+	}
+	return nil
 }
 
 // allocation checks that every offset is a number and belongs to a group.
@@ -342,7 +361,7 @@ func (p *planner) percentiles(all []chunk) {
 
 // fill removes chunks in order until the share of the way to the target is done.
 func (p *planner) fill(order []chunk, share float64) {
-	reached := func() bool { return p.o.Target.progress(p.start, p.state, p.total) >= share }
+	reached := func() bool { return p.progress() >= share }
 	if reached() {
 		return
 	}

@@ -213,7 +213,7 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *mea
 			return nil, err
 		}
 		point := curvePoint{Model: j.Model, Criterion: j.Criterion, Seed: j.Seed, Wanted: target, SpeedUp: float64(p.Achieved.MACs[0]) / float64(p.Achieved.MACs[1]), Params: p.Achieved.Params[1],
-			Bytes: c.model.EncodedSize() + c.model.ExternalSize(), Accuracy: e.Accuracy, Loss: e.Loss, Repair: f.repair.mode}
+			Bytes: c.model.WrittenSize(""), Accuracy: e.Accuracy, Loss: e.Loss, Repair: f.repair.mode}
 		if c.report != nil {
 			point.Cosine = c.report.After.Cosine
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.Float64Var(&f.speedUp, "speed-up", 0, "target: multiply-accumulates before / after")
 	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count what is computed alone (default: also as a reader of the file counts, who cannot tell the shapes that the model computes)")
 	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that may stay")
-	fl.StringVar(&f.size, "size", "", "target: size of the constants, such as 10MB")
+	fl.StringVar(&f.size, "size", "", "target: size of the files that are written (the model and its external data), such as 10MB")
 	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that leave")
 	fl.StringVar(&f.latency, "latency", "", "target: measured in ONNX Runtime's Python package (METAPRUNE_PYTHON), how many times as fast as the original, or a time such as 5ms; channels in multiples of eight where that is faster")
 	fl.Float64Var(&f.accuracy, "accuracy", 0, "target: the smallest model that keeps this accuracy, 0 to 1, on images held back of --data")
@@ -153,7 +154,10 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 	}
 	var size int64
 	if !f.dryRun {
-		size = c.model.EncodedSize() + c.model.ExternalSize()
+		size = c.model.WrittenSize(dataFile(s, f.out))
+		if err := f.fitsSize(size); err != nil {
+			return err
+		}
 		if err := a.write(f.out, c.model, s.Model.HasExternal()); err != nil {
 			return err
 		}
@@ -165,6 +169,22 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 		}
 	}
 	return a.printPruned(s, c, f, size, time.Since(start))
+}
+
+// dataFile is the name of the file that keeps the external data of what is written to out, empty where there is none.
+func dataFile(s *session.Session, out string) string {
+	if out == "-" || !s.Model.HasExternal() {
+		return ""
+	}
+	return filepath.Base(cmp.Or(out, "model.onnx")) + ".data"
+}
+
+// fitsSize refuses what became larger than --size after the plan was made.
+func (f *pruneFlags) fitsSize(size int64) error {
+	if want, err := humanize.ParseBytes(f.size); f.size != "" && f.planIn == "" && err == nil && uint64(size) > want {
+		return failedCheck{fmt.Errorf("--size %s: the repair made the files %d bytes larger than that; give --size %d", f.size, uint64(size)-want, 2*want-uint64(size))}
+	}
+	return nil
 }
 
 // cut is a pruned model, and how it came about.
@@ -335,6 +355,7 @@ func (a *app) makePlan(ctx context.Context, s *session.Prepared, f *pruneFlags) 
 		bar := progressbar.NewOptions(f.steps, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("steps"), progressbar.OptionClearOnFinish())
 		r.Progress = func(done, _ float64) { _ = bar.Set(int(done)) }
 	}
+	r.DataFile = dataFile(s.Session, f.out)
 	return s.Plan(ctx, r)
 }
 

@@ -103,7 +103,7 @@ var options = []option{
 	{name: "speed-up", kind: "number", doc: "target: multiply-accumulates before / after", set: number(func(j *job) *float64 { return &j.Target.SpeedUp })},
 	{name: "count-computed", kind: "boolean", def: false, doc: "of speed-up: count what is computed alone, not also as a reader of the file does who cannot tell the shapes that the model computes", set: truth(func(j *job) *bool { return &j.Target.Computed })},
 	{name: "params", kind: "number", doc: "target: share of the parameters that may stay", set: number(func(j *job) *float64 { return &j.Target.Params })},
-	{name: "size", kind: "string", doc: "target: size of the constants, such as 10MB", set: size},
+	{name: "size", kind: "string", doc: "target: size of the smaller model, such as 10MB", set: size},
 	{name: "ratio", kind: "number", doc: "target: share of the prunable channels that leave", set: number(func(j *job) *float64 { return &j.Target.Ratio })},
 	choice("criterion", func(j *job) *string { return &j.Criterion.Kind }, "l2", "importance", "l2", "l1", "bn", "fpgm", "random", "metanet"),
 	choice("weights", func(j *job) *string { return &j.weights }, "original", "of criterion metanet: keep the original weights, or take the metanetwork's", "original", "metanet"),

@@ -1,0 +1,32 @@
+package graphcodec
+
+// Convolutions with the channels last, as ONNX Runtime writes them for some processors: nothing of them is pruned, but their shapes and their work are known.
+func init() {
+	for _, op := range []string{"NhwcConv", "NhwcFusedConv"} {
+		register(rule{domain: microsoft, op: op, since: 1, infer: nhwcConv, note: "frozen, with its shape and cost"})
+	}
+}
+
+func nhwcConv(c *call) {
+	c.unknown("has its channels last")
+	x, w := c.input(0), c.input(1)
+	if x == nil || w == nil || len(x.Shape) < 3 || len(w.Shape) != len(x.Shape) {
+		return
+	}
+	dims, ok := numbers(w.Shape)
+	n := len(dims) - 2
+	kernel := make([]int64, max(n, 0))
+	for i := range kernel {
+		kernel[i] = int64(dims[i+2])
+	}
+	win, fits := c.window(kernel, n)
+	if !ok || !fits {
+		return
+	}
+	shape := []Dim{x.Shape[0]}
+	for i := range n {
+		shape = append(shape, win.out(i, x.Shape[i+1]))
+	}
+	c.cost(product(shape).N * product(w.Shape).N)
+	c.set(0, x.Type, append(shape, w.Shape[0])).zero = nonZero
+}
