@@ -30,15 +30,10 @@ func (a *Analysis) Matching(pattern string) ([]int, error) {
 	if out := a.GroupsOf(pattern); len(out) > 0 {
 		return out, nil
 	}
-	whole := strings.NewReplacer("/", "\x01") // path.Match stops at slashes
-	p := whole.Replace(pattern)
-	if _, err := path.Match(p, ""); err != nil {
+	if _, err := path.Match(pattern, ""); err != nil {
 		return nil, fmt.Errorf("%q is no name of the model and no pattern either: %w (* and ? stand for characters, [a-z] for one of several, and \\ goes in front of these signs where they are meant)", pattern, err)
 	}
-	fits := func(name string) bool {
-		ok, err := path.Match(p, whole.Replace(name))
-		return ok && err == nil
-	}
+	fits := Fitting(pattern)
 	out := a.belonging(fits)
 	for i := range a.Groups {
 		if fits(a.Groups[i].Name) {
@@ -47,6 +42,16 @@ func (a *Analysis) Matching(pattern string) ([]int, error) {
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil
+}
+
+// Fitting returns what tells whether a name is the pattern or fits it, as in Matching; a pattern that cannot be read fits nothing but itself.
+func Fitting(pattern string) func(name string) bool {
+	whole := strings.NewReplacer("/", "\x01") // path.Match stops at slashes
+	p := whole.Replace(pattern)
+	return func(name string) bool {
+		ok, err := path.Match(p, whole.Replace(name))
+		return name == pattern || ok && err == nil
+	}
 }
 
 // belonging lists the groups of the tensors and nodes whose names fit.

@@ -29,7 +29,7 @@ type Options struct {
 	Steps      int                // importance is recomputed on what is left after each; 0 is 1
 	RoundTo    int                // groups keep a multiple of this many units; 0 is 1
 	MaxRatio   float64            // at most this share of a group leaves; 0 is 1
-	Ignore     []string           // names or globs of tensors, nodes or groups, or IDs of groups: these groups are kept whole
+	Ignore     []string           // names or globs of tensors, nodes or groups, or IDs of groups: these groups are kept whole, and get no zeros; see Unmatched
 	Attention  graphcodec.Kind    // of an attention, only heads or only channels of heads leave; empty for both
 	Allocation map[string]float64 // by a group's ID, name or tensor: added to the logarithm of its units' scores, so that it keeps more or less than its share
 	DataFile   string             // name of the file of external data that the model is written with, for a target in bytes; empty where there is none
@@ -249,7 +249,7 @@ func (p *planner) allocated(scores Scores) Scores {
 
 // limits works out how many units of each group may be removed.
 func (p *planner) limits() error {
-	whole, err := p.ignored()
+	whole, _, err := ignored(p.a, p.o.Ignore)
 	if err != nil {
 		return err
 	}
@@ -268,24 +268,6 @@ func (p *planner) limits() error {
 		}
 	}
 	return nil
-}
-
-// ignored are the groups that are kept whole, by index.
-func (p *planner) ignored() (map[int]bool, error) {
-	whole := map[int]bool{}
-	for _, pattern := range p.o.Ignore {
-		groups, err := p.a.Matching(pattern)
-		if err != nil {
-			return nil, fmt.Errorf("ignore: %w", err)
-		}
-		if len(groups) == 0 {
-			return nil, fmt.Errorf("ignore %q matches no tensor, node or group of the model; metaprune inspect --groups lists the groups", pattern)
-		}
-		for _, i := range groups {
-			whole[i] = true
-		}
-	}
-	return whole, nil
 }
 
 // chunk is what leaves at once: one unit, or as many as round-to asks for.

@@ -12,15 +12,16 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// weightsOf returns the float weights of layers, each with its input axis.
-func weightsOf(a *graphcodec.Analysis) []graphcodec.Weight {
+// weightsOf returns the float weights of layers that may get zeros, each with its input axis.
+func weightsOf(a *graphcodec.Analysis, ignore []string) ([]graphcodec.Weight, error) {
+	kept, err := withoutZeros(a, ignore)
 	var out []graphcodec.Weight
 	for _, w := range a.Weights() {
-		if w.Const.Tensor.DataType.IsFloat() && w.Input >= 0 && !w.Const.Copy {
+		if !kept[w.Const] && w.Const.Tensor.DataType.IsFloat() && w.Input >= 0 && !w.Const.Copy {
 			out = append(out, w)
 		}
 	}
-	return out
+	return out, err
 }
 
 // ParsePattern reads "2:4" and the like.
@@ -34,14 +35,18 @@ func ParsePattern(s string) (n, m int, err error) {
 	return n, m, nil
 }
 
-// PlanPattern zeroes all but the n largest magnitudes of every m consecutive input channels; weights whose input axis is no multiple of m stay.
-func PlanPattern(a *graphcodec.Analysis, pattern string) (*Plan, error) {
+// PlanPattern zeroes all but the n largest magnitudes of every m consecutive input channels. Weights whose input axis is no multiple of m stay, and so do those that ignore names (Options.Ignore).
+func PlanPattern(a *graphcodec.Analysis, pattern string, ignore ...string) (*Plan, error) {
 	_, m, err := ParsePattern(pattern)
 	if err != nil {
 		return nil, err
 	}
+	ws, err := weightsOf(a, ignore)
+	if err != nil {
+		return nil, err
+	}
 	p := sparsePlan(a)
-	for _, w := range weightsOf(a) {
+	for _, w := range ws {
 		if w.Const.Tensor.Dims[w.Input]%int64(m) == 0 {
 			p.Zeroed = append(p.Zeroed, Zeroed{Tensor: w.Const.Name, Pattern: pattern, Axis: w.Input})
 		}
@@ -58,8 +63,8 @@ func sparsePlan(a *graphcodec.Analysis) *Plan {
 	return p
 }
 
-// PlanUnstructured zeroes the given share of all layer weights, smallest magnitudes first.
-func PlanUnstructured(a *graphcodec.Analysis, sparsity float64) (*Plan, error) {
+// PlanUnstructured zeroes the given share of all layer weights but those that ignore names (Options.Ignore), smallest magnitudes first.
+func PlanUnstructured(a *graphcodec.Analysis, sparsity float64, ignore ...string) (*Plan, error) {
 	if !(sparsity > 0 && sparsity < 1) {
 		return nil, fmt.Errorf("sparsity %g: want a share between 0 and 1", sparsity)
 	}
@@ -70,7 +75,10 @@ func PlanUnstructured(a *graphcodec.Analysis, sparsity float64) (*Plan, error) {
 		tensor    int32
 	}
 	var all []entry
-	ws := weightsOf(a)
+	ws, err := weightsOf(a, ignore)
+	if err != nil {
+		return nil, err
+	}
 	for i, w := range ws {
 		v, err := w.Const.Tensor.Float32s()
 		if err != nil {

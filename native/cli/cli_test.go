@@ -228,3 +228,14 @@ func TestJudge(t *testing.T) {
 		t.Logf("%s", answer)
 	}
 }
+
+// A pattern that keeps nothing whole is said on stderr, whatever else is quiet, and is no error.
+func TestIgnoreThatFitsNothing(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "o.onnx")
+	for _, how := range [][]string{{"--speed-up", "1.5"}, {"--pattern", "2:4"}} {
+		code, _, said := run(t, append([]string{"prune", fashion, "--ignore", "fc.*,nothing.*", "-o", out, "-q"}, how...)...)
+		require.Equal(t, 0, code, said)
+		require.Contains(t, said, `warning: --ignore "nothing.*" fits no tensor, node or group`)
+		require.NotContains(t, said, "fc.*")
+	}
+}

@@ -97,7 +97,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.IntVar(&f.steps, "steps", 1, "importance is recomputed after each step")
 	fl.IntVar(&f.roundTo, "round-to", 1, "groups keep a multiple of this many channels")
 	fl.Float64Var(&f.maxRatio, "max-ratio", 0, "at most this share of a group leaves")
-	fl.StringSliceVar(&f.ignore, "ignore", nil, "keep these whole: node paths, tensors, or IDs or names of groups (inspect --groups); globs, may be repeated")
+	fl.StringSliceVar(&f.ignore, "ignore", nil, "keep these whole: node paths, tensors, or IDs or names of groups (inspect --groups); globs, may be repeated; one that fits nothing is a warning")
 	fl.BoolVar(&f.heads, "heads", false, "of attention, only whole heads leave (default: heads and channels of heads)")
 	fl.BoolVar(&f.headDim, "head-dim", false, "of attention, only channels of heads leave; with --heads both")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of --criterion random")
@@ -321,6 +321,9 @@ func (f *pruneFlags) check() error {
 // prepare reads the plan, or makes one, and the session in which it holds.
 func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*session.Prepared, *prune.Plan, error) {
 	if f.planIn == "" {
+		if err := a.warnUnmatched(s, f.ignore); err != nil {
+			return nil, nil, err
+		}
 		var err error
 		if f.offsets, err = allocationOf(f.allocation, s); err != nil {
 			return nil, nil, err
@@ -344,6 +347,15 @@ func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*
 	}
 	p, err := a.prepareReplay(ctx, s, plan, &f.metanetFlags)
 	return p, plan, err
+}
+
+// warnUnmatched says which patterns of --ignore keep nothing whole.
+func (a *app) warnUnmatched(s *session.Session, patterns []string) error {
+	unmatched, err := prune.Unmatched(s.Analysis, patterns)
+	for _, p := range unmatched {
+		fmt.Fprintf(a.err, "metaprune: warning: --ignore %q fits no tensor, node or group of the model, so it keeps nothing whole; metaprune inspect --all --groups lists them\n", p)
+	}
+	return err
 }
 
 func (a *app) makePlan(ctx context.Context, s *session.Prepared, f *pruneFlags) (*prune.Plan, error) {

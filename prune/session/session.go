@@ -99,9 +99,9 @@ func (s *Session) Plan(ctx context.Context, r Request) (*prune.Plan, error) {
 	case "", "channels":
 		p, err = prune.MakePlan(ctx, s.Analysis, r.Options)
 	case "unstructured":
-		p, err = prune.PlanUnstructured(s.Analysis, r.Sparsity)
+		p, err = prune.PlanUnstructured(s.Analysis, r.Sparsity, r.Ignore...)
 	default:
-		p, err = prune.PlanPattern(s.Analysis, r.Pattern)
+		p, err = prune.PlanPattern(s.Analysis, r.Pattern, r.Ignore...)
 	}
 	return p, err
 }
