@@ -2,6 +2,7 @@ package graphcodec
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -220,7 +221,7 @@ func (a *analyzer) run(c *call) {
 		c.handleLeaks()
 	}
 	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil && !v.copiedIntegers() })
-	if domain != "" || opaque[c.node.OpType] || a.concealed[c.node] {
+	if domain != "" || opaque[c.node.OpType] || a.concealed[c.node] || c.node.OpType == "Compress" {
 		plain = false
 	}
 	if a.reading {
@@ -307,7 +308,7 @@ func (a *analyzer) refine(v *Value) {
 	if !ok || len(dims) != len(v.Shape) {
 		return
 	}
-	v.plain = true
+	v.plain, v.Shape = true, slices.Clone(v.Shape) // which the rule may have taken from an input
 	for k, d := range dims {
 		if d.IsNum() && !v.Shape[k].IsNum() {
 			v.Shape[k] = d

@@ -8,7 +8,6 @@ import (
 
 func init() {
 	each("frozen; a loss over classes", loss, "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")
-	each("frozen, with its shape", shapedLike(0), "TensorScatter")
 	each("frozen; its length is its input", windowFunction, "HannWindow", "HammingWindow", "BlackmanWindow")
 	each("element-wise with broadcasting, zero stays zero", swiGLU, "SwiGLU")
 	register(

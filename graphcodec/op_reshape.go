@@ -1,5 +1,7 @@
 package graphcodec
 
+import "slices"
+
 func init() {
 	register(
 		rule{op: "Reshape", since: 5, infer: reshape, patch: patchShapeInput, note: "axes split into factors and merge"},
@@ -8,7 +10,7 @@ func init() {
 		rule{op: "Unsqueeze", since: 1, infer: unsqueeze, note: "axes move"},
 		rule{op: "Transpose", since: 1, infer: transpose, note: "axes move"},
 		rule{op: "Expand", since: 8, infer: expand, patch: patchShapeInput, note: "axes join by broadcasting"},
-		rule{op: "Tile", since: 6, infer: tile, note: "labels repeat"},
+		rule{op: "Tile", since: 6, infer: tile, patch: patchTile, note: "labels repeat"},
 		rule{op: "DepthToSpace", since: 1, infer: depthToSpace, note: "blocks stay whole, channels leave"},
 		rule{op: "SpaceToDepth", since: 1, infer: spaceToDepth, note: "blocks stay whole, channels leave"},
 	)
@@ -277,7 +279,7 @@ func expand(c *call) {
 		switch {
 		case i >= 0 && (j < 0 || dims[j] == Num(1) || x.Shape[i] != Num(1)):
 			shape[k], axes[k] = x.Shape[i], c.axis(x, i)
-			if j >= 0 && lengths[j] != nil && dims[j] != Num(1) {
+			if j >= 0 && lengths[j] != nil && dims[j] != Num(1) && (c.alive(axes[k]) || !x.Shape[i].IsNum()) { // else it is whole, and the target is made to say so
 				c.joinLabels(axes[k], lengths[j])
 			}
 		case lengths[j] != nil:
@@ -333,32 +335,81 @@ func tile(c *call) {
 		return
 	}
 	c.shapeIn.set(1, true)
-	c.freezeTaint(reps, "repeats depend on the length of this axis")
+	known := len(reps.elems) == len(x.Shape) && !slices.ContainsFunc(reps.elems, func(e Elem) bool { return e.IsFloat })
+	c.freezeRepeats(x, reps, known)
 	shape, axes := make([]Dim, len(x.Shape)), make([][]label, len(x.Shape))
 	for k := range shape {
 		n := Symbol("?" + c.outName(0) + "." + Num(int64(k)).String())
-		if len(reps.elems) == len(shape) && !reps.elems[k].IsFloat {
+		if known {
 			n = reps.elems[k].Int
 		}
-		a := c.axis(x, k)
+		shape[k] = x.Shape[k].Mul(n)
 		switch {
-		case !n.IsNum():
-			c.freeze(x, k, "is repeated an unknown number of times")
-			shape[k] = x.Shape[k].Mul(n)
-			continue
-		case n.N < 0:
+		case n.IsNum() && n.N < 0:
 			c.unknown("negative repeats")
 			return
-		case n.N > maxAxis || a != nil && n.N*int64(len(a)) > maxAxis:
-			c.freeze(x, k, "is repeated too often to be followed")
-			a = nil
-		}
-		shape[k] = x.Shape[k].Mul(n)
-		for i := int64(0); a != nil && i < n.N; i++ {
-			axes[k] = append(axes[k], a...)
+		case known && x.Shape[k] == Num(1) && n != Num(1): // as Expand
+			c.freeze(x, k, "is repeated")
+			if axes[k] = reps.elems[k].length; axes[k] == nil {
+				axes[k] = c.anyLength(n)
+			}
+		default:
+			axes[k] = c.repeated(x, k, n)
 		}
 	}
-	c.set(0, x.Type, shape, axes...).zero = x.zero
+	y := c.set(0, x.Type, shape, axes...)
+	if y.zero = x.zero; x.zero == isZero && !c.covers(x, y) && !x.zeros() {
+		y.zero = nonZero
+	}
+}
+
+// freezeRepeats keeps whole the axes from which repeats are computed, but for an axis of length 1 that is repeated as often as another is long.
+func (c *call) freezeRepeats(x, reps *Value, known bool) {
+	rest := *reps
+	rest.elems = slices.Clone(reps.elems)
+	for k := range rest.elems {
+		if known && x.Shape[k] == Num(1) && rest.elems[k].length != nil {
+			rest.elems[k].taint = nil
+		}
+	}
+	c.freezeTaint(&rest, "repeats depend on the length of this axis")
+}
+
+// repeated returns the labels of an axis n times one behind the other.
+func (c *call) repeated(x *Value, k int, n Dim) []label {
+	a := c.axis(x, k)
+	switch {
+	case !n.IsNum():
+		c.freeze(x, k, "is repeated an unknown number of times")
+		return nil
+	case n.N > maxAxis || a != nil && n.N*int64(len(a)) > maxAxis:
+		c.freeze(x, k, "is repeated too often to be followed")
+		return nil
+	}
+	var out []label
+	for i := int64(0); a != nil && i < n.N; i++ {
+		out = append(out, a...)
+	}
+	return out
+}
+
+// patchTile repeats axes of length 1 as often as the result is long now.
+func patchTile(p *patching) {
+	x, reps := p.old.in[0], p.old.input(1)
+	if x == nil || reps == nil || !p.old.out[0].Ranked || len(reps.elems) != len(x.Shape) {
+		return
+	}
+	want, now := make([]Dim, len(reps.elems)), p.in[1].elems
+	same := len(now) == len(want)
+	for k, e := range reps.elems {
+		if want[k] = e.Int; x.Shape[k] == Num(1) {
+			want[k] = p.want(0)[k]
+		}
+		same = same && now[k].Int == want[k]
+	}
+	if !same {
+		p.setVector(1, want)
+	}
 }
 
 func depthToSpace(c *call) {

@@ -1,15 +1,16 @@
 package graphcodec
 
-import "github.com/metaprune/metaprune/onnxio"
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
 
 func init() {
 	each("channels pass through; frozen on the axes it samples", gridSample, "GridSample")
 	each("channels pass through; frozen on the axes it pools", roiPool, "RoiAlign", "MaxRoiPool")
 	each("frozen on the axis it sorts; the others pass through", topK, "TopK")
-	each("frozen, with its shape", shapedLike(0), "ScatterElements", "ScatterND", "Scatter", "ReverseSequence")
-	each("frozen, with its shape", shapedLike(1), "GatherElements")
-	each("frozen, with its shape", gatherND, "GatherND")
-	each("frozen; its length depends on the data", found, "NonZero", "NonMaxSuppression", "Compress", "Unique")
+	each("its length depends on the data; frozen, but Compress on its other axes", found, "NonZero", "NonMaxSuppression", "Compress", "Unique")
 	each("frozen, with its shape", oneHot, "OneHot")
 	each("frozen on the matrices; the others pass through", det, "Det")
 }
@@ -78,42 +79,6 @@ func topK(c *call) {
 	c.set(1, onnxio.Int64, append([]Dim(nil), shape...), axes...).zero = nonZero
 }
 
-// shapedLike freezes every input; the output has the shape of one of them.
-//
-//go:noinline
-func shapedLike(input int) func(c *call) {
-	return func(c *call) {
-		v, x := c.input(input), c.input(0)
-		if v == nil || x == nil || !v.Ranked {
-			c.unknown("the rank of its input is unknown")
-			return
-		}
-		for _, in := range c.in {
-			c.freezeValue(in, "picks positions by data")
-		}
-		c.set(0, x.Type, append([]Dim(nil), v.Shape...)).zero = nonZero
-	}
-}
-
-func gatherND(c *call) {
-	x, at := c.input(0), c.input(1)
-	batch := int(c.int("batch_dims", 0))
-	if x == nil || at == nil || !x.Ranked || len(at.Shape) == 0 || !at.Shape[len(at.Shape)-1].IsNum() {
-		c.unknown("the shapes of its inputs are unknown")
-		return
-	}
-	depth := int(at.Shape[len(at.Shape)-1].N)
-	if batch < 0 || batch+depth > len(x.Shape) || batch > len(at.Shape)-1 {
-		c.unknown("its indices do not fit its data")
-		return
-	}
-	for _, in := range c.in {
-		c.freezeValue(in, "picks positions by data")
-	}
-	shape := append([]Dim(nil), at.Shape[:len(at.Shape)-1]...)
-	c.set(0, x.Type, append(shape, x.Shape[batch+depth:]...)).zero = nonZero
-}
-
 // found freezes every input; one axis of the output is as long as the data say.
 func found(c *call) {
 	x := c.input(0)
@@ -121,10 +86,14 @@ func found(c *call) {
 		c.unknown("the rank of the input is unknown")
 		return
 	}
+	n := Symbol(c.name() + ".found")
+	if axis, ok := normAxis(c.int("axis", 0), len(x.Shape)); ok && c.node.OpType == "Compress" && c.attr("axis") != nil {
+		c.compressed(x, axis, n)
+		return
+	}
 	for _, in := range c.in {
 		c.freezeValue(in, "picks what it finds")
 	}
-	n := Symbol(c.name() + ".found")
 	switch c.node.OpType {
 	case "NonZero":
 		c.set(0, onnxio.Int64, []Dim{Num(int64(max(len(x.Shape), 1))), n}).zero = nonZero
@@ -147,6 +116,26 @@ func found(c *call) {
 	for i := 1; i < len(c.out); i++ { // of Unique
 		c.set(i, onnxio.Int64, []Dim{Symbol(c.name() + ".indices")}).zero = nonZero
 	}
+}
+
+// compressed keeps what a condition says of one axis, and the others.
+func (c *call) compressed(x *Value, axis int, n Dim) {
+	c.freezeValue(c.input(1), "says what is kept")
+	c.freeze(x, axis, "keeps positions that are not known before the model runs")
+	shape, axes := slices.Clone(x.Shape), make([][]label, len(x.Shape))
+	for k := range shape {
+		if axes[k] = c.axis(x, k); k == axis {
+			shape[k], axes[k] = n, nil
+		}
+	}
+	if keep, ok := c.input(1).ints(); ok && !c.reading {
+		kept := int64(0)
+		for _, k := range keep {
+			kept += k
+		}
+		shape[axis] = Num(kept)
+	}
+	c.set(0, x.Type, shape, axes...).zero = x.zero
 }
 
 func oneHot(c *call) {

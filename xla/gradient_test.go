@@ -288,6 +288,8 @@ func TestGradientsOfModels(t *testing.T) {
 var unlearnable = map[string]string{
 	"unknown.onnx":            "NonZero: its output's shape depends on the data",
 	"frozen.onnx":             "ScatterElements: onnx-gomlx has none",
+	"places.onnx":             "ScatterElements: onnx-gomlx has none",
+	"assign.dy.onnx":          "ScatterND: no gradient in GoMLX",
 	"attention.onnx":          "EmbedLayerNormalization: onnx-gomlx has none",
 	"attention23.onnx":        "RotaryEmbedding as ONNX has it: onnx-gomlx has another one",
 	"branches.onnx":           "If: a condition that depends on the data",

@@ -1,0 +1,378 @@
+package graphcodec
+
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// Operators that read from places, or write to places, that an index tensor says. The axes that are indexed are kept whole, unless the indices are known; channels pass along all others, and an index tensor that is as wide as the
+// channels is cut at the same positions.
+
+func init() {
+	const note = "channels pass; frozen on the axes that are indexed at run time"
+	register(
+		rule{op: "GatherElements", since: 11, infer: gatherElements, note: note},
+		rule{op: "GatherND", since: 11, infer: gatherND, patch: patchGrid, note: note},
+		rule{op: "Scatter", since: 9, infer: scatterElements, note: note},
+		rule{op: "ScatterElements", since: 11, infer: scatterElements, note: note},
+		rule{op: "ScatterND", since: 11, infer: scatterND, patch: patchGrid, note: note},
+		rule{op: "TensorScatter", since: 24, infer: tensorScatter, note: note},
+		rule{op: "ReverseSequence", since: 10, infer: reverseSequence, note: "channels pass; frozen on time and batch"},
+	)
+}
+
+// leading returns the labels of the first n positions of an axis, which are all that the node touches.
+func (c *call) leading(x *Value, k int, n Dim) []label {
+	a := c.axis(x, k)
+	switch {
+	case a == nil:
+		return nil
+	case !n.IsNum() || n.N > int64(len(a)):
+		c.freeze(x, k, "it is not known how many positions are indexed")
+		return nil
+	}
+	return a[:n.N]
+}
+
+// alongside cuts axis k of an index tensor at the positions at which labels are cut: with the tensor itself where that can be, else what remains is picked from it in front of the node, which is right whatever its contents are.
+func (c *call) alongside(input, k int, labels []label) {
+	v := c.in[input]
+	free := v.Const != nil && v.Const.axes[k] == nil
+	fits := v.Shape[k].IsNum() && v.Shape[k].N == int64(len(labels))
+	shared := len(c.readersOf(v.Name)) > 1 // other readers may need it whole
+	switch {
+	case !fits || !c.alive(labels):
+		c.join(v, k, labels)
+	case free && !shared:
+		v.Const.axes[k] = labels
+	case !free && c.alive(c.axis(v, k)) && !(shared && c.widened(v)):
+		c.joinLabels(c.axis(v, k), labels)
+	case c.stands(c.node) && !c.derived:
+		c.freeze(v, k, "is read as indices")
+		c.selections = append(c.selections, selection{input, k, labels})
+	default:
+		c.join(v, k, labels)
+	}
+}
+
+// widened reports whether a value comes out of a node that repeats it, so that the labels of its widened axes may be its own.
+func (c *call) widened(v *Value) bool {
+	for _, n := range c.model.Graph.Nodes {
+		if slices.Contains(n.Outputs, v.Name) {
+			return n.OpType == "Expand" || n.OpType == "Tile"
+		}
+	}
+	return false
+}
+
+// indexed returns the data and the axis of GatherElements and ScatterElements, whose index tensor has as many axes as they.
+func (c *call) indexed() (x, index *Value, axis int, ok bool) {
+	x, axis, ok = c.axisOfInput(0)
+	if !ok {
+		return
+	}
+	index = c.input(1)
+	if ok = index != nil && index.Ranked && len(index.Shape) == len(x.Shape); !ok {
+		c.unknown("the rank of the indices is unknown or not that of the data")
+	}
+	return
+}
+
+func gatherElements(c *call) {
+	x, index, axis, ok := c.indexed()
+	if !ok {
+		return
+	}
+	axes := make([][]label, len(x.Shape))
+	for k := range axes {
+		if k == axis {
+			c.freeze(x, k, "picks along this axis, at each place as the indices say")
+			c.freeze(index, k, "is read as indices")
+			continue
+		}
+		axes[k] = c.leading(x, k, index.Shape[k])
+		c.alongside(1, k, axes[k])
+	}
+	c.set(0, x.Type, slices.Clone(index.Shape), axes...).zero = x.zero
+}
+
+func scatterElements(c *call) {
+	x, index, axis, ok := c.indexed()
+	if !ok {
+		return
+	}
+	u := c.input(2)
+	if u == nil || len(u.Shape) != len(x.Shape) {
+		c.unknown("the rank of the updates is unknown or not that of the data")
+		return
+	}
+	axes := make([][]label, len(x.Shape))
+	for k := range axes {
+		if k == axis {
+			for _, v := range c.in {
+				c.freeze(v, k, "writes along this axis, at each place as the indices say")
+			}
+			continue
+		}
+		part := c.leading(x, k, index.Shape[k])
+		c.alongside(1, k, part)
+		c.meet(u, k, part)
+		axes[k] = c.axis(x, k)
+	}
+	c.set(0, x.Type, slices.Clone(x.Shape), axes...).zero = c.written(x, u)
+}
+
+// written is what data hold at removed positions after updates: zero where both do, or where the data that are multiplied do.
+func (c *call) written(x, u *Value) zeroState {
+	if x.zero == isZero && (c.zeroed(u) == isZero || c.str("reduction", "none") == "mul") {
+		return isZero
+	}
+	return nonZero
+}
+
+// coordinate is one number of the places that an index tensor [I.., depth] holds, where it varies along one axis of I alone.
+type coordinate struct {
+	axis int // of the index tensor; -1: it is the same everywhere
+	at   []int64
+}
+
+// maxIndex bounds the constants that are looked into for indices.
+const maxIndex = 1 << 20
+
+// indices returns the contents of an index tensor and its dims, where they are known.
+func indices(v *Value) (ids []int64, dims []int, ok bool) {
+	ids, ok = v.ints()
+	if v.Const != nil && !ok {
+		if n, err := v.Const.Tensor.NumElements(); err == nil && n <= maxIndex {
+			ids, err = v.Const.Tensor.Int64s()
+			ok = err == nil
+		}
+	}
+	dims, plain := numbers(v.Shape)
+	return ids, dims, ok && plain && len(ids) > 0 && !v.tainted()
+}
+
+// coordinates returns those of an index tensor into axes of the given lengths, nil for one that is not known or varies along several axes.
+func coordinates(v *Value, over []Dim) []*coordinate {
+	out := make([]*coordinate, len(over))
+	ids, dims, ok := indices(v)
+	for j, d := range over {
+		if ok && d.IsNum() {
+			out[j] = coordinateOf(ids, dims, j, d.N)
+		}
+	}
+	return out
+}
+
+func coordinateOf(ids []int64, dims []int, j int, n int64) *coordinate {
+	last, depth := len(dims)-1, dims[len(dims)-1]
+	for p := j; p < len(ids); p += depth {
+		if ids[p] < -n || ids[p] >= n {
+			return nil
+		}
+	}
+	value := func(p int) int64 { return (ids[p] + n) % n }
+	c := &coordinate{-1, []int64{value(j)}}
+	for a, stride := last-1, depth; a >= 0; a, stride = a-1, stride*dims[a] {
+		varies := false
+		for p := j; p < len(ids) && !varies; p += depth {
+			varies = value(p) != value(p-p/stride%dims[a]*stride)
+		}
+		switch {
+		case varies && c.axis >= 0:
+			return nil
+		case varies:
+			c.axis, c.at = a, make([]int64, dims[a])
+			for i := range c.at {
+				c.at[i] = value(j + i*stride)
+			}
+		}
+	}
+	return c
+}
+
+// places relates the indexed axes of x, from first on, to the axes I of the index tensor: it returns labels for those of I whose coordinate is known, and freezes what cannot be followed.
+func (c *call) places(x, index *Value, first, depth int) [][]label {
+	out := make([][]label, len(index.Shape)-1)
+	over := x.Shape[first : first+depth]
+	known := coordinates(index, over)
+	for k := range index.Shape {
+		if k >= first {
+			c.freeze(index, k, "is read as indices")
+		}
+	}
+	for j := range over {
+		at, labels := known[j], c.axis(x, first+j)
+		switch {
+		case !c.alive(labels):
+		case at == nil || first > 0 || at.axis >= 0 && out[at.axis] != nil:
+			c.freeze(x, first+j, "is indexed by places that are not known before the model runs, or vary along several axes")
+		case at.axis < 0:
+			c.lab.freeze(labels[at.at[0]], c.because("takes this one position"))
+		default:
+			picked := make([]label, len(at.at))
+			for i, p := range at.at {
+				picked[i] = labels[p]
+			}
+			out[at.axis] = picked
+		}
+	}
+	return out
+}
+
+// nd returns the data and indices of GatherND and ScatterND, and how many axes are indexed.
+func (c *call) nd() (x, index *Value, batch, depth int, ok bool) {
+	x, index, batch = c.input(0), c.input(1), int(c.int("batch_dims", 0))
+	if x == nil || index == nil || !x.Ranked || len(index.Shape) == 0 || !index.Shape[len(index.Shape)-1].IsNum() {
+		c.unknown("the shapes of its inputs are unknown")
+		return
+	}
+	depth = int(index.Shape[len(index.Shape)-1].N)
+	if ok = batch >= 0 && depth > 0 && batch+depth <= len(x.Shape) && batch < len(index.Shape); !ok {
+		c.unknown("its indices do not fit its data")
+	}
+	return
+}
+
+func gatherND(c *call) {
+	x, index, batch, depth, ok := c.nd()
+	if !ok {
+		return
+	}
+	axes := c.places(x, index, batch, depth)
+	for k := range batch {
+		axes[k] = c.axis(x, k)
+		c.alongside(1, k, axes[k])
+	}
+	for k := batch + depth; k < len(x.Shape); k++ {
+		axes = append(axes, c.axis(x, k))
+	}
+	shape := slices.Concat(index.Shape[:len(index.Shape)-1], x.Shape[batch+depth:])
+	c.set(0, x.Type, shape, axes...).zero = x.zero
+}
+
+func scatterND(c *call) {
+	x, index, _, depth, ok := c.nd()
+	if !ok {
+		return
+	}
+	u := c.input(2)
+	if n := len(index.Shape) - 1; u == nil || len(u.Shape) != n+len(x.Shape)-depth {
+		c.unknown("the shape of the updates is unknown or does not fit")
+		return
+	}
+	at := c.places(x, index, 0, depth)
+	for k := depth; k < len(x.Shape); k++ {
+		at = append(at, c.axis(x, k))
+	}
+	for k, a := range at {
+		if a == nil {
+			c.freeze(u, k, "is written to places that are kept")
+		} else {
+			c.meet(u, k, a)
+		}
+	}
+	axes := make([][]label, len(x.Shape))
+	for k := range axes {
+		axes[k] = c.axis(x, k)
+	}
+	c.set(0, x.Type, slices.Clone(x.Shape), axes...).zero = c.written(x, u)
+}
+
+// patchGrid writes the indices of what remains where indexed axes were cut.
+func patchGrid(p *patching) {
+	x, index, first, depth, ok := p.old.nd()
+	if !ok || first > 0 {
+		return
+	}
+	ids, dims, _ := indices(index)
+	rows, moved := make([][]int, len(dims)-1), make([][]int64, depth)
+	for a := range rows {
+		rows[a] = upTo(dims[a])
+	}
+	changed := false
+	for j, at := range coordinates(index, x.Shape[:depth]) {
+		keep := p.keep(p.old.axis(x, j))
+		if keep == nil || at == nil {
+			continue
+		}
+		changed = true
+		moved[j] = make([]int64, x.Shape[j].N)
+		for now, was := range keep {
+			moved[j][was] = int64(now)
+		}
+		if at.axis >= 0 {
+			rows[at.axis] = slices.DeleteFunc(rows[at.axis], func(i int) bool { _, in := slices.BinarySearch(keep, int(at.at[i])); return !in })
+		}
+	}
+	if changed {
+		p.setInput(1, smallerIndex(index, ids, append(rows, upTo(depth)), moved))
+	}
+}
+
+// smallerIndex is an index tensor at the given rows; moved says, by coordinate, where a position is in the smaller model, and is nil where nothing moves.
+func smallerIndex(index *Value, ids []int64, rows [][]int, moved [][]int64) *onnxio.Tensor {
+	t := &onnxio.Tensor{DataType: index.Type}
+	for _, at := range rows {
+		t.Dims = append(t.Dims, int64(len(at)))
+	}
+	var out []int64
+	var walk func(axis, base int)
+	walk = func(axis, base int) {
+		if axis == len(rows) {
+			n := ids[base]
+			if m := moved[base%len(moved)]; m != nil {
+				n = m[(n+int64(len(m)))%int64(len(m))]
+			}
+			out = append(out, n)
+			return
+		}
+		for _, i := range rows[axis] {
+			walk(axis+1, base*int(index.Shape[axis].N)+i)
+		}
+	}
+	walk(0, 0)
+	t.SetInt64s(out)
+	return t
+}
+
+// tensorScatter writes updates into a cache, [batch, .., places, channels], along one axis.
+func tensorScatter(c *call) {
+	x, axis, ok := c.axisOfInput(-2)
+	u := c.input(1)
+	if !ok {
+		return
+	}
+	if u == nil || len(u.Shape) != len(x.Shape) || axis == 0 {
+		c.unknown("the rank of the updates is unknown or not that of the cache")
+		return
+	}
+	c.freezeValue(c.input(2), "says where the cache is written")
+	axes := make([][]label, len(x.Shape))
+	for k := range axes {
+		if k == 0 || k == axis {
+			c.freeze(x, k, "is written along this axis, at each sample as the indices say")
+			c.freeze(u, k, "is written along this axis, at each sample as the indices say")
+			continue
+		}
+		axes[k] = c.axis(x, k)
+		c.meet(u, k, axes[k])
+	}
+	c.set(0, x.Type, slices.Clone(x.Shape), axes...).zero = c.written(x, u)
+}
+
+func reverseSequence(c *call) {
+	x := c.input(0)
+	if x == nil || len(x.Shape) < 2 {
+		c.unknown("the rank of the input is unknown or below 2")
+		return
+	}
+	c.freezeValue(c.input(1), "holds lengths")
+	for _, k := range []int64{c.int("batch_axis", 1), c.int("time_axis", 0)} {
+		if k >= 0 && k < int64(len(x.Shape)) {
+			c.freeze(x, int(k), "is reversed along this axis, at each sample as the lengths say")
+		}
+	}
+	c.same(0, x.Type, x)
+}
