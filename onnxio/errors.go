@@ -9,6 +9,8 @@ import (
 type FormatError struct {
 	Path   string // where in the model, such as `graph.node[12] "conv1" (Conv).attribute[0]`
 	Offset int64  // byte offset in the file, -1 where the place has none
+	Want   string // what would have been right, where one thing would
+	Got    string // what was there instead
 	Err    error
 }
 
@@ -54,5 +56,5 @@ func within(step string, err error) error {
 	if f.Path != "" {
 		path += "." + f.Path
 	}
-	return &FormatError{Path: path, Offset: f.Offset, Err: f.Err}
+	return &FormatError{Path: path, Offset: f.Offset, Want: f.Want, Got: f.Got, Err: f.Err}
 }

@@ -27,24 +27,22 @@ type Criterion struct {
 var Criteria = []string{"l2", "l1", "bn", "fpgm", "random"}
 
 func (c Criterion) validate() error {
-	check := func(what, v string, allowed ...string) error {
-		for _, a := range allowed {
-			if v == a {
-				return nil
-			}
+	check := func(what, v string, names ...string) error {
+		if v == "" {
+			return nil
 		}
-		return fmt.Errorf("%s %q: want one of %q", what, v, allowed[1:])
+		return OneOf(what, v, names...)
 	}
-	if err := check("criterion", c.Kind, "", "l2", "l1", "bn", "fpgm", "random", "metanet"); err != nil {
+	if err := check("criterion", c.Kind, "l2", "l1", "bn", "fpgm", "random", "metanet"); err != nil {
 		return err
 	}
 	if c.Kind == "metanet" && c.Weights == nil {
 		return errors.New("criterion metanet: no metanetwork's weights are given")
 	}
-	if err := check("reduction", c.Reduction, "", "mean", "sum", "max", "first"); err != nil {
+	if err := check("reduction", c.Reduction, "mean", "sum", "max", "first"); err != nil {
 		return err
 	}
-	return check("normalizer", c.Normalizer, "", "mean", "max", "none", "lamp", "original", "order")
+	return check("normalizer", c.Normalizer, "mean", "max", "none", "lamp", "original", "order")
 }
 
 // Scores holds the importance of every prunable unit by its id; the others have NaN.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/metaprune/metaprune/graphcodec"
 )
@@ -57,17 +58,23 @@ func (t Target) validate() error {
 	case n != 1:
 		return fmt.Errorf("want exactly one target: speed-up, params, size or ratio")
 	case t.SpeedUp != 0 && !(t.SpeedUp >= 1):
-		return fmt.Errorf("speed-up %g: want at least 1", t.SpeedUp)
+		return outOfRange("speed-up", "at least 1", t.SpeedUp)
 	case t.Params != 0 && !(t.Params > 0 && t.Params <= 1):
-		return fmt.Errorf("params %g: want a share between 0 and 1", t.Params)
+		return outOfRange("params", aShare, t.Params)
 	case t.Ratio != 0 && !(t.Ratio > 0 && t.Ratio < 1):
-		return fmt.Errorf("ratio %g: want a share between 0 and 1", t.Ratio)
+		return outOfRange("ratio", aShare, t.Ratio)
 	case t.Computed && t.SpeedUp == 0:
 		return fmt.Errorf("to count what is computed alone is for a speed-up")
 	case t.Bytes < 0:
-		return fmt.Errorf("size %d: want a positive number of bytes", t.Bytes)
+		return outOfRange("size", "a positive number of bytes", float64(t.Bytes))
 	}
 	return nil
+}
+
+const aShare = "a share between 0 and 1"
+
+func outOfRange(where, want string, got float64) error {
+	return &OptionError{Where: where, Want: want, Got: strconv.FormatFloat(got, 'g', -1, 64)}
 }
 
 // progress returns how far the state is on the way to the target: 1 or more is there.
@@ -145,14 +152,14 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	if err := o.Target.validate(); err != nil {
 		return nil, err
 	}
-	if o.MaxRatio < 0 || o.MaxRatio > 1 {
-		return nil, fmt.Errorf("max-ratio %g: want a share between 0 and 1", o.MaxRatio)
+	if !(o.MaxRatio >= 0 && o.MaxRatio <= 1) {
+		return nil, outOfRange("max-ratio", aShare, o.MaxRatio)
 	}
-	if !slices.Contains([]string{"", "global", "group", "isomorphic"}, o.Ranking) {
-		return nil, fmt.Errorf("ranking %q: want global, group or isomorphic", o.Ranking)
+	if err := OneOf("ranking", cmp.Or(o.Ranking, "global"), "global", "group", "isomorphic"); err != nil {
+		return nil, err
 	}
-	if !slices.Contains([]graphcodec.Kind{"", graphcodec.Heads, graphcodec.HeadDim}, o.Attention) {
-		return nil, fmt.Errorf("attention %q: want heads or head-dim", o.Attention)
+	if err := OneOf("attention", cmp.Or(string(o.Attention), string(graphcodec.Heads)), string(graphcodec.Heads), string(graphcodec.HeadDim)); err != nil {
+		return nil, err
 	}
 	if o.Scores != nil && len(o.Scores) != a.NumUnits() {
 		return nil, fmt.Errorf("%d scores for %d units", len(o.Scores), a.NumUnits())

@@ -30,7 +30,8 @@ func ParsePattern(s string) (n, m int, err error) {
 	n, errN := strconv.Atoi(a)
 	m, errM := strconv.Atoi(b)
 	if !ok || errN != nil || errM != nil || n < 1 || m <= n || m > 256 {
-		return 0, 0, fmt.Errorf("pattern %q: want channels, unstructured or N:M such as 2:4", s)
+		names := []string{"channels", "unstructured"}
+		return 0, 0, &OptionError{Where: "pattern", Want: "channels, unstructured or N:M such as 2:4", Got: s, Near: Nearest(s, names)}
 	}
 	return n, m, nil
 }
@@ -66,7 +67,7 @@ func sparsePlan(a *graphcodec.Analysis) *Plan {
 // PlanUnstructured zeroes the given share of all layer weights but those that ignore names (Options.Ignore), smallest magnitudes first.
 func PlanUnstructured(a *graphcodec.Analysis, sparsity float64, ignore ...string) (*Plan, error) {
 	if !(sparsity > 0 && sparsity < 1) {
-		return nil, fmt.Errorf("sparsity %g: want a share between 0 and 1", sparsity)
+		return nil, outOfRange("sparsity", aShare, sparsity)
 	}
 	p := sparsePlan(a)
 	p.Target = Target{Ratio: sparsity}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/gomlx/compute"
 	_ "github.com/gomlx/compute/gobackend" // registers "go"
+
+	"github.com/metaprune/metaprune/prune"
 )
 
 // Names of the backends, best first.
@@ -45,7 +47,7 @@ func Open(kind string) (*Backend, error) {
 		}
 		return start(kind, kind)
 	}
-	return nil, fmt.Errorf("unknown backend %q: want one of %s", kind, strings.Join(Backends, ", "))
+	return nil, prune.OneOf("backend", kind, Backends...)
 }
 
 func start(kind, config string) (b *Backend, err error) {

@@ -8,6 +8,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
 )
 
 // Optimizers.
@@ -57,7 +58,7 @@ func NewTrainer(b *Backend, p *Program, o TrainOptions) (*Trainer, error) {
 		o.Optimizer = SGD
 	}
 	if o.Optimizer != SGD && o.Optimizer != AdamW {
-		return nil, fmt.Errorf("unknown optimizer %q: want %s or %s", o.Optimizer, SGD, AdamW)
+		return nil, prune.OneOf("optimizer", o.Optimizer, SGD, AdamW)
 	}
 	if len(p.Inputs) != 1 {
 		return nil, &onnxio.UnsupportedError{What: fmt.Sprintf("training a model with %d inputs", len(p.Inputs))}

@@ -64,19 +64,15 @@ The result lies beside each model as NAME.allocation.json. What is done is left 
 	s.IntVar(&f.judge, "judge", 300, "further inputs that they are judged on")
 	s.StringVar(&f.shard, "shard", "", "K/N: only the models whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
 	s.StringVarP(&f.out, "output", "o", "", "file to write, for one model (default NAME.allocation.json beside it)")
+	takes(s, factor(1).over(), "speed-up")
+	takes(s, whole(0, 0), "rounds")
+	takes(s, share(0, 1).over().under(), "step")
+	takes(s, whole(5, 0), "samples", "judge")
+	oneOf(s, "criterion", "obs", "wanda", "hessian", "l2", "l1", "bn")
 	return c
 }
 
 func (f *allocateFlags) check(models int) error {
-	if !slices.Contains([]string{"obs", "wanda", "hessian", "l2", "l1", "bn"}, f.criterion) {
-		return fmt.Errorf("--criterion %q: want obs, wanda, hessian, l2, l1 or bn", f.criterion)
-	}
-	if f.options.Rounds < 0 {
-		return fmt.Errorf("--rounds %d: want a number from 0 on", f.options.Rounds)
-	}
-	if f.samples < 5 || f.judge < 5 {
-		return fmt.Errorf("--samples %d, --judge %d: want at least 5", f.samples, f.judge)
-	}
 	if f.out != "" && models != 1 {
 		return fmt.Errorf("-o names one file for %d models; without it each gets one beside it", models)
 	}

@@ -117,7 +117,7 @@ func TestBadRequests(t *testing.T) {
 		{1, "the target speed-up 1000 cannot be reached; the most that can leave gives", []string{"prune", fashion, "--speed-up", "1000", "-o", out}},
 		{2, "want exactly one target", []string{"prune", fashion, "-o", out}},
 		{2, "want exactly one target", []string{"prune", fashion, "--speed-up", "2", "--ratio", "0.5", "-o", out}},
-		{2, "speed-up 0.5: want at least 1", []string{"prune", fashion, "--speed-up", "0.5", "-o", out}},
+		{2, "--speed-up 0.5: want a number such as 2 or 2x, at least 1", []string{"prune", fashion, "--speed-up", "0.5", "-o", out}},
 		{2, `criterion "l9"`, []string{"prune", fashion, "--speed-up", "2", "--criterion", "l9", "-o", out}},
 		{2, `--size "many"`, []string{"prune", fashion, "--size", "many", "-o", out}},
 		{2, `ignore: "conv[" is no name of the model and no pattern either: syntax error in pattern`, []string{"prune", fashion, "--speed-up", "2", "--ignore", "conv[", "-o", out}},

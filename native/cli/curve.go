@@ -68,6 +68,10 @@ func (a *app) curveCommand() *cobra.Command {
 	s.StringVar(&f.ranking, "ranking", "global", "who competes: global, group or isomorphic")
 	s.StringVar(&f.csv, "csv", "", "write the points to this file too")
 	s.StringSliceVar(&f.plots, "plot", nil, "draw the curves to these files (.svg, .png or .pdf)")
+	takes(s, factor(1), "speed-up")
+	oneOf(s, "criterion", criteria...)
+	oneOf(s, "weights", "original", "metanet")
+	oneOf(s, "ranking", rankings...)
 	return c
 }
 

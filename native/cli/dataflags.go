@@ -31,13 +31,12 @@ func (d *dataFlags) add(f *pflag.FlagSet, batch int) {
 	f.StringVar(&d.input, "input", "", "CxHxW that pictures of a folder are brought to (default: the model's input)")
 	f.IntVar(&d.batch, "batch", batch, "images run at a time")
 	f.IntVar(&d.limit, "limit", 0, "use only so many images, drawn by seed")
+	takes(f, whole(1, 0), "batch")
+	takes(f, whole(0, 0), "limit")
 }
 
 // open reads the data set for a model's input.
 func (d *dataFlags) open(m *onnxio.Model) (*data.Splits, error) {
-	if d.batch < 1 {
-		return nil, fmt.Errorf("--batch %d: want at least 1", d.batch)
-	}
 	g, err := d.geometry(m)
 	if err != nil {
 		return nil, err
@@ -136,6 +135,7 @@ func (d *dataFlags) labelled(s *data.Splits) (*data.Set, error) {
 // backendFlag adds --backend.
 func backendFlag(f *pflag.FlagSet, to *string) {
 	f.StringVar(to, "backend", "", "xla:cuda, xla:cpu or go (default: the first of them that works here; see metaprune doctor)")
+	oneOf(f, "backend", xla.Backends...)
 }
 
 // evaluator prepares a model for measuring on images of a set.

@@ -63,6 +63,11 @@ Networks: ` + strings.Join(models.Names(), ", ") + ".",
 	s.StringVar(&f.shard, "shard", "", "K/N: only the jobs whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
 	s.DurationVar(&f.every, "checkpoint-every", 5*time.Minute, "time between checkpoints, which go to a bucket too")
 	s.StringVarP(&f.folder, "output", "o", "datamodels", "folder that gets a folder for each data model; or a bucket, s3://NAME/PREFIX or file:///FOLDER")
+	takes(s, positive(), "widths", "lr", "finetune-lr")
+	takes(s, whole(0, 0), "seeds", "finetune-epochs")
+	takes(s, whole(1, 0), "epochs", "classes")
+	takes(s, factor(1), "speed-up")
+	takes(s, span(), "checkpoint-every")
 	return c
 }
 

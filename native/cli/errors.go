@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,7 +95,7 @@ func faultOf(err error, signal os.Signal) fault {
 	case errors.As(err, &unsupported):
 		f.Kind, f.Where, f.Got = kindUnsupported, unsupported.Path, unsupported.What
 	case errors.As(err, &format):
-		f.Kind, f.Where, f.Got = kindFormat, format.Path, format.Err.Error()
+		f.Kind, f.Where, f.Want, f.Got = kindFormat, format.Path, format.Want, cmp.Or(format.Got, format.Err.Error())
 	case errors.As(err, &plan):
 		f.Kind, f.Where = kindFormat, "plan"
 	}

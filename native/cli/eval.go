@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/metaprune/metaprune/native/data"
@@ -50,6 +51,7 @@ func (a *app) evalCommand() *cobra.Command {
 	}
 	d.add(c.Flags(), 100)
 	c.Flags().StringVar(&backend, "backend", "", "xla:cuda, xla:cpu, go, or onnx-go for Gorgonia's engine (default: the first of them that works here)")
+	oneOf(c.Flags(), "backend", append(slices.Clone(xla.Backends), "onnx-go")...)
 	return c
 }
 

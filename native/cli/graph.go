@@ -46,6 +46,8 @@ or the explicit graph that metanet forward and PyTorch Geometric read (.safetens
 	c.Flags().StringVarP(&out, "output", "o", "", "where the graph goes, - for standard output")
 	c.Flags().StringVar(&format, "format", "", "svg, json, graphml or safetensors; without it by the output's extension")
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.Universal.Name, "features: universal-1 or reference-cnn")
+	oneOf(c.Flags(), "format", "svg", "json", "graphml", "safetensors")
+	oneOf(c.Flags(), "scheme", graphcodec.Universal.Name, graphcodec.ReferenceCNN.Name)
 	_ = c.MarkFlagRequired("output")
 	return c
 }

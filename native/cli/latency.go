@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 )
 
@@ -27,7 +28,7 @@ func parseLatency(s string) (latencyGoal, error) {
 	if d, err := time.ParseDuration(s); err == nil && d > 0 {
 		return latencyGoal{milliseconds: float64(d) / float64(time.Millisecond)}, nil
 	}
-	return latencyGoal{}, fmt.Errorf("--latency %q: want how many times as fast, from 1 to %g, or a time such as 5ms", s, searchTop)
+	return latencyGoal{}, &prune.OptionError{Where: "--latency", Want: fmt.Sprintf("how many times as fast, from 1 to %g, or a time such as 5ms", searchTop), Got: s}
 }
 
 func (g latencyGoal) reached(before, after float64) bool {

@@ -34,6 +34,7 @@ type metanetFlags struct{ file, memory string }
 
 func (f *metanetFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.file, "metanet", "", "metanetwork (safetensors) of --criterion metanet; without it the one in the program, which was trained for scores (metaprune metanet info)")
+	defer func() { takes(fl, bytesOf(), "memory") }()
 	fl.StringVar(&f.memory, "memory", "", "memory for the metanetwork's cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
 }
 
@@ -198,6 +199,7 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 	c.Flags().StringVar(&weights, "metanet", "", "the metanetwork's weights (safetensors)")
 	c.Flags().StringVarP(&out, "output", "o", "", "where the new graph goes (safetensors)")
 	c.Flags().StringVar(&memory, "memory", "", "memory for cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
+	takes(c.Flags(), bytesOf(), "memory")
 	_ = c.MarkFlagRequired("metanet")
 	_ = c.MarkFlagRequired("output")
 	return c
@@ -269,6 +271,7 @@ safetensors.torch.save_file). Parameters that are never used are left out. The r
 		},
 	}
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.ReferenceCNN.Name, "features that it was trained for: reference-cnn or universal-1")
+	oneOf(c.Flags(), "scheme", graphcodec.Universal.Name, graphcodec.ReferenceCNN.Name)
 	c.Flags().StringVarP(&out, "output", "o", "", "where the metanetwork goes (safetensors)")
 	_ = c.MarkFlagRequired("output")
 	return c
@@ -289,15 +292,15 @@ func (a *app) metanetNewCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("--scheme: %w", err)
 			}
-			if hidden < 1 || hidden > 4096 || layers < 1 || layers > 1024 {
-				return fmt.Errorf("--hidden %d, --layers %d: want 1 to 4096 and 1 to 1024", hidden, layers)
-			}
 			return writeSafetensors(out, metanet.New(session.Sizes(s, hidden, layers), seed))
 		},
 	}
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.Universal.Name, "features: universal-1 or reference-cnn")
 	c.Flags().IntVar(&hidden, "hidden", 16, "hidden channels")
 	c.Flags().IntVar(&layers, "layers", 4, "message-passing layers")
+	oneOf(c.Flags(), "scheme", graphcodec.Universal.Name, graphcodec.ReferenceCNN.Name)
+	takes(c.Flags(), whole(1, 4096), "hidden")
+	takes(c.Flags(), whole(1, 1024), "layers")
 	c.Flags().Uint64Var(&seed, "seed", 0, "seed of the initial weights")
 	c.Flags().StringVarP(&out, "output", "o", "", "where the metanetwork goes (safetensors)")
 	_ = c.MarkFlagRequired("output")

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -76,21 +75,18 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 	s.IntVar(&f.every, "checkpoint-every", 25, "steps between checkpoints")
 	s.StringVarP(&f.out, "output", "o", "metanet.safetensors", "metanetwork to write")
 	s.StringVar(&f.folder, "run", "", "folder for checkpoints and metrics (default NAME.run beside the output)")
+	takes(s, whole(1, 0), "steps", "images-per-step", "devices", "validate-every", "checkpoint-every")
+	takes(s, whole(2, 4096), "hidden")
+	takes(s, whole(1, 1024), "layers")
+	takes(s, positive(), "lr", "temperature")
+	takes(s, decimal(0, 0), "weight-decay", "clip", "sparsity", "alpha")
+	takes(s, factor(1).over(), "least-speed-up", "most-speed-up", "validate-speed-up")
+	oneOf(s, "objective", metatrain.Objectives...)
 	return c
 }
 
 // check turns flags into a configuration.
 func (f *metatrainFlags) check() error {
-	switch {
-	case f.heldEvery < 1 || len(f.heldSpeedUps) == 0 || slices.Min(f.heldSpeedUps) <= 1:
-		return errors.New("--validate-every: want at least 1; --validate-speed-up: numbers above 1")
-	case f.steps < 1 || f.every < 1:
-		return fmt.Errorf("--steps %d, --checkpoint-every %d: want at least 1", f.steps, f.every)
-	case !(f.rate > 0) || f.shrink < 0 || f.sparsity < 0 || f.config.AdamW.Clip < 0:
-		return errors.New("--lr: want a number above 0; --weight-decay, --sparsity and --clip: from 0 on")
-	case f.hidden < 2 || f.layers < 1 || f.hidden > 4096 || f.layers > 1024:
-		return fmt.Errorf("--hidden %d, --layers %d: want 2 to 4096 and 1 to 1024", f.hidden, f.layers)
-	}
 	negative := func(v float64) float64 { // the configuration's zeros are defaults
 		if v == 0 {
 			return -1

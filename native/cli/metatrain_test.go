@@ -184,7 +184,7 @@ func TestMetatrainFlags(t *testing.T) {
 		"--data is missing":      {"metatrain", filepath.Join(dir, "m.onnx"), "--backend", "go", "-o", filepath.Join(dir, "x.safetensors")},
 		`--shard "4/4"`:          {"datamodels", "mlp", "--shard", "4/4"},
 		"SLURM_ARRAY_TASK_ID is": {"datamodels", "mlp", "--shard", "/4"},
-		"unknown network":        {"datamodels", "lenet", "--backend", "go"},
+		`network "lenet": want`:  {"datamodels", "lenet", "--backend", "go"},
 		"--speed-up, --epochs":   {"datamodels", "mlp", "--speed-up", "0.5", "--backend", "go"},
 	} {
 		code, _, message := run(t, args...)
@@ -228,7 +228,7 @@ func TestPipeline(t *testing.T) {
 		sparse := decode[result](t, ok(t, args("sparse.onnx", "--own-weights", "--pattern", "2:4", "--last-epochs", "1")...)).Stages
 		require.Len(t, sparse, 2)
 	})
-	for want, more := range map[string][]string{"name a trained metanetwork": nil, "exclude each other": {"--own-weights", "--metanet", "x"}, "in one step": {"--own-weights", "--pattern", "2:4", "--steps", "2"}, "want at least 1": {"--own-weights", "--speed-up", "0.5"}} {
+	for want, more := range map[string][]string{"name a trained metanetwork": nil, "exclude each other": {"--own-weights", "--metanet", "x"}, "in one step": {"--own-weights", "--pattern", "2:4", "--steps", "2"}, "--speed-up 0.5: want a number such as 2 or 2x, at least 1": {"--own-weights", "--speed-up", "0.5"}} {
 		code, _, message := run(t, append([]string{"pipeline", fashion}, more...)...)
 		require.Equal(t, exitInput, code)
 		require.Contains(t, message, want)

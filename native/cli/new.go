@@ -51,5 +51,7 @@ func (a *app) newCommand() *cobra.Command {
 	f.IntSliceVar(&o.Widths, "widths", nil, "widths of the stages instead")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the weights")
 	f.StringVarP(&out, "output", "o", "", "file to write, - for standard output (default NETWORK.onnx)")
+	takes(f, whole(1, 0), "classes", "widths")
+	takes(f, positive(), "width")
 	return c
 }

@@ -45,6 +45,12 @@ func (a *app) pipelineCommand() *cobra.Command {
 	s.IntVar(&p.First, "first-epochs", 1, "epochs behind the metanetwork")
 	s.IntVar(&p.Between, "between-epochs", 1, "epochs behind each step of pruning but the last")
 	s.IntVar(&p.Last, "last-epochs", 3, "epochs at the end")
+	takes(s, factor(1), "speed-up")
+	takes(s, share(0, 1).over().under(), "sparsity")
+	takes(s, whole(1, 0), "steps")
+	takes(s, whole(0, 0), "first-epochs", "between-epochs", "last-epochs")
+	oneOf(s, "criterion", "l2", "l1", "bn", "fpgm", "random")
+	patterns(s, "pattern", "unstructured")
 	for _, name := range []string{"epochs", "keep", "keep-zeros", "teacher", "distil", "temperature"} {
 		_ = s.MarkHidden(name)
 	}
@@ -55,10 +61,6 @@ func (a *app) pipelineCommand() *cobra.Command {
 func (f *pipelineFlags) check() error {
 	p := &f.pipeline
 	switch {
-	case p.Pattern == "" && !(p.SpeedUp >= 1):
-		return fmt.Errorf("--speed-up %g: want at least 1", p.SpeedUp)
-	case p.Steps < 1 || p.First < 0 || p.Between < 0 || p.Last < 0:
-		return errors.New("--steps: want at least 1; --first-epochs, --between-epochs and --last-epochs: from 0 on")
 	case p.Pattern != "" && p.Steps != 1:
 		return errors.New("--pattern sets zeros in one step: leave --steps out")
 	case f.own && f.file != "":

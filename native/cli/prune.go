@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -18,9 +19,11 @@ import (
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/surgeon"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 type pruneFlags struct {
@@ -30,6 +33,7 @@ type pruneFlags struct {
 	ratio, maxRatio      float64
 	sparsity             float64
 	size                 string
+	fileSize             int64 // of the model, which a share of --size is of
 	criterion, reduction string
 	weights              string
 	normalizer, ranking  string
@@ -75,13 +79,13 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.out, "output", "o", "", "the smaller model, - for standard output")
-	fl.Float64Var(&f.speedUp, "speed-up", 0, "target: multiply-accumulates before / after")
+	fl.Float64Var(&f.speedUp, "speed-up", 0, "target: multiply-accumulates before / after, such as 2 or 2x")
 	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count what is computed alone (default: also as a reader of the file counts, who cannot tell the shapes that the model computes)")
-	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that may stay")
-	fl.StringVar(&f.size, "size", "", "target: size of the files that are written (the model and its external data), such as 10MB")
-	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that leave")
+	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that are kept, such as 0.5 or 50%")
+	fl.StringVar(&f.size, "size", "", "target: size of the files that are written (the model and its external data), such as 10MB, or 50% of the files' present size")
+	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that are removed, such as 0.3 or 30%")
 	fl.StringVar(&f.latency, "latency", "", "target: measured in ONNX Runtime's Python package (METAPRUNE_PYTHON), how many times as fast as the original, or a time such as 5ms; channels in multiples of eight where that is faster")
-	fl.Float64Var(&f.accuracy, "accuracy", 0, "target: the smallest model that keeps this accuracy, 0 to 1, on images held back of --data")
+	fl.Float64Var(&f.accuracy, "accuracy", 0, "target: the smallest model that keeps this accuracy, 0 to 1, such as 0.92 or 92%, on images held back of --data")
 	f.repair.add(fl)
 	f.data.add(fl, 100)
 	backendFlag(fl, &f.backend)
@@ -104,18 +108,50 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.StringVar(&f.planOut, "plan", "", "write what leaves as JSON")
 	fl.StringVar(&f.planIn, "from-plan", "", "remove what this plan says")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "plan only, write no model")
+	f.bound(fl)
 	return c
+}
+
+// bound says what the flags take.
+func (f *pruneFlags) bound(fl *pflag.FlagSet) {
+	takes(fl, factor(1), "speed-up")
+	takes(fl, share(0, 1).over(), "params", "max-ratio")
+	takes(fl, share(0, 1).over().under(), "ratio", "accuracy", "sparsity")
+	takes(fl, bytesOrShare(), "size")
+	takes(fl, whole(1, 0), "steps", "round-to")
+	oneOf(fl, "criterion", criteria...)
+	oneOf(fl, "weights", "original", "metanet")
+	oneOf(fl, "reduction", "mean", "sum", "max", "first")
+	oneOf(fl, "normalizer", "mean", "max", "none", "lamp", "original", "order")
+	oneOf(fl, "ranking", rankings...)
+	patterns(fl, "pattern", "channels", "unstructured")
+}
+
+// criteria and rankings are the names that commands take.
+var (
+	criteria = []string{"l2", "l1", "bn", "fpgm", "random", "metanet", surgeon.OBS, surgeon.Wanda, surgeon.Hessian, taylorCriterion}
+	rankings = []string{"global", "group", "isomorphic"}
+)
+
+// bytes is what --size asks for, of a file of so many bytes.
+func (f *pruneFlags) bytes() (int64, error) {
+	if strings.HasSuffix(f.size, "%") {
+		v, err := prune.ParseShare(f.size)
+		return int64(v * float64(f.fileSize)), err
+	}
+	v, err := parseSize(f.size)
+	return int64(v), err
 }
 
 func (f *pruneFlags) request() (session.Request, error) {
 	r := session.Request{Pattern: f.pattern, Sparsity: f.sparsity}
 	r.Target = prune.Target{SpeedUp: f.speedUp, Params: f.params, Ratio: f.ratio, Computed: f.computed}
 	if f.size != "" {
-		n, err := humanize.ParseBytes(f.size)
-		if err != nil || n > 1<<62 || n == 0 {
-			return r, fmt.Errorf("--size %q: want a size such as 10MB", f.size)
+		n, err := f.bytes()
+		if err != nil {
+			return r, &prune.OptionError{Where: "--size", Want: "a size such as 10MB", Got: f.size}
 		}
-		r.Target.Bytes = int64(n)
+		r.Target.Bytes = n
 	}
 	r.Criterion = prune.Criterion{Kind: f.criterion, Reduction: f.reduction, Normalizer: f.normalizer, Seed: f.seed}
 	r.Allocation, r.Scores = f.offsets, f.scores
@@ -125,9 +161,6 @@ func (f *pruneFlags) request() (session.Request, error) {
 		if f.heads {
 			r.Attention = graphcodec.Heads
 		}
-	}
-	if f.steps < 1 || f.roundTo < 1 {
-		return r, errors.New("--steps and --round-to want at least 1")
 	}
 	return r, nil
 }
@@ -148,6 +181,7 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 	if f.planOut != "" || f.planIn != "" {
 		s.StartHash()
 	}
+	f.fileSize = s.Size() + s.Model.ExternalSize()
 	c, err := a.cut(ctx, s, f)
 	if err != nil {
 		return err
@@ -181,7 +215,7 @@ func dataFile(s *session.Session, out string) string {
 
 // fitsSize refuses what became larger than --size after the plan was made.
 func (f *pruneFlags) fitsSize(size int64) error {
-	if want, err := humanize.ParseBytes(f.size); f.size != "" && f.planIn == "" && err == nil && uint64(size) > want {
+	if want, err := f.bytes(); f.size != "" && f.planIn == "" && err == nil && size > want {
 		return failedCheck{fmt.Errorf("--size %s: the repair made the files %d bytes larger than that; give --size %d", f.size, uint64(size)-want, 2*want-uint64(size))}
 	}
 	return nil
@@ -306,8 +340,6 @@ func (f *pruneFlags) check() error {
 		return errors.New("criterion taylor looks at labelled images: name them with --data")
 	case looksAtData(f.criterion) && f.steps > 1:
 		return fmt.Errorf("criterion %s looks at the whole model once; leave --steps out", f.criterion)
-	case f.accuracy != 0 && (f.accuracy < 0 || f.accuracy >= 1):
-		return fmt.Errorf("--accuracy %g: want a share between 0 and 1, such as 0.92", f.accuracy)
 	case f.accuracy != 0 && (f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):
 		return errors.New("--accuracy is a target of its own: leave --from-plan, --pattern and the other targets out")
 	case f.latency != "" && (f.accuracy != 0 || f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):

@@ -33,6 +33,8 @@ func (f *repairFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.mode, "repair", "", "fit what is left to the original's outputs, without labels: none, noise (needs no data) or data (default: data with --calibrate, else none)")
 	fl.StringVar(&f.calibrate, "calibrate", "", "unlabelled inputs for --repair data: a folder of pictures, IDX, an NPZ file (arrays named as the model's inputs, or images) or a data set's name")
 	fl.IntVar(&f.samples, "samples", 100, "inputs that the repair looks at; a fifth of them only to judge it")
+	oneOf(fl, "repair", "none", "noise", "data")
+	takes(fl, whole(repair.Least, 0), "samples")
 }
 
 // check fills in the mode.
@@ -44,14 +46,10 @@ func (f *repairFlags) check() error {
 		}
 	}
 	switch {
-	case !slices.Contains([]string{"none", "noise", "data"}, f.mode):
-		return fmt.Errorf("--repair %q: want none, noise or data", f.mode)
 	case f.mode == "data" && f.calibrate == "":
 		return errors.New("--repair data: name inputs with --calibrate (a folder of pictures, IDX or NPZ); --repair noise needs none")
 	case f.mode != "data" && f.calibrate != "":
 		return fmt.Errorf("--calibrate goes with --repair data, not %s", f.mode)
-	case f.samples < repair.Least:
-		return fmt.Errorf("--samples %d: want at least %d", f.samples, repair.Least)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -52,6 +51,10 @@ METAPRUNE_TOKEN, where it is set, is the bearer token that requests have to brin
 	s.StringVar(&f.metanetFile, "metanet", "", "metanetwork of criterion metanet (default: the program's)")
 	s.StringVar(&f.metaMemory, "metanet-memory", "", "memory for a metanetwork's cached edge states, such as 256MB")
 	s.StringVar(&f.logFormat, "log", "text", "format of the log on standard error: text, json or none")
+	takes(s, bytesOf(), "max-size", "memory", "metanet-memory")
+	takes(s, whole(1, 0), "max-requests")
+	takes(s, span(), "timeout", "grace")
+	oneOf(s, "log", "text", "json", "none")
 	return c
 }
 
@@ -68,12 +71,6 @@ func (f *serveFlags) check() error {
 			return fmt.Errorf("%s %q: want a size such as 1GB", flag, to.text)
 		}
 		*to.at = int64(n)
-	}
-	switch {
-	case f.config.API.Requests < 1:
-		return fmt.Errorf("--max-requests %d: want at least 1", f.config.API.Requests)
-	case f.config.API.Timeout <= 0 || f.config.Grace <= 0:
-		return errors.New("--timeout and --grace: want times above 0, such as 30s")
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )
 
@@ -63,6 +65,7 @@ they cost. --smoke runs the same commands with next to no epochs, images and cha
 	s.StringVar(&f.data, "data", "", "data set, as for train (default: the task's)")
 	s.StringVar(&f.model, "model", "", "trained network, for tasks that start from one")
 	s.StringVar(&f.backend, "backend", "", "xla:cuda, xla:cpu or go (default: the first of them that works here)")
+	oneOf(s, "backend", xla.Backends...)
 	s.BoolVar(&f.smoke, "smoke", false, "next to no epochs, images and channels")
 	s.BoolVar(&f.dry, "dry-run", false, "print the commands and run none")
 	s.StringVarP(&f.out, "output", "o", "", "folder (default: the task's name)")
@@ -155,7 +158,7 @@ func (a *app) task(ctx context.Context, name string, f *taskFlags) error {
 	}
 	t := all[name]
 	if t == nil {
-		return fmt.Errorf("unknown task %q: want one of %s", name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+		return prune.OneOf("task", name, slices.Sorted(maps.Keys(all))...)
 	}
 	commands, err := t.commands(name, f)
 	if err != nil {

@@ -90,7 +90,18 @@ func (f *trainFlags) add(c *cobra.Command, epochs int, rate float64, schedule st
 	s.StringVarP(&f.out, "output", "o", "", "model to write (default NAME.trained.onnx)")
 	s.StringVar(&f.keep, "keep", "last", "write the weights of the last epoch or of the best on validation (best)")
 	s.StringVar(&f.folder, "run", "", "folder for checkpoints, metrics and report (default NAME.run beside the output)")
+	takes(s, whole(0, 0), "epochs", "crop", "cutout")
+	takes(s, whole(1, 0), "milestones")
+	takes(s, positive(), "lr", "gamma", "temperature")
+	takes(s, decimal(0, 0), "warmup", "weight-decay")
+	takes(s, decimal(0, 1).under(), "momentum")
+	takes(s, share(0, 1).under(), "label-smoothing", "validation")
+	takes(s, share(0, 1), "distil")
+	oneOf(s, "schedule", train.Cosine, train.OneCycle, train.StepWise, train.Constant)
+	oneOf(s, "optimizer", xla.SGD, xla.AdamW)
+	oneOf(s, "keep", "last", "best")
 	s.DurationVar(&f.every, "checkpoint-every", time.Minute, "time between checkpoints inside of an epoch; a run that is stopped goes on from the last one")
+	takes(s, span(), "checkpoint-every")
 }
 
 // hash is the SHA-256 of a model as it is written.
@@ -108,9 +119,6 @@ func (a *app) train(ctx context.Context, path string, f *trainFlags) error {
 		return err
 	}
 	defer closeModel()
-	if f.keep != "last" && f.keep != "best" {
-		return fmt.Errorf("--keep %q: want last or best", f.keep)
-	}
 	f.paths(path)
 	if sameFile(path, f.out) {
 		return errors.New("the output would overwrite the input; give another --output")

@@ -88,6 +88,10 @@ func flagError(c *cobra.Command, err error) error {
 		return unknownFlag(c, unknown)
 	case errors.As(err, &bad):
 		f := bad.GetFlag()
+		var option *prune.OptionError
+		if errors.As(bad.Unwrap(), &option) {
+			return &prune.OptionError{Where: "--" + f.Name, Want: option.Want, Got: option.Got, Near: option.Near}
+		}
 		return &prune.OptionError{Where: "--" + f.Name, Want: wantOf(f, bad.Unwrap()), Got: bad.GetValue()}
 	case errors.As(err, &missing):
 		f := missing.GetFlag()
@@ -122,6 +126,9 @@ func unknownFlag(c *cobra.Command, e *pflag.NotExistError) error {
 
 // wantOf says what a flag takes: in the words of its own value where that is of this program, else by its type.
 func wantOf(f *pflag.Flag, cause error) string {
+	if w, ok := f.Value.(interface{ Wants() string }); ok {
+		return w.Wants()
+	}
 	switch f.Value.Type() {
 	case "int", "int64":
 		return "a whole number"
@@ -139,9 +146,6 @@ func wantOf(f *pflag.Flag, cause error) string {
 		return "numbers with commas between them"
 	case "string":
 		return "a value"
-	}
-	if w, ok := f.Value.(interface{ Wants() string }); ok {
-		return w.Wants()
 	}
 	if cause != nil {
 		return cause.Error()

@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -48,18 +46,14 @@ The last line is the verdict, one of three:
 	c.Flags().StringVar(&f.engine, "engine", "auto", "what outputs are compared in: "+strings.Join(engines, ", ")+" (ONNX Runtime's Python package), or auto")
 	f.metanet.add(c.Flags())
 	c.Flags().Float64Var(&f.rtol, "rtol", 1e-3, "largest difference of the outputs, relative to the largest output; 0.05 where a model rounds to 8 bits on the way and none is given, since sums in another order end some steps apart")
+	takes(c.Flags(), share(0, 1), "rtol")
+	oneOf(c.Flags(), "engine", append([]string{"auto"}, engines...)...)
 	c.Flags().Int64Var(&f.seed, "seed", 0, "seed of the random inputs")
 	c.Flags().BoolVar(&f.allowUncompared, "allow-uncompared", false, "exit 0 where no outputs could be compared and everything else holds")
 	return c
 }
 
 func (a *app) verify(ctx context.Context, original, pruned string, f *verifyFlags) error {
-	if f.engine != "auto" && !slices.Contains(engines, f.engine) {
-		return fmt.Errorf("--engine %q: want auto, %s", f.engine, strings.Join(engines, ", "))
-	}
-	if f.rtol >= 0 && !(f.rtol <= 1) || math.IsNaN(f.rtol) {
-		return fmt.Errorf("--rtol %g: want a share of the largest output, from 0 to 1", f.rtol)
-	}
 	before, closeBefore, err := a.open(original)
 	if err != nil {
 		return err

@@ -214,7 +214,7 @@ func TestNPZ(t *testing.T) {
 
 func TestUnknownName(t *testing.T) {
 	_, err := Open("fashoin-mnist", Geometry{})
-	require.ErrorContains(t, err, "neither a file or folder nor one of the sets")
+	require.ErrorContains(t, err, "want a file, a folder, or one of the sets cifar10")
 }
 
 // What a batch holds depends on the order alone: not on timing, the number of cores or where the run was taken up.

@@ -1,10 +1,13 @@
 package data
 
 import (
-	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/metaprune/metaprune/prune"
 )
 
 // known data sets: usual normalisation, and where their files may lie.
@@ -74,7 +77,8 @@ func openPath(path string, g Geometry) (*Splits, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("data %q: neither a file or folder nor one of the sets fashion-mnist, mnist, cifar10, cifar100", path)
+		names := slices.Sorted(maps.Keys(known))
+		return nil, &prune.OptionError{Where: "data", Want: "a file, a folder, or one of the sets " + prune.Listed(names), Got: path, Near: prune.Nearest(path, names)}
 	}
 	if !info.IsDir() {
 		if strings.HasSuffix(path, ".npz") {

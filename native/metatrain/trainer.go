@@ -114,8 +114,8 @@ func New(b *xla.Backend, f *metanet.File, c Config) (*Trainer, error) {
 	if have := int(b.Backend.NumDevices()); c.Devices < 1 || c.Devices > have || c.Batch%c.Devices != 0 {
 		return nil, fmt.Errorf("%d devices for batches of %d: want 1 to %d of them, by which the batch can be divided", c.Devices, c.Batch, have)
 	}
-	if !slices.Contains(Objectives, c.Objective) {
-		return nil, fmt.Errorf("objective %q: want one of %q", c.Objective, Objectives)
+	if err := prune.OneOf("objective", c.Objective, Objectives...); err != nil {
+		return nil, err
 	}
 	if !(c.SpeedUps[0] > 1) || !(c.SpeedUps[1] >= c.SpeedUps[0]) || !(c.Temperature > 0) {
 		return nil, fmt.Errorf("speed-ups %g to %g at temperature %g: want numbers above 1 in order, and a temperature above 0", c.SpeedUps[0], c.SpeedUps[1], c.Temperature)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
 )
 
 // Options of a new network.
@@ -56,7 +57,7 @@ func Names() []string { return slices.Sorted(maps.Keys(recipes)) }
 func New(name string, o Options) (*onnxio.Model, error) {
 	r := recipes[strings.ToLower(name)]
 	if r == nil {
-		return nil, fmt.Errorf("unknown network %q: want one of %s", name, strings.Join(Names(), ", "))
+		return nil, prune.OneOf("network", name, Names()...)
 	}
 	if len(o.Input) != 3 || slices.Min(o.Input) < 1 {
 		return nil, fmt.Errorf("an input of %v: want three numbers, CxHxW", o.Input)

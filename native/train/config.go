@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -55,11 +56,7 @@ func (c *Config) Check() error {
 	case c.Options.Distil < 0 || c.Options.Distil > 1:
 		return fmt.Errorf("a distillation weight of %g: want 0 to 1", c.Options.Distil)
 	}
-	switch c.Schedule {
-	case Cosine, OneCycle, StepWise, Constant:
-		return nil
-	}
-	return fmt.Errorf("unknown schedule %q: want %s, %s, %s or %s", c.Schedule, Cosine, OneCycle, StepWise, Constant)
+	return prune.OneOf("schedule", c.Schedule, Cosine, OneCycle, StepWise, Constant)
 }
 
 // rate is the learning rate of step k of total, with perEpoch steps an epoch.

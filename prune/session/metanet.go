@@ -181,7 +181,7 @@ func (s *Session) Prepare(ctx context.Context, criterion, weights string, m *Met
 	p := &Prepared{Session: s, weights: "original"}
 	switch {
 	case weights != "" && weights != "original" && weights != "metanet":
-		return nil, fmt.Errorf("weights %q: want original or metanet", weights)
+		return nil, prune.OneOf("weights", weights, "original", "metanet")
 	case criterion != "metanet" && weights == "metanet":
 		return nil, errors.New("weights metanet: want criterion metanet")
 	case criterion != "metanet":

@@ -218,14 +218,14 @@ func TestProblems(t *testing.T) {
 		place, detail  string
 		head           []string
 	}{
-		{"unknown option", h, "POST", "/v1/masks?speedup=2", raw(data), 400, "query speedup", "there is no such option; the options are speed-up,", nil},
-		{"not a number", h, "POST", "/v1/masks?speed-up=fast", raw(data), 400, "query speed-up", `"fast": want a number above 0`, nil},
-		{"infinite", h, "POST", "/v1/masks?speed-up=Inf", raw(data), 400, "query speed-up", "want a number above 0", nil},
+		{"unknown option", h, "POST", "/v1/masks?speedup=2", raw(data), 400, "query speedup", "there is no such option; did you mean speed-up; the options are speed-up,", nil},
+		{"not a number", h, "POST", "/v1/masks?speed-up=fast", raw(data), 400, "query speed-up", `"fast": want a number such as 2 or 2x`, nil},
+		{"infinite", h, "POST", "/v1/masks?speed-up=Inf", raw(data), 400, "query speed-up", "want a number such as 2 or 2x", nil},
 		{"twice", h, "POST", "/v1/masks?speed-up=2&speed-up=3", raw(data), 400, "query speed-up", "2 times", nil},
 		{"no target", h, "POST", "/v1/masks", raw(data), 400, "query", "0 targets are given", nil},
 		{"two targets", h, "POST", "/v1/masks?speed-up=2&ratio=.5", raw(data), 400, "query", "2 targets are given", nil},
-		{"below one", h, "POST", "/v1/prune?speed-up=.5", raw(data), 400, "query", "speed-up is a number from 1 on", nil},
-		{"bad field", h, "POST", "/v1/prune", form("criterion", "best", "speed-up", "2", "model", data), 400, "field criterion", `"best": want one of l2`, nil},
+		{"below one", h, "POST", "/v1/prune?speed-up=.5", raw(data), 400, "query speed-up", "want a number such as 2 or 2x, at least 1", nil},
+		{"bad field", h, "POST", "/v1/prune", form("criterion", "best", "speed-up", "2", "model", data), 400, "field criterion", `"best": want l2, l1`, nil},
 		{"bad steps", h, "POST", "/v1/prune?speed-up=2&steps=0", raw(data), 400, "query steps", "want a whole number from 1", nil},
 		{"bad size", h, "POST", "/v1/prune?size=much", raw(data), 400, "query size", "want a size such as 10MB", nil},
 		{"bad query", h, "POST", "/v1/prune?speed-up=%zz", raw(data), 400, "query", "cannot be read", nil},
@@ -278,6 +278,8 @@ func checkProblem(t *testing.T, w *httptest.ResponseRecorder, status int, place,
 	require.Equal(t, status, p.Status)
 	require.Equal(t, http.StatusText(status), p.Title)
 	require.NotEmpty(t, p.RequestID)
+	require.NotEmpty(t, p.Kind)
+	require.Equal(t, p.Place, p.Where)
 	require.Equal(t, p.RequestID, w.Header().Get("X-Request-Id"))
 	if place != "" {
 		require.Equal(t, place, p.Place)

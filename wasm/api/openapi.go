@@ -139,7 +139,7 @@ func schemas() object {
 	pair := object{"type": "array", "items": integer, "minItems": 2, "maxItems": 2}
 	return object{
 		"Problem": object{"type": "object", "required": []string{"type", "title", "status", "detail"}, "properties": object{
-			"type": str, "title": str, "status": object{"type": "integer", "minimum": http.StatusBadRequest, "maximum": 599}, "detail": str, "place": str, "limit": integer, "request_id": str}},
+			"type": str, "title": str, "status": object{"type": "integer", "minimum": http.StatusBadRequest, "maximum": 599}, "detail": str, "place": str, "kind": str, "where": str, "want": str, "got": str, "limit": integer, "request_id": str}},
 		"Health":   object{"type": "object", "required": []string{"status"}, "properties": object{"status": object{"type": "string", "enum": []string{"ok"}}, "version": str}},
 		"Operator": object{"type": "object", "required": strings.Split("op since rule", " "), "properties": object{"domain": str, "op": str, "since": integer, "rule": str}},
 		"Plan": object{"type": "object", "required": strings.Split("format version model_sha256 criterion weights target achieved removed groups", " "), "properties": object{

@@ -2,8 +2,8 @@ package api
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 )
 
@@ -27,6 +28,7 @@ type option struct {
 type job struct {
 	session.Request
 	weights string
+	share   float64             // of the file's size, where the target size is one
 	given   map[string][]string // options by name, as they were sent
 }
 
@@ -34,11 +36,27 @@ func newJob() *job {
 	return &job{weights: "original", Request: session.Request{Sparsity: .5}, given: map[string][]string{}}
 }
 
-func number(at func(*job) *float64) func(*job, string) error {
+// wrong is a value that an option does not take.
+func wrong(v, want string) error { return &prune.OptionError{Want: want, Got: v} }
+
+// factor takes a number of times from 1 on, such as 2 or 2x.
+func factor(at func(*job) *float64) func(*job, string) error {
 	return func(j *job, v string) error {
-		x, err := strconv.ParseFloat(v, 64)
-		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) || x <= 0 {
-			return fmt.Errorf("%q: want a number above 0", v)
+		x, err := prune.ParseFactor(v)
+		if err != nil || x < 1 {
+			return wrong(v, "a number such as 2 or 2x, at least 1")
+		}
+		*at(j) = x
+		return nil
+	}
+}
+
+// share takes a share above 0, such as 0.3 or 30%.
+func share(at func(*job) *float64, most float64) func(*job, string) error {
+	return func(j *job, v string) error {
+		x, err := prune.ParseShare(v)
+		if err != nil || !(x > 0) || x > most {
+			return wrong(v, "a share such as 0.3 or 30%, above 0 and at most 1")
 		}
 		*at(j) = x
 		return nil
@@ -49,7 +67,7 @@ func count(at func(*job) *int) func(*job, string) error {
 	return func(j *job, v string) error {
 		x, err := strconv.Atoi(v)
 		if err != nil || x < 1 || x > 1<<20 {
-			return fmt.Errorf("%q: want a whole number from 1 to %d", v, 1<<20)
+			return wrong(v, "a whole number from 1 to 1048576")
 		}
 		*at(j) = x
 		return nil
@@ -59,7 +77,7 @@ func count(at func(*job) *int) func(*job, string) error {
 func text(at func(*job) *string, allowed ...string) func(*job, string) error {
 	return func(j *job, v string) error {
 		if len(allowed) > 0 && !slices.Contains(allowed, v) {
-			return fmt.Errorf("%q: want one of %s", v, strings.Join(allowed, ", "))
+			return prune.OneOf("", v, allowed...)
 		}
 		*at(j) = v
 		return nil
@@ -67,9 +85,17 @@ func text(at func(*job) *string, allowed ...string) func(*job, string) error {
 }
 
 func size(j *job, v string) error {
+	if strings.HasSuffix(v, "%") {
+		x, err := prune.ParseShare(v)
+		if err != nil || !(x > 0) || x > 1 {
+			return wrong(v, "a size such as 10MB, or a share of the file such as 50%")
+		}
+		j.share = x
+		return nil
+	}
 	n, err := humanize.ParseBytes(v)
 	if err != nil || n == 0 || n > 1<<62 {
-		return fmt.Errorf("%q: want a size such as 10MB", v)
+		return wrong(v, "a size such as 10MB, or a share of the file such as 50%")
 	}
 	j.Target.Bytes = int64(n)
 	return nil
@@ -78,7 +104,7 @@ func size(j *job, v string) error {
 func truth(at func(*job) *bool) func(*job, string) error {
 	return func(j *job, v string) error {
 		if v != "true" && v != "false" {
-			return fmt.Errorf("%q: want true or false", v)
+			return wrong(v, "true or false")
 		}
 		*at(j) = v == "true"
 		return nil
@@ -88,7 +114,7 @@ func truth(at func(*job) *bool) func(*job, string) error {
 func seed(j *job, v string) error {
 	x, err := strconv.ParseInt(v, 10, 64)
 	if err != nil {
-		return fmt.Errorf("%q: want a whole number", v)
+		return wrong(v, "a whole number")
 	}
 	j.Criterion.Seed = x
 	return nil
@@ -100,11 +126,11 @@ func choice(name string, at func(*job) *string, def any, doc string, allowed ...
 
 // options lists what /v1/masks and /v1/prune understand.
 var options = []option{
-	{name: "speed-up", kind: "number", doc: "target: multiply-accumulates before / after", set: number(func(j *job) *float64 { return &j.Target.SpeedUp })},
+	{name: "speed-up", kind: "number", doc: "target: multiply-accumulates before / after", set: factor(func(j *job) *float64 { return &j.Target.SpeedUp })},
 	{name: "count-computed", kind: "boolean", def: false, doc: "of speed-up: count what is computed alone, not also as a reader of the file does who cannot tell the shapes that the model computes", set: truth(func(j *job) *bool { return &j.Target.Computed })},
-	{name: "params", kind: "number", doc: "target: share of the parameters that may stay", set: number(func(j *job) *float64 { return &j.Target.Params })},
-	{name: "size", kind: "string", doc: "target: size of the smaller model, such as 10MB", set: size},
-	{name: "ratio", kind: "number", doc: "target: share of the prunable channels that leave", set: number(func(j *job) *float64 { return &j.Target.Ratio })},
+	{name: "params", kind: "number", doc: "target: share of the parameters that are kept, such as 0.5 or 50%", set: share(func(j *job) *float64 { return &j.Target.Params }, 1)},
+	{name: "size", kind: "string", doc: "target: size of the smaller model, such as 10MB, or 50% of its present size", set: size},
+	{name: "ratio", kind: "number", doc: "target: share of the prunable channels that are removed, such as 0.3 or 30%", set: share(func(j *job) *float64 { return &j.Target.Ratio }, 1)},
 	choice("criterion", func(j *job) *string { return &j.Criterion.Kind }, "l2", "importance", "l2", "l1", "bn", "fpgm", "random", "metanet"),
 	choice("weights", func(j *job) *string { return &j.weights }, "original", "of criterion metanet: keep the original weights, or take the metanetwork's", "original", "metanet"),
 	choice("reduction", func(j *job) *string { return &j.Criterion.Reduction }, "mean", "over a group's members", "mean", "sum", "max", "first"),
@@ -112,10 +138,10 @@ var options = []option{
 	choice("ranking", func(j *job) *string { return &j.Ranking }, "global", "who competes", "global", "group", "isomorphic"),
 	choice("attention", func(j *job) *string { return (*string)(&j.Attention) }, nil, "of attention, only whole heads or only channels of heads leave", "heads", "head-dim"),
 	{name: "pattern", kind: "string", def: "channels", doc: "what leaves: channels, N:M (zeros) or unstructured (zeros)", set: text(func(j *job) *string { return &j.Pattern })},
-	{name: "sparsity", kind: "number", def: .5, doc: "share of zeros for pattern unstructured", set: number(func(j *job) *float64 { return &j.Sparsity })},
+	{name: "sparsity", kind: "number", def: .5, doc: "share of zeros for pattern unstructured", set: share(func(j *job) *float64 { return &j.Sparsity }, 1)},
 	{name: "steps", kind: "integer", def: 1, doc: "importance is recomputed after each step", set: count(func(j *job) *int { return &j.Steps })},
 	{name: "round-to", kind: "integer", def: 1, doc: "groups keep a multiple of this many channels", set: count(func(j *job) *int { return &j.RoundTo })},
-	{name: "max-ratio", kind: "number", doc: "at most this share of a group leaves", set: number(func(j *job) *float64 { return &j.MaxRatio })},
+	{name: "max-ratio", kind: "number", doc: "at most this share of a group leaves", set: share(func(j *job) *float64 { return &j.MaxRatio }, 1)},
 	{name: "ignore", kind: "strings", doc: "groups to keep whole, by node path, tensor, ID or name (glob); may be repeated", set: func(j *job, v string) error { j.Ignore = append(j.Ignore, v); return nil }},
 	{name: "seed", kind: "integer", def: 0, doc: "seed of criterion random", set: seed},
 }
@@ -126,19 +152,45 @@ func (j *job) parse(values url.Values, place string) error {
 		name := strings.ReplaceAll(key, "_", "-")
 		i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
 		if i < 0 {
-			return problem(http.StatusBadRequest, place+" "+key, "there is no such option; the options are %s", strings.Join(optionNames(), ", "))
+			return unknownOption(place+" "+key, name)
 		}
 		if n := len(j.given[name]) + len(values[key]); n > 1 && options[i].kind != "strings" {
 			return problem(http.StatusBadRequest, place+" "+key, "it is given %d times; want it once", n)
 		}
 		for _, v := range values[key] {
 			if err := options[i].set(j, v); err != nil {
-				return problem(http.StatusBadRequest, place+" "+key, "%v", err)
+				return badOption(place+" "+key, err)
 			}
 		}
 		j.given[name] = append(j.given[name], values[key]...)
 	}
 	return nil
+}
+
+// unknownOption names the option that was probably meant.
+func unknownOption(place, name string) *Problem {
+	near := ""
+	if n := prune.Nearest(name, optionNames()); n != "" {
+		near = "; did you mean " + n
+	}
+	p := problem(http.StatusBadRequest, place, "there is no such option%s; the options are %s", near, strings.Join(optionNames(), ", "))
+	p.Want, p.Got = "an option", name
+	return p
+}
+
+// badOption says what an option takes.
+func badOption(place string, err error) *Problem {
+	var o *prune.OptionError
+	if !errors.As(err, &o) {
+		return problem(http.StatusBadRequest, place, "%v", err)
+	}
+	near := ""
+	if o.Near != "" {
+		near = "; did you mean " + o.Near + "?"
+	}
+	p := problem(http.StatusBadRequest, place, "%q: want %s%s", o.Got, o.Want, near)
+	p.Want, p.Got = o.Want, o.Got
+	return p
 }
 
 // check looks for what the options lack together.

@@ -11,13 +11,17 @@ import (
 	"github.com/metaprune/metaprune/prune"
 )
 
-// Problem is an error as it is sent: problem details of RFC 9457 with the extensions place, limit and request_id.
+// Problem is an error as it is sent: problem details of RFC 9457 with the extensions kind, where (also place), want, got, limit and request_id.
 type Problem struct {
 	Type      string `json:"type"` // "about:blank": the status says it all
 	Title     string `json:"title"`
 	Status    int    `json:"status"`
 	Detail    string `json:"detail"`
 	Place     string `json:"place,omitempty"` // in the request or in the model, such as "query speed-up" or `graph.node[12] "conv1" (Conv)`
+	Kind      string `json:"kind,omitempty"`  // as the command line's: usage, format, unsupported, target, cancelled or other; and limit
+	Where     string `json:"where,omitempty"` // the same as place
+	Want      string `json:"want,omitempty"`
+	Got       string `json:"got,omitempty"`
 	Limit     int64  `json:"limit,omitempty"` // bytes, milliseconds or requests that may be, with 413, 408 and 429
 	RequestID string `json:"request_id,omitempty"`
 }
@@ -35,7 +39,7 @@ func problem(status int, place, format string, args ...any) *Problem {
 
 func limited(status int, limit int64, format string, args ...any) *Problem {
 	p := problem(status, "", format, args...)
-	p.Limit = limit
+	p.Limit, p.Kind = limit, "limit"
 	return p
 }
 
@@ -47,6 +51,7 @@ func (h *handler) asProblem(ctx context.Context, err error) *Problem {
 	var unsupported *onnxio.UnsupportedError
 	var target *prune.TargetError
 	var plan *prune.PlanError
+	var option *prune.OptionError
 	var room *onnxio.TooLargeError
 	switch {
 	case errors.As(err, &p):
@@ -59,22 +64,42 @@ func (h *handler) asProblem(ctx context.Context, err error) *Problem {
 		return limited(http.StatusRequestTimeout, h.config.Timeout.Milliseconds(), "the request took longer than %s; ask for less, or run metaprune where it may take longer", h.config.Timeout)
 	case ctx.Err() != nil:
 		return problem(499, "", "the client went away")
-	case errors.As(err, &format):
-		return problem(http.StatusUnprocessableEntity, format.Path, "the model cannot be read: %v", err)
-	case errors.As(err, &unsupported):
-		return problem(http.StatusUnprocessableEntity, unsupported.Path, "%v", err)
-	case errors.As(err, &target):
-		return problem(http.StatusUnprocessableEntity, "", "%v", err)
-	case errors.As(err, &plan):
-		return problem(http.StatusUnprocessableEntity, "plan", "%v", err)
 	}
-	return problem(http.StatusUnprocessableEntity, "", "%v", err)
+	p = problem(http.StatusUnprocessableEntity, "", "%v", err)
+	p.Kind = "other"
+	switch {
+	case errors.As(err, &format):
+		p.Detail = "the model cannot be read: " + p.Detail
+		p.Kind, p.Place, p.Want, p.Got = "format", format.Path, format.Want, format.Got
+	case errors.As(err, &unsupported):
+		p.Kind, p.Place, p.Got = "unsupported", unsupported.Path, unsupported.What
+	case errors.As(err, &target):
+		p.Kind, p.Want, p.Got = "target", target.Want, target.Got
+	case errors.As(err, &option):
+		p.Kind, p.Place, p.Want, p.Got = "usage", option.Where, option.Want, option.Got
+	case errors.As(err, &plan):
+		p.Kind, p.Place = "format", "plan"
+	}
+	return p
+}
+
+// kindOf is the kind of a problem that names none: what is wrong with the request.
+func (p *Problem) kindOf() string {
+	switch {
+	case p.Kind != "":
+		return p.Kind
+	case p.Status == 499:
+		return "cancelled"
+	case p.Status >= 500:
+		return "other"
+	}
+	return "usage"
 }
 
 // send writes a problem.
 func (p *Problem) send(w http.ResponseWriter, requestID string) {
 	out := *p
-	out.Type, out.Title, out.RequestID = "about:blank", http.StatusText(p.Status), requestID
+	out.Type, out.Title, out.RequestID, out.Kind, out.Where = "about:blank", http.StatusText(p.Status), requestID, p.kindOf(), p.Place
 	head := w.Header()
 	for _, k := range []string{"Content-Length", "Content-Disposition", "Etag", "Content-Encoding"} {
 		head.Del(k)

@@ -115,6 +115,9 @@ func (h *handler) inspect(w http.ResponseWriter, r *http.Request, e *Event) erro
 
 // plan chooses what leaves, unless the client has the answer already.
 func (h *handler) plan(ctx context.Context, w http.ResponseWriter, r *http.Request, what string, s *session.Session, f *form) (*session.Prepared, *prune.Plan, error) {
+	if f.job.share > 0 {
+		f.job.Target.Bytes = int64(f.job.share * float64(s.Size()))
+	}
 	if err := f.job.check(); err != nil {
 		return nil, nil, err
 	}
