@@ -8,9 +8,6 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// PlanVersion is the version of the plan format that this package writes.
-const PlanVersion = 1
-
 // Plan says what leaves a model. It is complete: applied to the same model it always gives the same bytes.
 type Plan struct {
 	Format      string               `json:"format"`
@@ -80,7 +77,7 @@ type Achieved struct {
 
 // PlanGroup is what leaves one group, for people.
 type PlanGroup struct {
-	ID      string `json:"id,omitempty"`
+	ID      string `json:"id,omitempty" since:"2"`
 	Name    string `json:"name"`
 	Size    int    `json:"size"`
 	Removed []int  `json:"removed"`
@@ -99,24 +96,6 @@ type PlanError struct{ What string }
 
 func (e *PlanError) Error() string { return "plan: " + e.What }
 
-// ParsePlan reads a plan and checks its format and version.
-func ParsePlan(data []byte) (*Plan, error) {
-	var p Plan
-	if err := json.Unmarshal(data, &p); err != nil {
-		return nil, &PlanError{fmt.Sprintf("not readable as JSON: %v", err)}
-	}
-	if p.Format != "metaprune-plan" {
-		return nil, &PlanError{fmt.Sprintf("format is %q, want \"metaprune-plan\"", p.Format)}
-	}
-	if p.Version != PlanVersion {
-		return nil, &PlanError{fmt.Sprintf("version %d, this program reads version %d", p.Version, PlanVersion)}
-	}
-	if len(p.ModelSHA256) != 64 {
-		return nil, &PlanError{"model_sha256 is missing or no SHA-256"}
-	}
-	return &p, nil
-}
-
 // MarshalPlan is the plan as it is written to disk.
 func MarshalPlan(p *Plan) ([]byte, error) {
 	b, err := json.MarshalIndent(p, "", " ")
@@ -134,7 +113,7 @@ func (p *Plan) Check(modelSHA256 string) error {
 // attached refuses a plan with a repair whose tensors are not there.
 func (p *Plan) attached() error {
 	switch {
-	case p.Repair == "none" || p.Repair == "":
+	case (p.Repair == "none" || p.Repair == "") && p.Repaired == nil:
 		return nil
 	case p.Repaired == nil:
 		return &PlanError{fmt.Sprintf("its repair (%q) names no file of repaired tensors", p.Repair)}

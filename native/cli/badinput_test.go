@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/stretchr/testify/require"
 )
 
@@ -108,7 +109,7 @@ func TestBadRequests(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(other, data, 0o600))
 	badPlan := filepath.Join(dir, "bad.json")
-	require.NoError(t, os.WriteFile(badPlan, bytes.Replace(read(t, plan), []byte(`"version": 1`), []byte(`"version": 9`), 1), 0o600))
+	require.NoError(t, os.WriteFile(badPlan, bytes.Replace(read(t, plan), []byte(fmt.Sprintf(`"version": %d`, prune.PlanVersion)), []byte(`"version": 9`), 1), 0o600))
 	for _, c := range []struct {
 		code int
 		want string
@@ -129,7 +130,7 @@ func TestBadRequests(t *testing.T) {
 		{2, "no such file or directory", []string{"prune", fashion, "--speed-up", "2", "-o", filepath.Join(dir, "no", "folder", "o.onnx")}},
 		{2, "is a folder", []string{"prune", fashion, "--speed-up", "2", "-o", dir}},
 		{2, "it was made for another model", []string{"prune", other, "--from-plan", plan, "-o", out}},
-		{2, "version 9", []string{"prune", fashion, "--from-plan", badPlan, "-o", out}},
+		{2, "made by a newer metaprune (plan version 9)", []string{"prune", fashion, "--from-plan", badPlan, "-o", out}},
 		{2, "not readable as JSON", []string{"prune", fashion, "--from-plan", fashion, "-o", out}},
 		{2, "unknown command", []string{"frobnicate"}},
 	} {

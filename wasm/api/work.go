@@ -32,9 +32,9 @@ func (h *handler) ops(w http.ResponseWriter, r *http.Request, _ *Event) error {
 	return writeJSON(w, r, graphcodec.Operators())
 }
 
-// weight is about the memory that work on a model takes besides the model: what is made of it, and its analysis.
-func weight(model, repaired int64, metanetwork bool) int64 {
-	n := model + repaired + 16<<20
+// weight is about the memory that work on a model takes besides the model: what is made of it, its analysis, and other bytes.
+func weight(model, other int64, metanetwork bool) int64 {
+	n := model + other + 16<<20
 	if metanetwork {
 		n += model + 64<<20
 	}
@@ -66,11 +66,14 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 	if e.Received > limit {
 		return limited(http.StatusRequestEntityTooLarge, limit, "the model has %d bytes, more than the %d that may be", e.Received, limit)
 	}
-	repaired := int64(0)
+	other := int64(0)
 	if f.repaired != nil {
-		repaired = int64(len(f.repaired.Data))
+		other += int64(len(f.repaired.Data))
 	}
-	done, err := h.gate.work(r.Context(), weight(e.Received, repaired, byMetanet))
+	if f.plan != nil {
+		other += prune.PlanMemory(f.plan.Data)
+	}
+	done, err := h.gate.work(r.Context(), weight(e.Received, other, byMetanet))
 	if err != nil {
 		return err
 	}
