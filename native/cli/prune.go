@@ -216,7 +216,7 @@ func dataFile(s *session.Session, out string) string {
 // fitsSize refuses what became larger than --size after the plan was made.
 func (f *pruneFlags) fitsSize(size int64) error {
 	if want, err := f.bytes(); f.size != "" && f.planIn == "" && err == nil && size > want {
-		return failedCheck{fmt.Errorf("--size %s: the repair made the files %d bytes larger than that; give --size %d", f.size, uint64(size)-want, 2*want-uint64(size))}
+		return failedCheck{fmt.Errorf("--size %s: the repair made the files %d bytes larger than that; give --size %d", f.size, size-want, 2*want-size)}
 	}
 	return nil
 }
