@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -144,7 +145,7 @@ func external(t *testing.T, location, offset, length string) onnxio.Tensor {
 		External: []*onnxio.KeyValue{{Key: "location", Value: location}, {Key: "offset", Value: offset}, {Key: "length", Value: length}}}
 	m := &onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}}, Graph: &onnxio.Graph{Name: "g", Initializers: []*onnxio.Tensor{x}}}
 	path := filepath.Join(dir, "m.onnx")
-	require.NoError(t, onnxio.WriteFile(path, m.Encode))
+	require.NoError(t, outfile.Write(path, m.Encode))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "w.bin"), make([]byte, 4), 0o600))
 	f, err := onnxio.Open(path)
 	require.NoError(t, err)
@@ -161,7 +162,7 @@ func TestExternalDataBothWays(t *testing.T) {
 	m := &onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}},
 		Graph: &onnxio.Graph{Name: "g", Initializers: []*onnxio.Tensor{{Name: "w", DataType: onnxio.Float, Dims: []int64{1024}, RawData: raw}, small}}}
 	path := filepath.Join(t.TempDir(), "m.onnx")
-	require.NoError(t, m.SaveExternal(path))
+	require.NoError(t, m.SaveExternal(path, false))
 	f, err := onnxio.Open(path)
 	require.NoError(t, err)
 	defer f.Close()
@@ -177,7 +178,7 @@ func TestWriteFileLeavesTheTargetOnError(t *testing.T) {
 	path := filepath.Join(dir, "x.onnx")
 	require.NoError(t, os.WriteFile(path, []byte("old"), 0o600))
 	bad := &onnxio.Model{Graph: &onnxio.Graph{Initializers: []*onnxio.Tensor{{Name: "w", Lazy: broken{}}}}}
-	require.Error(t, onnxio.WriteFile(path, bad.Encode))
+	require.Error(t, outfile.Write(path, bad.Encode))
 	got, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "old", string(got))

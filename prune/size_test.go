@@ -42,7 +42,7 @@ func TestSizeWithExternalData(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, inner.Close()) })
 	path := filepath.Join(dir, "model.onnx")
-	require.NoError(t, inner.Model.SaveExternal(path))
+	require.NoError(t, inner.Model.SaveExternal(path, false))
 	require.Equal(t, sizeOf(t, path), inner.Model.WrittenSize("model.onnx.data"))
 
 	f, err := onnxio.Open(path)
@@ -56,7 +56,7 @@ func TestSizeWithExternalData(t *testing.T) {
 	m, err := prune.Apply(a, p)
 	require.NoError(t, err)
 	small := filepath.Join(dir, "small.onnx")
-	require.NoError(t, m.SaveExternal(small))
+	require.NoError(t, m.SaveExternal(small, false))
 	require.LessOrEqual(t, sizeOf(t, small), goal)
 	require.Greater(t, sizeOf(t, small), goal*97/100)
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // file://
 	_ "gocloud.dev/blob/s3blob"   // s3://
@@ -95,7 +95,7 @@ func (b *Bucket) download(ctx context.Context, name, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	err := onnxio.WriteFile(path, func(w io.Writer) error { return b.bucket.Download(ctx, b.prefix+name, w, nil) })
+	err := outfile.Write(path, func(w io.Writer) error { return b.bucket.Download(ctx, b.prefix+name, w, nil) })
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", b.URL, name, err)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,6 +99,15 @@ func (a *app) allocate(ctx context.Context, args []string, f *allocateFlags) err
 	if err != nil {
 		return err
 	}
+	claimed := a.claims()
+	claimed.data(&f.data, "")
+	for _, path := range files {
+		claimed.model(path, "the model", nil)
+		claimed.writes(cmp.Or(f.out, metatrain.AllocationPath(path)), "the allocation")
+	}
+	if err := claimed.check(); err != nil {
+		return err
+	}
 	b, err := xla.Open(f.backend)
 	if err != nil {
 		return err
@@ -117,6 +127,7 @@ func (a *app) allocate(ctx context.Context, args []string, f *allocateFlags) err
 		}
 		all = append(all, r)
 	}
+	a = a.beside(f.out)
 	if a.json {
 		return a.printJSON(all)
 	}
@@ -136,10 +147,7 @@ func (a *app) allocateOne(ctx context.Context, b *xla.Backend, path string, f *a
 		return nil, err
 	}
 	defer closeModel()
-	out := f.out
-	if out == "" {
-		out = metatrain.AllocationPath(path)
-	}
+	out := cmp.Or(f.out, metatrain.AllocationPath(path))
 	want := &metatrain.Allocation{Format: "metaprune-allocation", Version: 1, ModelSHA256: s.SHA256(), Options: metatrain.AllocationOptions{SpeedUps: f.options.SpeedUps, Rounds: f.options.Rounds,
 		Step: f.options.Step, Seed: f.seed, Criterion: f.criterion, Samples: f.samples, Judge: f.judge, Data: f.data.describe(), Backend: b.Kind}}
 	if old, err := metatrain.ReadAllocation(out); err == nil {
@@ -160,7 +168,7 @@ func (a *app) allocateOne(ctx context.Context, b *xla.Backend, path string, f *a
 	if err != nil {
 		return nil, err
 	}
-	return want, writeBytes(out, append(raw, '\n'))
+	return want, a.saveBytes(out, append(raw, '\n'))
 }
 
 func orOtherModel(difference string) string {

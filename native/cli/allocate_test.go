@@ -9,6 +9,7 @@ import (
 
 	"github.com/metaprune/metaprune/native/analyse"
 	"github.com/metaprune/metaprune/native/metatrain"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/stretchr/testify/require"
 )
@@ -36,7 +37,7 @@ func TestAllocate(t *testing.T) {
 	all[0].Result.Offsets["conv1.weight"] = 9
 	raw, err := json.Marshal(all[0])
 	require.NoError(t, err)
-	require.NoError(t, writeBytes(at("a.allocation.json"), raw))
+	require.NoError(t, outfile.WriteBytes(at("a.allocation.json"), raw))
 	ok(t, "prune", at("a.onnx"), "--speed-up", "2", "--allocation", at("a.allocation.json"), "--plan", at("plan.json"), "-o", at("small.onnx"), "-q")
 	plan := decode[prune.Plan](t, string(read(t, at("plan.json"))))
 	require.Equal(t, 9.0, plan.Allocation["conv1.weight"])
@@ -59,7 +60,7 @@ func TestAllocate(t *testing.T) {
 	all[0].Result.Offsets["conv1.weight"] = .7
 	raw, err = json.Marshal(all[0])
 	require.NoError(t, err)
-	require.NoError(t, writeBytes(at("a.allocation.json"), raw))
+	require.NoError(t, outfile.WriteBytes(at("a.allocation.json"), raw))
 	learn := []string{"metatrain", at("a.onnx"), at("b.onnx"), "--objective", "allocation", "--steps", "160", "--hidden", "8", "--layers", "2", "--lr", "0.01", "--backend", "go", "-o", at("mn.safetensors"), "-q"}
 	ok(t, learn...)
 	var losses []float64

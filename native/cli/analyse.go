@@ -7,7 +7,6 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/native/analyse"
-	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
@@ -50,6 +49,14 @@ func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
 		return err
 	}
 	defer closeModel()
+	files := a.claims()
+	files.model(path, "the model", s.Model)
+	files.reads(f.metanet.file, "the metanetwork")
+	files.data(&f.data, "")
+	files.writes(f.plot, "the drawing")
+	if err := files.check(); err != nil {
+		return err
+	}
 	versions := []analyse.Version{{Name: "the model"}}
 	if versions[0].Groups, err = a.described(ctx, s, f); err != nil {
 		return err
@@ -66,10 +73,11 @@ func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
 		versions = append(versions, analyse.Version{Name: "behind the metanetwork", Groups: groups})
 	}
 	if f.plot != "" {
-		if err := onnxio.WriteFile(f.plot, func(w io.Writer) error { return analyse.Draw(w, versions) }); err != nil {
+		if err := a.save(f.plot, func(w io.Writer) error { return analyse.Draw(w, versions) }); err != nil {
 			return err
 		}
 	}
+	a = a.beside(f.plot)
 	if a.json {
 		return a.printJSON(versions)
 	}

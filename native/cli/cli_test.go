@@ -189,7 +189,7 @@ func TestExternalData(t *testing.T) {
 	require.NoError(t, err)
 	defer source.Close()
 	model, out, plan := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "sub", "o.onnx"), filepath.Join(dir, "p.json")
-	require.NoError(t, source.SaveExternal(model))
+	require.NoError(t, source.SaveExternal(model, false))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
 	ok(t, "prune", model, "--speed-up", "2", "-o", out, "--plan", plan, "-q")
 	require.FileExists(t, out+".data")

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/xla"
@@ -90,8 +90,34 @@ type curvePoint struct {
 	Cosine    float64 `json:"cosine,omitempty"` // to the original's outputs, where a repair measured it
 }
 
+// modelName is what a model is called in a curve.
+func modelName(path string) string { return strings.TrimSuffix(filepath.Base(path), ".onnx") }
+
+// curveClaims refuses curves that would overwrite what they read.
+func (a *app) curveClaims(paths []string, f *curveFlags) error {
+	c := a.claims()
+	seen := map[string]bool{}
+	for _, path := range paths {
+		c.model(path, "the model", nil)
+		for _, j := range f.jobs(modelName(path), "") {
+			if name := filepath.Join(j.folder(), pointsFile); f.output != "" && !seen[name] {
+				seen[name] = true
+				c.writesIn(f.output, "measured points", name)
+			}
+		}
+	}
+	c.reads(f.metanet.file, "the metanetwork")
+	c.reads(f.allocation, "the allocation")
+	c.data(&f.data, f.repair.calibrate)
+	c.writes(f.csv, "the table of points")
+	for _, path := range f.plots {
+		c.writes(path, "the drawing")
+	}
+	return c.check()
+}
+
 func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
-	r, err := a.curveRun(ctx, f)
+	r, err := a.curveRun(ctx, paths, f)
 	if err != nil {
 		return err
 	}
@@ -102,7 +128,7 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 		if err != nil {
 			return err
 		}
-		own, err := r.model(ctx, strings.TrimSuffix(filepath.Base(path), ".onnx"), s)
+		own, err := r.model(ctx, modelName(path), s)
 		if closeErr := closeModel(); err == nil {
 			err = closeErr
 		}
@@ -112,9 +138,10 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 		points = append(points, own...)
 	}
 	means := average(points)
-	if err := writeCurve(points, means, f); err != nil {
+	if err := a.writeCurve(points, means, f); err != nil {
 		return err
 	}
+	a = a.beside(append(slices.Clone(f.plots), f.csv)...)
 	if r.missing > 0 && !a.quiet {
 		fmt.Fprintf(a.err, "%d of %d parts are not measured yet; other shards measure them\n", r.missing, r.number)
 	}
@@ -142,12 +169,15 @@ func (p *averaged) percent() string {
 }
 
 // curveRun checks the flags and opens what they name.
-func (a *app) curveRun(ctx context.Context, f *curveFlags) (*curveRun, error) {
+func (a *app) curveRun(ctx context.Context, paths []string, f *curveFlags) (*curveRun, error) {
 	if err := f.repair.check(); err != nil {
 		return nil, err
 	}
 	if f.seeds == nil {
 		f.seeds = []int64{f.seed}
+	}
+	if err := a.curveClaims(paths, f); err != nil {
+		return nil, err
 	}
 	r := &curveRun{curveFlags: f, app: a}
 	var err error
@@ -227,9 +257,9 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *mea
 }
 
 // writeCurve writes the files that were asked for.
-func writeCurve(points []curvePoint, means []averaged, f *curveFlags) error {
+func (a *app) writeCurve(points []curvePoint, means []averaged, f *curveFlags) error {
 	if f.csv != "" {
-		err := onnxio.WriteFile(f.csv, func(w io.Writer) error {
+		err := a.save(f.csv, func(w io.Writer) error {
 			c := csv.NewWriter(w)
 			_ = c.Write([]string{"model", "criterion", "seed", "wanted", "speed_up", "params", "file_bytes", "accuracy", "loss", "repair", "cosine"})
 			for _, p := range points {
@@ -243,7 +273,7 @@ func writeCurve(points []curvePoint, means []averaged, f *curveFlags) error {
 		}
 	}
 	for _, path := range f.plots {
-		if err := drawCurve(path, means); err != nil {
+		if err := a.drawCurve(path, means); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -251,7 +281,7 @@ func writeCurve(points []curvePoint, means []averaged, f *curveFlags) error {
 }
 
 // drawCurve draws a line per model and criterion; each starts at the unpruned model.
-func drawCurve(path string, points []averaged) error {
+func (a *app) drawCurve(path string, points []averaged) error {
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = "speed-up (MACs)", "accuracy (%)"
 	p.Add(plotter.NewGrid())
@@ -286,7 +316,7 @@ func drawCurve(path string, points []averaged) error {
 	if err != nil {
 		return err
 	}
-	return onnxio.WriteFile(path, func(out io.Writer) error {
+	return a.save(path, func(out io.Writer) error {
 		_, err := w.WriteTo(out)
 		return err
 	})

@@ -13,7 +13,7 @@ import (
 	"reflect"
 
 	"github.com/metaprune/metaprune/native/data"
-	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/xla"
 )
@@ -150,7 +150,7 @@ func (r *curveRun) kept(ctx context.Context, j *curveJob, do func(done bool) err
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		return onnxio.WriteFile(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(j) })
+		return outfile.Write(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(j) })
 	})
 }
 

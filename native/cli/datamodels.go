@@ -153,6 +153,12 @@ func (a *app) datamodels(ctx context.Context, networks []string, f *jobsFlags) e
 	if splits.Train == nil {
 		splits.Train, splits.Test = splits.Test, nil
 	}
+	files := a.claims()
+	files.data(&f.data, "")
+	files.WriteFolder(f.folder, "a file of a data model's folder", metatrain.PipelineFile)
+	if err := files.check(); err != nil {
+		return err
+	}
 	place, err := openPlace(ctx, f.folder, f.every)
 	if err != nil {
 		return err

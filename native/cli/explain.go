@@ -8,7 +8,6 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/graphcodec"
-	"github.com/metaprune/metaprune/onnxio"
 	"github.com/spf13/cobra"
 )
 
@@ -55,6 +54,14 @@ func (a *app) explain(model, layer string, draw []string) error {
 		return err
 	}
 	defer closeModel()
+	files := a.claims()
+	files.model(model, "the model", s.Model)
+	for _, file := range draw {
+		files.writes(file, "the drawing")
+	}
+	if err := files.check(); err != nil {
+		return err
+	}
 	groups, err := s.Analysis.Matching(layer)
 	switch {
 	case err != nil:
@@ -74,10 +81,11 @@ func (a *app) explain(model, layer string, draw []string) error {
 		all = append(all, e)
 	}
 	for _, file := range draw {
-		if err := drawExplained(file, all); err != nil {
+		if err := a.drawExplained(file, all); err != nil {
 			return err
 		}
 	}
+	a = a.beside(draw...)
 	if a.json {
 		return a.printJSON(all)
 	}
@@ -88,7 +96,7 @@ func (a *app) explain(model, layer string, draw []string) error {
 }
 
 // drawExplained draws the groups one below the other.
-func drawExplained(file string, all []explanation) error {
+func (a *app) drawExplained(file string, all []explanation) error {
 	draw := graphcodec.DrawPaths
 	switch strings.ToLower(filepath.Ext(file)) {
 	case ".svg":
@@ -101,7 +109,7 @@ func drawExplained(file string, all []explanation) error {
 	for _, e := range all {
 		paths = append(paths, graphcodec.Drawing{Title: e.title(), Steps: e.Path})
 	}
-	return onnxio.WriteFile(file, func(w io.Writer) error { return draw(w, paths...) })
+	return a.save(file, func(w io.Writer) error { return draw(w, paths...) })
 }
 
 func (e *explanation) title() string {

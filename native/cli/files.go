@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"slices"
 
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
@@ -40,8 +40,8 @@ func (a *app) open(path string) (*session.Session, func() error, error) {
 	return s, func() error { s.Close(); return f.Close() }, nil
 }
 
-// write writes a model to a path or, for "-", to standard output. Weights in external data stay external: beside the path, as NAME.data.
-func (a *app) write(path string, m *onnxio.Model, external bool) error {
+// write writes a model to a path or, for "-", to standard output. Weights in external data stay external: beside the path, as NAME.data, which with force alone replaces the data of another model.
+func (a *app) write(path string, m *onnxio.Model, external, force bool) error {
 	if path == "-" {
 		whole, err := m.Inline()
 		if err != nil {
@@ -50,15 +50,15 @@ func (a *app) write(path string, m *onnxio.Model, external bool) error {
 		return whole.Encode(a.out)
 	}
 	if external {
-		return m.SaveExternal(path)
+		return m.SaveExternal(path, force)
 	}
-	return onnxio.WriteFile(path, m.Encode)
+	return m.Save(path)
 }
 
-// beside is where a command speaks that writes a model to out: standard error where standard output carries the model.
-func (a *app) beside(out string) *app {
+// beside is where a command speaks that writes to these files: standard error where standard output is one of them.
+func (a *app) beside(outs ...string) *app {
 	b := *a
-	if out == "-" {
+	if slices.ContainsFunc(outs, toStdout) {
 		b.out = a.err
 	}
 	return &b
@@ -83,27 +83,10 @@ func readPlan(path string) (*prune.Plan, error) {
 	return p, nil
 }
 
-func writePlan(path string, p *prune.Plan) error {
+func (a *app) writePlan(path string, p *prune.Plan) error {
 	b, err := prune.MarshalPlan(p)
 	if err != nil {
 		return err
 	}
-	return writeBytes(path, b)
-}
-
-func writeBytes(path string, b []byte) error {
-	return onnxio.WriteFile(path, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
-}
-
-// sameFile reports whether two paths name one file.
-func sameFile(x, y string) bool {
-	a, errA := os.Stat(x)
-	b, errB := os.Stat(y)
-	if errA == nil && errB == nil {
-		return os.SameFile(a, b)
-	}
-	return filepath.Clean(x) == filepath.Clean(y)
+	return a.saveBytes(path, b)
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/graphcodec"
-	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/spf13/cobra"
 )
@@ -36,6 +35,12 @@ or the explicit graph that metanet forward and PyTorch Geometric read (.safetens
 				return err
 			}
 			defer closeModel()
+			files := a.claims()
+			files.model(args[0], "the model", s.Model)
+			files.writes(out, "the graph")
+			if err := files.check(); err != nil {
+				return err
+			}
 			n, err := s.Analysis.Encode(sc)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
@@ -68,13 +73,10 @@ func (a *app) writeGraph(n *graphcodec.Network, title, out, format string) error
 	if !ok {
 		return fmt.Errorf("--format %q: want svg, json, graphml or safetensors", format)
 	}
-	if out == "-" {
-		return write(a.out)
-	}
-	if err := onnxio.WriteFile(out, write); err != nil {
+	if err := a.save(out, write); err != nil {
 		return err
 	}
-	if a.quiet || a.json {
+	if a.quiet || a.json || toStdout(out) {
 		return nil
 	}
 	_, err := fmt.Fprintf(a.out, "%s: %d layers, %d nodes, %d edges in %d blocks\n", out, len(n.Layers), n.N, n.Edges(), len(n.Blocks))

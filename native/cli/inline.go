@@ -10,18 +10,19 @@ import (
 
 func (a *app) inlineCommand() *cobra.Command {
 	var out string
+	var force bool
 	c := &cobra.Command{
 		Use:   "inline MODEL",
 		Short: "Write a model's own functions, and Ifs that are decided, out into its graph",
 		Long: `Some exporters (jax2onnx, PyTorch's with modules as functions) put layers with their weights into functions of the model. A plan has no name for those, so they stay whole; written out into the graph
 they are pruned like any other layer. What the model computes stays the same.`,
-		Example: `  metaprune inline model.onnx -o flat.onnx
-  metaprune prune flat.onnx --speed-up 2 -o smaller.onnx`,
+		Example: `  metaprune inline model.onnx
+  metaprune prune model.inlined.onnx --speed-up 2 -o smaller.onnx`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.inline(args[0], out) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.inline(args[0], out, force) },
 	}
-	c.Flags().StringVarP(&out, "output", "o", "", "where the model goes, - for standard output")
-	_ = c.MarkFlagRequired("output")
+	c.Flags().StringVarP(&out, "output", "o", "", "where the model goes, - for standard output (default: NAME.inlined.onnx beside MODEL)")
+	c.Flags().BoolVar(&force, "force", false, forceHelp)
 	return c
 }
 
@@ -32,20 +33,29 @@ type inlined struct {
 	Stay   int `json:"functions"` // that stay, for some are called in ways that cannot be written out
 }
 
-func (a *app) inline(path, out string) error {
-	if out != "-" && path != "-" && sameFile(path, out) {
-		return fmt.Errorf("%s is the model itself; choose another name for what is written", out)
+func (a *app) inline(path, out string, force bool) error {
+	var err error
+	if out == "" {
+		if out, err = beside(path, ".inlined.onnx", force); err != nil {
+			return err
+		}
 	}
 	s, closeModel, err := a.open(path)
 	if err != nil {
 		return err
 	}
 	flat := s.Analysis.Flat()
+	files := a.claims()
+	files.model(path, "the model", s.Model)
+	files.writesModel(out, "the inlined model", flat.HasExternal(), force)
+	if err := files.check(); err != nil {
+		return errors.Join(err, closeModel())
+	}
 	r := inlined{len(s.Model.Graph.Nodes), len(flat.Graph.Nodes), len(flat.Functions)}
 	if _, err = session.FromModel(flat, nil); err != nil {
 		err = fmt.Errorf("%s: what would be written does not hold together: %w", path, err)
 	} else {
-		err = a.write(out, flat, flat.HasExternal())
+		err = a.write(out, flat, flat.HasExternal(), force)
 	}
 	if err = errors.Join(err, closeModel()); err != nil || a.quiet {
 		return err

@@ -76,7 +76,7 @@ func (a *app) latency(ctx context.Context, s *session.Session, prepared *session
 	defer remove()
 	original := filepath.Join(dir, "original.onnx")
 	external := s.Model.HasExternal()
-	if err := a.write(original, s.Model, external); err != nil {
+	if err := a.write(original, s.Model, external, true); err != nil {
 		return nil, err
 	}
 	t := &timings{Target: f.latency, Engine: "ONNX Runtime"}
@@ -126,7 +126,7 @@ func (a *app) shot(ctx context.Context, prepared *session.Prepared, f *pruneFlag
 		return nil, err
 	}
 	candidate := filepath.Join(filepath.Dir(original), "candidate.onnx")
-	if err := a.write(candidate, c.model, external); err != nil {
+	if err := a.write(candidate, c.model, external, true); err != nil {
 		return nil, err
 	}
 	out, err := runPython(ctx, latencyScript, original, candidate, fmt.Sprint(secondsPerShot))

@@ -15,7 +15,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/metanet"
-	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/schollz/progressbar/v3"
@@ -165,6 +164,13 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 		Example: "  metaprune metanet forward graph.safetensors --metanet w.safetensors -o out.safetensors --memory 256MB",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			files := a.claims()
+			files.reads(weights, "the metanetwork")
+			files.reads(args[0], "the graph")
+			files.writes(out, "the new graph")
+			if err := files.check(); err != nil {
+				return err
+			}
 			n, err := readMetanet(weights)
 			if err != nil {
 				return err
@@ -190,7 +196,7 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			took := time.Since(start)
-			if err := writeSafetensors(out, result.File(n.EdgeIn)); err != nil {
+			if err := a.writeSafetensors(out, result.File(n.EdgeIn)); err != nil {
 				return err
 			}
 			return a.printForward(out, g, took)
@@ -210,6 +216,7 @@ func (a *app) printForward(out string, g *metanet.Graph, took time.Duration) err
 	for i := range g.Blocks {
 		edges += g.Blocks[i].Edges()
 	}
+	a = a.beside(out)
 	if a.json {
 		return a.printJSON(map[string]any{"output": out, "nodes": g.N, "edges": edges, "seconds": took.Seconds()})
 	}
@@ -252,6 +259,12 @@ safetensors.torch.save_file). Parameters that are never used are left out. The r
 			if _, err := graphcodec.SchemeByName(scheme); err != nil {
 				return fmt.Errorf("--scheme: %w", err)
 			}
+			files := a.claims()
+			files.reads(args[0], "the checkpoint")
+			files.writes(out, "the metanetwork")
+			if err := files.check(); err != nil {
+				return err
+			}
 			f, err := readSafetensors(args[0])
 			if err != nil {
 				return err
@@ -267,7 +280,7 @@ safetensors.torch.save_file). Parameters that are never used are left out. The r
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			return writeSafetensors(out, converted)
+			return a.writeSafetensors(out, converted)
 		},
 	}
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.ReferenceCNN.Name, "features that it was trained for: reference-cnn or universal-1")
@@ -292,7 +305,12 @@ func (a *app) metanetNewCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("--scheme: %w", err)
 			}
-			return writeSafetensors(out, metanet.New(session.Sizes(s, hidden, layers), seed))
+			files := a.claims()
+			files.writes(out, "the metanetwork")
+			if err := files.check(); err != nil {
+				return err
+			}
+			return a.writeSafetensors(out, metanet.New(session.Sizes(s, hidden, layers), seed))
 		},
 	}
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.Universal.Name, "features: universal-1 or reference-cnn")
@@ -307,8 +325,8 @@ func (a *app) metanetNewCommand() *cobra.Command {
 	return c
 }
 
-func writeSafetensors(path string, f *metanet.File) error {
-	return onnxio.WriteFile(path, func(w io.Writer) error {
+func (a *app) writeSafetensors(path string, f *metanet.File) error {
+	return a.save(path, func(w io.Writer) error {
 		_, err := f.WriteTo(w)
 		return err
 	})

@@ -192,6 +192,9 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	if err != nil {
 		return err
 	}
+	if err := a.metatrainClaims(files, f); err != nil {
+		return err
+	}
 	start, scheme, err := f.metanetwork()
 	if err != nil {
 		return err
@@ -224,10 +227,11 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	if err != nil {
 		return err
 	}
-	if err := writeSafetensors(f.out, m); err != nil {
+	if err := a.writeSafetensors(f.out, m); err != nil {
 		return err
 	}
 	step, goals := r.Chosen()
+	a = a.beside(f.out)
 	if a.json {
 		return a.printJSON(map[string]any{"file": f.out, "folder": f.folder, "steps": f.steps, "models": len(files), "chosen_step": step, "validation": goals})
 	}
@@ -236,6 +240,27 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	}
 	_, err = fmt.Fprintf(a.out, "wrote %s, the metanetwork behind step %d; the run is in %s\n", f.out, step, f.folder)
 	return err
+}
+
+// metatrainClaims refuses runs that would overwrite what they read.
+func (a *app) metatrainClaims(models []string, f *metatrainFlags) error {
+	c := a.claims()
+	held := f.held
+	if files, err := modelFiles(held); err == nil {
+		held = files
+	}
+	for _, path := range models {
+		c.model(path, "a data model", nil)
+		c.reads(metatrain.AllocationPath(path), "the allocation of a data model")
+	}
+	for _, path := range held {
+		c.model(path, "a model of --validate", nil)
+	}
+	c.reads(f.start, "the metanetwork that training starts from")
+	c.data(&f.data, "")
+	c.writes(f.out, "the metanetwork")
+	c.writesIn(f.folder, "a file of the run's folder", metatrain.RunFiles()...)
+	return c.check()
 }
 
 // metanetwork is the one to start from, with its feature scheme.

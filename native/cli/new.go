@@ -24,17 +24,22 @@ func (a *app) newCommand() *cobra.Command {
 			if o.Input, err = threeInts(input); err != nil {
 				return fmt.Errorf("--input %w", err)
 			}
+			if out == "" {
+				out = strings.ToLower(args[0]) + ".onnx"
+			}
+			files := a.claims()
+			files.writes(out, "the model")
+			if err := files.check(); err != nil {
+				return err
+			}
 			m, err := models.New(args[0], o)
 			if err != nil {
 				return err
 			}
-			if out == "" {
-				out = strings.ToLower(args[0]) + ".onnx"
-			}
-			if err := a.write(out, m, false); err != nil {
+			if err := a.write(out, m, false, false); err != nil {
 				return err
 			}
-			if out == "-" || a.quiet {
+			if toStdout(out) || a.quiet {
 				return nil
 			}
 			if a.json {

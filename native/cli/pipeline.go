@@ -88,8 +88,15 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 	defer closeModel()
 	f.paths(path)
 	f.folder = strings.TrimSuffix(f.folder, ".run") + ".pipeline"
-	if sameFile(path, f.out) {
-		return errors.New("the output would overwrite the input; give another --output")
+	files := a.claims()
+	external := files.model(path, "the model", s.Model)
+	files.reads(f.file, "the metanetwork")
+	files.model(f.teacher, "the teacher", nil)
+	files.data(&f.data, "")
+	files.writesModel(f.out, "the pruned model", external, f.force)
+	files.WriteFolder(f.folder, "a file of the run's folder", metatrain.PipelineFile)
+	if err := files.check(); err != nil {
+		return err
 	}
 	splits, err := f.data.open(s.Model)
 	if err != nil {
@@ -127,10 +134,10 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 	if err != nil {
 		return err
 	}
-	if err := a.write(f.out, m, s.Model.HasExternal()); err != nil {
+	if err := a.write(f.out, m, s.Model.HasExternal(), f.force); err != nil {
 		return err
 	}
-	return a.printStages(stages, f)
+	return a.beside(f.out).printStages(stages, f)
 }
 
 func (a *app) stageDone(s *metatrain.Stage) {

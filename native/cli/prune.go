@@ -16,6 +16,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/prune/session"
@@ -28,7 +29,8 @@ import (
 
 type pruneFlags struct {
 	out, planOut, planIn string
-	computed             bool
+	force, computed      bool
+	unnamed              bool // out is named after the model
 	speedUp, params      float64
 	ratio, maxRatio      float64
 	sparsity             float64
@@ -62,7 +64,7 @@ func (a *app) pruneCommand() *cobra.Command {
 		Long: `Choose channels by importance until a target is met, cut them out and write the smaller model.
 Exactly one target is wanted: --speed-up, --params, --size, --ratio, --latency (measured in ONNX Runtime) or --accuracy with --data (or --pattern for zeros instead of smaller tensors).
 What the cut takes from the accuracy, --repair gives back in good part: what is left is fitted to the original's outputs, on noise or on unlabelled samples, in seconds.`,
-		Example: `  metaprune prune model.onnx --speed-up 2 -o smaller.onnx
+		Example: `  metaprune prune model.onnx --speed-up 2
   metaprune prune model.onnx --speed-up 2 --criterion obs --calibrate photos/ -o smaller.onnx
   metaprune prune model.onnx --speed-up 1.2 --repair noise -o smaller.onnx
   metaprune prune model.onnx --accuracy 0.92 --data fashion-mnist --calibrate fashion-mnist -o smaller.onnx
@@ -78,7 +80,8 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 		RunE: func(c *cobra.Command, args []string) error { return a.prune(c.Context(), args[0], f) },
 	}
 	fl := c.Flags()
-	fl.StringVarP(&f.out, "output", "o", "", "the smaller model, - for standard output")
+	fl.StringVarP(&f.out, "output", "o", "", "the pruned model, - for standard output (default: NAME.pruned.onnx beside MODEL)")
+	fl.BoolVar(&f.force, "force", false, forceHelp)
 	fl.Float64Var(&f.speedUp, "speed-up", 0, "target: multiply-accumulates before / after, such as 2 or 2x")
 	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count what is computed alone (default: also as a reader of the file counts, who cannot tell the shapes that the model computes)")
 	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that are kept, such as 0.5 or 50%")
@@ -167,17 +170,21 @@ func (f *pruneFlags) request() (session.Request, error) {
 
 func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 	start := time.Now()
+	var err error
 	if f.out == "" && !f.dryRun {
-		return errors.New("where to? -o FILE names the smaller model, --dry-run writes none")
-	}
-	if f.out != "" && f.out != "-" && path != "-" && sameFile(path, f.out) {
-		return fmt.Errorf("%s is the model itself; choose another name for the smaller one", f.out)
+		f.unnamed = true
+		if f.out, err = beside(path, ".pruned.onnx", f.force); err != nil {
+			return err
+		}
 	}
 	s, closeModel, err := a.open(path)
 	if err != nil {
 		return err
 	}
 	defer closeModel()
+	if err := a.pruneClaims(path, s.Model, f).check(); err != nil {
+		return err
+	}
 	if f.planOut != "" || f.planIn != "" {
 		s.StartHash()
 	}
@@ -192,13 +199,13 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 		if err := f.fitsSize(size); err != nil {
 			return err
 		}
-		if err := a.write(f.out, c.model, s.Model.HasExternal()); err != nil {
+		if err := a.write(f.out, c.model, s.Model.HasExternal(), f.force); err != nil {
 			return err
 		}
 	}
 	if f.planOut != "" {
 		s.Sign(c.plan)
-		if err := c.writePlan(f.planOut); err != nil {
+		if err := a.writeCut(f.planOut, c); err != nil {
 			return err
 		}
 	}
@@ -231,14 +238,36 @@ type cut struct {
 	timings  *timings
 }
 
-func (c *cut) writePlan(path string) error {
+// writeCut writes a plan and, before it, the tensors of its repair.
+func (a *app) writeCut(path string, c *cut) error {
 	if c.repaired != nil {
 		c.plan.Repaired.File = filepath.Base(repairedPath(path))
-		if err := writeBytes(repairedPath(path), c.repaired); err != nil {
+		if err := outfile.WriteBytes(repairedPath(path), c.repaired); err != nil {
 			return err
 		}
 	}
-	return writePlan(path, c.plan)
+	return a.writePlan(path, c.plan)
+}
+
+// pruneClaims are the files of prune.
+func (a *app) pruneClaims(path string, m *onnxio.Model, f *pruneFlags) *claims {
+	c := a.claims()
+	external := c.model(path, "the model", m)
+	c.plan(f.planIn)
+	c.reads(f.file, "the metanetwork")
+	c.reads(f.allocation, "the allocation")
+	c.data(&f.data, f.repair.calibrate)
+	if !f.dryRun {
+		c.writesModel(f.out, "the pruned model", external, f.force)
+	}
+	c.writes(f.planOut, "the new plan")
+	if repaired := f.repair.mode != "" && f.repair.mode != "none" || f.repair.calibrate != ""; f.planOut != "" && repaired {
+		if toStdout(f.planOut) {
+			c.err = errors.New("--plan -: a repair writes a second file beside the plan; give the plan a file's name")
+		}
+		c.writes(repairedPath(f.planOut), "the repaired tensors of the new plan")
+	}
+	return c
 }
 
 // cut makes or reads the plan, applies it and repairs what is left.
@@ -429,7 +458,7 @@ func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64,
 	p := c.plan
 	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.Model.ExternalSize(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings,
 		SpeedUp: float64(p.Achieved.MACs[0]) / float64(max(p.Achieved.MACs[1], 1)), Seconds: took.Seconds()}
-	saved := a.beside(f.out)
+	saved := a.beside(f.out, f.planOut)
 	switch {
 	case a.json:
 		return saved.printJSON(r)
@@ -446,6 +475,9 @@ func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64,
 	}
 	if r.Latency != nil {
 		fmt.Fprintln(saved.out, r.Latency.sentence())
+	}
+	if f.unnamed {
+		fmt.Fprintf(saved.out, "wrote %s\n", f.out)
 	}
 	fmt.Fprintf(saved.out, "%.2f s\n", r.Seconds)
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -26,6 +25,7 @@ type trainFlags struct {
 	teacher            string
 	every              time.Duration
 	noAugment, freshly bool
+	force              bool
 }
 
 func (a *app) trainCommand() *cobra.Command {
@@ -88,6 +88,7 @@ func (f *trainFlags) add(c *cobra.Command, epochs int, rate float64, schedule st
 	s.IntVar(&f.config.Augment.Cutout, "cutout", 0, "side of the square that is covered")
 	s.BoolVar(&f.noAugment, "no-augment", false, "leave images as they are")
 	s.StringVarP(&f.out, "output", "o", "", "model to write (default NAME.trained.onnx)")
+	s.BoolVar(&f.force, "force", false, "overwrite a data file (NAME.data) that belongs to another model")
 	s.StringVar(&f.keep, "keep", "last", "write the weights of the last epoch or of the best on validation (best)")
 	s.StringVar(&f.folder, "run", "", "folder for checkpoints, metrics and report (default NAME.run beside the output)")
 	takes(s, whole(0, 0), "epochs", "crop", "cutout")
@@ -120,8 +121,8 @@ func (a *app) train(ctx context.Context, path string, f *trainFlags) error {
 	}
 	defer closeModel()
 	f.paths(path)
-	if sameFile(path, f.out) {
-		return errors.New("the output would overwrite the input; give another --output")
+	if err := a.trainClaims(path, s.Model, f).check(); err != nil {
+		return err
 	}
 	splits, err := f.data.open(s.Model)
 	if err != nil {
@@ -154,10 +155,21 @@ func (a *app) train(ctx context.Context, path string, f *trainFlags) error {
 		defer best.Close()
 		m = best.Model
 	}
-	if err := a.write(f.out, m, s.Model.HasExternal()); err != nil {
+	if err := a.write(f.out, m, s.Model.HasExternal(), f.force); err != nil {
 		return err
 	}
-	return a.trained(result, f.out)
+	return a.beside(f.out).trained(result, f.out)
+}
+
+// trainClaims are the files of train and finetune.
+func (a *app) trainClaims(path string, m *onnxio.Model, f *trainFlags) *claims {
+	c := a.claims()
+	external := c.model(path, "the model", m)
+	c.model(f.teacher, "the teacher", nil)
+	c.data(&f.data, "")
+	c.writesModel(f.out, "the trained model", external, f.force)
+	c.writesIn(f.folder, "a file of the run's folder", train.Files()...)
+	return c
 }
 
 // paths fills in the output and the run's folder.

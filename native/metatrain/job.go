@@ -12,6 +12,7 @@ import (
 	"github.com/metaprune/metaprune/native/models"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/xla"
@@ -81,14 +82,14 @@ func (j *Job) run(ctx context.Context, b *xla.Backend, splits *data.Splits, fold
 		return nil, err
 	}
 	out.Tuned, out.Test, out.Seconds = second.Last, second.Test, first.Seconds+second.Seconds
-	if err := onnxio.WriteFile(filepath.Join(folder, "model.onnx"), m.Encode); err != nil {
+	if err := m.Save(filepath.Join(folder, "model.onnx")); err != nil {
 		return nil, err
 	}
 	raw, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {
 		return nil, err
 	}
-	return out, write(filepath.Join(folder, "job.json"), append(raw, '\n')) // last: it says that the rest is there
+	return out, outfile.WriteBytes(filepath.Join(folder, "job.json"), append(raw, '\n')) // last: it says that the rest is there
 }
 
 // finished returns the result of a job that is done, nil for one that is not, and an error where the folder holds another job's.

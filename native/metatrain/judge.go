@@ -10,6 +10,7 @@ import (
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/prune/session"
@@ -175,7 +176,7 @@ func (r *Run) validate(ctx context.Context) error {
 		f.Metadata["validation"] = fmt.Sprint(goal)
 		r.chosen = f
 		if r.Folder != "" {
-			return write(r.path(bestName), f.Bytes())
+			return outfile.WriteBytes(r.path(bestName), f.Bytes())
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/xla"
@@ -116,7 +117,7 @@ func (r *PipelineRun) prepare() error {
 		if raw, err = json.MarshalIndent(r.Pipeline, "", "  "); err != nil {
 			return err
 		}
-		if err := write(path, append(raw, '\n')); err != nil {
+		if err := outfile.WriteBytes(path, append(raw, '\n')); err != nil {
 			return err
 		}
 	case err != nil:
@@ -162,14 +163,18 @@ func (r *PipelineRun) stage(ctx context.Context, name string, do func(ctx contex
 		return err
 	}
 	s.SpeedUp, s.Params, s.Seconds = r.start.macs/math.Max(now.macs, 1), r.start.params/math.Max(now.params, 1), time.Since(start).Seconds()
-	if err := onnxio.WriteFile(file, r.model.Encode); err != nil {
+	whole, err := r.model.Inline() // external data lies beside the original and not here
+	if err != nil {
+		return err
+	}
+	if err := whole.Save(file); err != nil {
 		return err
 	}
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := write(path, append(raw, '\n')); err != nil {
+	if err := outfile.WriteBytes(path, append(raw, '\n')); err != nil {
 		return err
 	}
 	return r.passed(s)

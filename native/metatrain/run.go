@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,7 +14,7 @@ import (
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/native/train"
-	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 )
 
 // Plan is everything that a run's numbers depend on.
@@ -140,13 +139,6 @@ func (r *Run) weights() (*metanet.File, error) {
 
 func (r *Run) path(name string) string { return filepath.Join(r.Folder, name) }
 
-func write(path string, b []byte) error {
-	return onnxio.WriteFile(path, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
-}
-
 // save writes metrics and the metanetwork, and the checkpoint last.
 func (r *Run) save(ctx context.Context) error {
 	defer train.Saving(ctx)()
@@ -176,7 +168,7 @@ func (r *Run) save(ctx context.Context) error {
 		return err
 	}
 	c.Metadata["history"] = string(history)
-	return errors.Join(write(r.path("metrics.jsonl"), lines.Bytes()), write(r.path("metanet.safetensors"), f.Bytes()), write(r.path(checkpointName), c.Bytes()))
+	return errors.Join(outfile.WriteBytes(r.path("metrics.jsonl"), lines.Bytes()), outfile.WriteBytes(r.path("metanet.safetensors"), f.Bytes()), outfile.WriteBytes(r.path(checkpointName), c.Bytes()))
 }
 
 // resume takes up the folder's checkpoint, or starts the folder.
@@ -192,7 +184,7 @@ func (r *Run) resume() error {
 		if raw, err = json.MarshalIndent(r.Plan, "", "  "); err != nil {
 			return err
 		}
-		return write(r.path("config.json"), append(raw, '\n'))
+		return outfile.WriteBytes(r.path("config.json"), append(raw, '\n'))
 	}
 	if err != nil {
 		return err

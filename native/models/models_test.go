@@ -10,6 +10,7 @@ import (
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/native/models"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/xla"
@@ -89,7 +90,7 @@ func judged(t *testing.T, dir, name string, original []byte, small *onnxio.Model
 	}
 	at := func(n string) string { return filepath.Join(dir, name+n) }
 	require.NoError(t, os.WriteFile(at(".onnx"), original, 0o644))
-	require.NoError(t, onnxio.WriteFile(at(".small.onnx"), small.Encode))
+	require.NoError(t, outfile.Write(at(".small.onnx"), small.Encode))
 	plan, err := prune.MarshalPlan(p)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(at(".json"), plan, 0o644))

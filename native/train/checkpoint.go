@@ -5,23 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/metaprune/metaprune/metanet"
-	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/xla"
 )
 
 const checkpointName = "checkpoint.safetensors"
-
-func writeFile(path string, b []byte) error {
-	return onnxio.WriteFile(path, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
-}
 
 // resume takes up the folder's checkpoint, or starts the folder.
 func (r *Run) resume() error {
@@ -50,7 +42,7 @@ func (r *Run) resume() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(raw, '\n'))
+	return outfile.WriteBytes(path, append(raw, '\n'))
 }
 
 // save writes the checkpoint beside the old one and renames it.
@@ -78,7 +70,7 @@ func (r *Run) save(ctx context.Context) error {
 	if _, err := f.WriteTo(&b); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(r.Folder, checkpointName), b.Bytes())
+	return outfile.WriteBytes(filepath.Join(r.Folder, checkpointName), b.Bytes())
 }
 
 func (r *Run) load() error {

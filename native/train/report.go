@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"path/filepath"
 
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
@@ -41,14 +42,14 @@ func (r *Run) report(out *Result) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(r.Folder, "curves.svg"), svg); err != nil {
+	if err := outfile.WriteBytes(filepath.Join(r.Folder, "curves.svg"), svg); err != nil {
 		return err
 	}
 	result, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(r.Folder, "result.json"), append(result, '\n')); err != nil {
+	if err := outfile.WriteBytes(filepath.Join(r.Folder, "result.json"), append(result, '\n')); err != nil {
 		return err
 	}
 	config, err := json.MarshalIndent(r.Config, "", "  ")
@@ -65,7 +66,7 @@ func (r *Run) report(out *Result) error {
 	if err := page.Execute(&b, map[string]any{"Scores": scores, "Result": out, "Plot": template.HTML(inline(svg)), "History": r.history, "Config": string(config)}); err != nil { //nolint:gosec // the plot is our own
 		return err
 	}
-	return writeFile(filepath.Join(r.Folder, "report.html"), b.Bytes())
+	return outfile.WriteBytes(filepath.Join(r.Folder, "report.html"), b.Bytes())
 }
 
 // inline is an SVG file without its XML declaration.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -272,7 +273,16 @@ func (r *Run) keep(name string) error {
 	if err != nil {
 		return err
 	}
-	return onnxio.WriteFile(filepath.Join(r.Folder, name), m.Encode)
+	return saveWhole(filepath.Join(r.Folder, name), m)
+}
+
+// saveWhole writes a model with its weights inside: external data would lie beside the original and not here.
+func saveWhole(path string, m *onnxio.Model) error {
+	whole, err := m.Inline()
+	if err != nil {
+		return err
+	}
+	return whole.Save(path)
 }
 
 func (r *Run) finish(ctx context.Context) (*onnxio.Model, *Result, error) {
@@ -298,7 +308,7 @@ func (r *Run) finish(ctx context.Context) (*onnxio.Model, *Result, error) {
 		}
 	}
 	if r.Folder != "" {
-		if err := onnxio.WriteFile(filepath.Join(r.Folder, "model.onnx"), m.Encode); err != nil {
+		if err := saveWhole(filepath.Join(r.Folder, "model.onnx"), m); err != nil {
 			return nil, nil, err
 		}
 		if err := r.report(out); err != nil {
@@ -347,7 +357,7 @@ func (r *Run) writeMetrics() error {
 		}
 		b = append(append(b, line...), '\n')
 	}
-	return writeFile(filepath.Join(r.Folder, "metrics.jsonl"), b)
+	return outfile.WriteBytes(filepath.Join(r.Folder, "metrics.jsonl"), b)
 }
 
 func exists(path string) bool {
