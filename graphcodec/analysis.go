@@ -163,7 +163,7 @@ func (a *Analysis) collect() {
 		}
 		a.constants = append(a.constants, v.Const)
 		for k, labels := range v.Const.axes {
-			if labels == nil {
+			if labels == nil || v.Const.packed {
 				continue
 			}
 			at := len(a.axes)

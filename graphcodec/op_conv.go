@@ -110,7 +110,7 @@ func conv(c *call) {
 	}
 	y := c.set(0, x.Type, shape, c.axis(x, 0), out)
 	y.zero = biasZero(bias)
-	if w.zero != isZero && (dims[1] > 1 || x.zero != isZero) {
+	if w.zero != isZero && w.loose != 2 && (dims[1] > 1 || x.zero != isZero) {
 		y.zero = nonZero
 	}
 	c.cost(product(shape[2:]).Mul(shape[0]).N*product(ws[2:]).N, axisCost(w, 0, out), axisCost(w, 1, c.read(w, 1)))

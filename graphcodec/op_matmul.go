@@ -73,27 +73,27 @@ func (c *call) contract(a *Value, ak int, b *Value, bk int) {
 	}
 }
 
+// contractZero is what a product holds at removed rows of a and columns of b.
 func (c *call) contractZero(a *Value, am int, b *Value, bn int) zeroState {
-	if (a.zero == isZero || !c.tracked(a)) && (b.zero == isZero || !c.tracked(b)) || b.Const != nil && b.zero == isZero {
+	zeroA, zeroB := a.zero == isZero, b.zero == isZero || b.looseBeside(bn)
+	if (zeroA || !c.tracked(a)) && (zeroB || !c.tracked(b)) || b.Const != nil && b.zero == isZero {
 		return isZero
 	}
-	if a.zero == isZero || b.zero == isZero {
-		// Removed rows of one side are zero because that side is; the other side's own removed axes need it to be zero too.
-		if !c.otherTracked(a, am, b, bn) {
-			return isZero
-		}
+	// Removed rows of one side are zero because that side is; the other side's own removed axes need it to be zero too.
+	if zeroA && !c.aliveOn(b, bn) || zeroB && !c.aliveOn(a, am) {
+		return isZero
 	}
 	return nonZero
 }
 
-// otherTracked reports whether the side that is not zero at removed positions has tracked axes of its own in the result.
-func (c *call) otherTracked(a *Value, am int, b *Value, bn int) bool {
-	v, axis := a, am
-	if a.zero == isZero {
-		v, axis = b, bn
-	}
-	return axis >= 0 && v.axes != nil && c.alive(v.axes[axis])
+// looseBeside reports whether a matrix holds zeros where positions of its axis k are removed, because it is loose on its other axis.
+func (v *Value) looseBeside(k int) bool {
+	other := 2*len(v.Shape) - 3 - k
+	return k >= 0 && len(v.Shape) >= 2 && v.loose == other+1
 }
+
+// aliveOn reports whether positions of axis k (-1: none) can be removed.
+func (c *call) aliveOn(v *Value, k int) bool { return k >= 0 && v.axes != nil && c.alive(v.axes[k]) }
 
 func matMul(c *call) {
 	a, b := c.input(0), c.input(1)

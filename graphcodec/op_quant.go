@@ -156,12 +156,11 @@ func (c *call) blocks(x, scale, zero *Value) bool {
 		axis := c.axis(x, j)
 		if j == k {
 			n, size := scale.Shape[j].N, c.int("block_size", 0)
-			if !x.Shape[j].IsNum() || n*size != x.Shape[j].N {
-				c.freeze(x, j, "blocks of scales do not divide this axis")
-				c.freeze(scale, j, "blocks of scales do not divide this axis")
-				continue
+			if n == 1 { // one scale for all positions of a row
+				axis = nil
+			} else if axis = c.wholeBlocks(axis, int(n), int(size)); axis == nil {
+				c.freeze(x, j, "its blocks of %d do not fit %d scales on this axis", size, n)
 			}
-			axis = c.wholeBlocks(axis, int(n), int(size))
 		}
 		for _, p := range []*Value{scale, zero} {
 			if p != nil && p.Ranked && len(p.Shape) == len(x.Shape) {
@@ -172,15 +171,37 @@ func (c *call) blocks(x, scale, zero *Value) bool {
 	return true
 }
 
-// wholeBlocks lets only whole blocks of an axis leave and returns one label a block.
+// wholeBlocks couples the positions of every block of an axis, of which the last may be shorter, and returns one label a block.
 func (c *call) wholeBlocks(axis []label, n, size int) []label {
-	if axis == nil || n*size != len(axis) {
+	if axis == nil || n < 1 || size < 1 || len(axis) > n*size || len(axis) <= (n-1)*size {
 		return nil
 	}
-	why := c.because("whole blocks of %d leave", size)
-	outer, inner := c.lab.split(axis, n, size, why)
-	c.lab.freezeAll(inner, why)
-	return outer
+	why := c.because("only whole blocks of %d can be removed", size)
+	if n*size == len(axis) && n > 1 {
+		outer, inner := c.lab.split(axis, n, size, why)
+		c.lab.freezeAll(inner, why)
+		return outer
+	}
+	full := (n - 1) * size
+	var out []label
+	if full > 0 {
+		out = labelsOr(c.wholeBlocks(axis[:full:full], n-1, size), n-1)
+	}
+	return append(out[:len(out):len(out)], c.oneUnit(axis[full:], why))
+}
+
+// oneUnit couples all positions of an axis.
+func (c *call) oneUnit(axis []label, why int32) label {
+	first := c.lab.norm(axis[0])
+	for _, x := range axis {
+		if x = c.lab.norm(x); x <= 0 || first <= 0 {
+			c.lab.freezeAll(axis, why)
+			return 0
+		}
+		c.lab.unite(int32(first), int32(x))
+		first = c.lab.norm(first)
+	}
+	return first
 }
 
 func quantize(c *call) {
@@ -213,13 +234,35 @@ func dequantize(c *call) {
 	}
 	scale, zero := c.input(1), c.input(2)
 	t := onnxio.DataType(c.int("output_dtype", int64(scale.Type)))
-	means := c.meansZero(x, zero, own)
+	means, loose := c.meansZero(x, zero, own), 0
+	if x.Const != nil || c.traces[x] != nil {
+		means, loose = c.weightMeansZero(x, scale, zero, own)
+	}
 	y := c.same(0, t, x)
-	y.zero = isZero
+	y.zero, y.loose = isZero, loose
 	if !means {
 		y.zero = nonZero
 	}
 	c.describe(x, scale, zero, own)
+}
+
+// weightMeansZero is meansZero of a weight whose scale is a number, a vector along one axis, or holds for blocks. Where only one axis has removed positions that do not stand for zero, that is loose (plus 1).
+func (c *call) weightMeansZero(x, scale, zero *Value, own int) (means bool, loose int) {
+	if pointIs0(zero) {
+		return true, 0
+	}
+	blocked := len(scale.Shape) > 1 && len(scale.Shape) == len(x.Shape)
+	for k := range x.Shape {
+		removed := c.alive(c.axis(x, k)) && k != own
+		if blocked && scale.Shape[k] != Num(1) || !removed {
+			continue // leaves with its scale
+		}
+		if loose != 0 {
+			return false, 0
+		}
+		loose = k + 1
+	}
+	return loose == 0, loose
 }
 
 // describe notes what a constant's integers stand for.
@@ -509,75 +552,4 @@ func qlinearSoftmax(c *call) {
 	}
 	c.pass(0, x)
 	c.is(x.Type, c.input(4), !c.tracked(x))
-}
-
-// matMulNBits is A [.., K] times a packed weight: B [N, blocks, bytes], scales [N*blocks] or [N, blocks], zero points, group index, bias [N].
-func matMulNBits(c *call) {
-	a, b, scales := c.input(0), c.input(1), c.input(2)
-	rows, k, size := c.int("N", 0), c.int("K", 0), c.int("block_size", 0)
-	if a == nil || b == nil || scales == nil || !a.Ranked || len(a.Shape) == 0 || len(b.Shape) != 3 || rows < 1 || size < 1 || b.Shape[0] != Num(rows) || !b.Shape[1].IsNum() || b.Shape[1].N < 1 || b.Shape[1].N > maxAxis/rows || a.Shape[len(a.Shape)-1] != Num(k) {
-		c.unknown("its shapes do not fit N, K and block_size")
-		return
-	}
-	last, blocks := len(a.Shape)-1, b.Shape[1].N
-	in := c.wholeBlocks(c.axis(a, last), int(blocks), int(size))
-	if in == nil || c.input(3) != nil || c.input(4) != nil || blocks*size != k {
-		c.freeze(a, last, "its blocks of %d cannot leave one by one", size)
-		in = make([]label, blocks)
-	}
-	c.join(b, 1, in)
-	c.freeze(b, 2, "holds packed integers")
-	out := c.axis(b, 0)
-	c.role(scales, 0, Output)
-	switch len(scales.Shape) {
-	case 2:
-		c.join(scales, 0, out)
-		c.join(scales, 1, in)
-	default:
-		c.join(scales, 0, c.lab.merge([][]label{out, in}, []int{int(rows), int(blocks)}))
-	}
-	if p := c.input(3); p != nil {
-		c.packedPoints(p, out, int(rows))
-	}
-	if g := c.input(4); g != nil {
-		c.freezeValue(g, "holds the block of every input channel")
-	}
-	if bias := c.input(5); bias != nil {
-		c.join(bias, 0, out)
-	}
-	shape, axes := slices.Clone(a.Shape), make([][]label, len(a.Shape))
-	for j := range last {
-		axes[j] = c.axis(a, j)
-	}
-	shape[last], axes[last] = Num(rows), out
-	c.set(0, a.Type, shape, axes...)
-	c.cost(product(a.Shape[:last]).N, axisCost(b, 0, out), axisCost(a, last, c.axis(a, last)))
-	zero := (c.input(5) == nil || c.input(5).zero == isZero) && !c.aliveBut(a, last)
-	c.is(a.Type, nil, zero)
-}
-
-// packedPoints joins zero points that are packed row by row.
-func (c *call) packedPoints(p *Value, out []label, rows int) {
-	if len(p.Shape) == 2 {
-		c.join(p, 0, out)
-		c.freeze(p, 1, "holds packed integers")
-		return
-	}
-	if len(p.Shape) == 1 && p.Shape[0].IsNum() && p.Shape[0].N%int64(rows) == 0 {
-		c.join(p, 0, c.lab.merge([][]label{out, nil}, []int{rows, int(p.Shape[0].N) / rows}))
-		return
-	}
-	c.lab.freezeAll(out, c.because("its zero points do not divide by rows"))
-}
-
-// patchNBits sets N and K to what is left.
-func patchNBits(p *patching) {
-	b := p.in[1].Shape
-	size := p.old.int("block_size", 0)
-	if n := p.old.int("N", 0); b[0].N != n {
-		p.setAttr(&onnxio.Attribute{Name: "N", Type: onnxio.AttrInt, I: b[0].N})
-	}
-	if k := b[1].N * size; b[1] != p.old.in[1].Shape[1] {
-		p.setAttr(&onnxio.Attribute{Name: "K", Type: onnxio.AttrInt, I: k})
-	}
 }

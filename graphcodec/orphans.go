@@ -16,6 +16,9 @@ func (sh *shrinker) orphans() {
 		kept[v.Name] = true
 	}
 	for _, c := range sh.old.constants {
+		if c.packed {
+			continue
+		}
 		for _, axis := range c.axes {
 			kept[c.Name] = kept[c.Name] || sh.keep(axis) != nil
 		}

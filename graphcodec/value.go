@@ -36,6 +36,7 @@ type Constant struct {
 	Tied   *Constant      // the constant that a copied matrix shares its labels with: those are the same weights, not equal by chance
 	Roles  []Role         // by axis
 	Order  int            // of the first node that reads it as a weight
+	packed bool           // elements of a few bits whose columns the reading node writes anew: a plan has no name for them
 	own    bool           // one reader's view of a vector of zeros that others read too
 	axes   [][]label
 	scale  *quantisation // what its integers stand for; nil where they are no quantised weight
@@ -51,6 +52,7 @@ type Value struct {
 	axes   [][]label
 	elems  []Elem // contents of a small tensor, nil where unknown
 	zero   zeroState
+	loose  int      // not 0: it is zero where positions are removed on any axis but this one minus 1
 	plain  bool     // the shape follows from the file without evaluating computed shapes
 	static bool     // computed from constants alone
 	seq    []*Value // items of a sequence that is known, not nil then

@@ -24,6 +24,10 @@ const (
 	Complex64  DataType = 14
 	Complex128 DataType = 15
 	BFloat16   DataType = 16
+	Uint4      DataType = 21
+	Int4       DataType = 22
+	Uint2      DataType = 25
+	Int2       DataType = 26
 )
 
 type typeInfo struct {
@@ -36,8 +40,8 @@ var dataTypes = map[DataType]typeInfo{
 	Int32: {"int32", 32}, Int64: {"int64", 64}, String: {"string", 0}, Bool: {"bool", 8}, Float16: {"float16", 16},
 	Double: {"float64", 64}, Uint32: {"uint32", 32}, Uint64: {"uint64", 64}, Complex64: {"complex64", 64},
 	Complex128: {"complex128", 128}, BFloat16: {"bfloat16", 16}, 17: {"float8e4m3fn", 8}, 18: {"float8e4m3fnuz", 8},
-	19: {"float8e5m2", 8}, 20: {"float8e5m2fnuz", 8}, 21: {"uint4", 4}, 22: {"int4", 4}, 23: {"float4e2m1", 4}, 24: {"float8e8m0", 8},
-	25: {"uint2", 2}, 26: {"int2", 2},
+	19: {"float8e5m2", 8}, 20: {"float8e5m2fnuz", 8}, Uint4: {"uint4", 4}, Int4: {"int4", 4}, 23: {"float4e2m1", 4}, 24: {"float8e8m0", 8},
+	Uint2: {"uint2", 2}, Int2: {"int2", 2},
 }
 
 // String returns the usual name, such as "float32".
@@ -59,10 +63,10 @@ func (t DataType) IsFloat() bool {
 	return t == Float || t == Float16 || t == BFloat16 || t == Double
 }
 
-// IsInteger reports whether elements are integers of 8 to 64 bits or booleans.
+// IsInteger reports whether elements are integers of 2 to 64 bits or booleans.
 func (t DataType) IsInteger() bool {
 	switch t {
-	case Uint8, Int8, Uint16, Int16, Int32, Int64, Uint32, Uint64, Bool:
+	case Uint8, Int8, Uint16, Int16, Int32, Int64, Uint32, Uint64, Bool, Uint4, Int4, Uint2, Int2:
 		return true
 	}
 	return false

@@ -143,12 +143,27 @@ func (t *Tensor) Int64s() ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	if bits := t.DataType.Bits(); bits < 8 {
+		return smallInts(unpackBits(b, bits, t.Dims), bits, t.DataType == Int4 || t.DataType == Int2), nil
+	}
 	width := t.DataType.Bits() / 8
 	out := make([]int64, len(b)/width)
 	for i := range out {
 		out[i] = intAt(t.DataType, b[i*width:])
 	}
 	return out, nil
+}
+
+// smallInts turns unpacked elements of a few bits into numbers.
+func smallInts(v []byte, bits int, signed bool) []int64 {
+	out := make([]int64, len(v))
+	for i, x := range v {
+		out[i] = int64(x)
+		if signed && x>>(bits-1) != 0 {
+			out[i] -= 1 << bits
+		}
+	}
+	return out
 }
 
 func intAt(t DataType, b []byte) int64 {
@@ -171,6 +186,14 @@ func intAt(t DataType, b []byte) int64 {
 
 // SetInt64s replaces the elements of an integer tensor, keeping its element type and dims.
 func (t *Tensor) SetInt64s(v []int64) {
+	if bits := t.DataType.Bits(); bits < 8 {
+		small := make([]byte, len(v))
+		for i, x := range v {
+			small[i] = byte(x) & (1<<bits - 1)
+		}
+		t.SetRaw(packBits(small, bits))
+		return
+	}
 	width := t.DataType.Bits() / 8
 	raw := make([]byte, 0, len(v)*width)
 	for _, i := range v {

@@ -23,7 +23,7 @@ func readArray(t *onnxio.Tensor) (Array, error) {
 	switch {
 	case t.DataType.IsFloat():
 		a.Floats, err = t.Float32s()
-	case t.DataType.IsInteger():
+	case t.DataType.IsInteger() && t.DataType.Bits() >= 8:
 		a.Ints, err = t.Int64s()
 	default:
 		err = &onnxio.UnsupportedError{What: fmt.Sprintf("running a tensor of %s", t.DataType)}
