@@ -46,7 +46,6 @@ func matMulBnb4(c *call) {
 	shape[last], axes[last] = Num(w.rows), rows
 	c.set(0, a.Type, shape, axes...)
 	c.cost(product(a.Shape[:last]).N, costAxis{rows, w.rows}, costAxis{columns, w.columns})
-	c.macs.uncounted = true
 	c.is(a.Type, nil, !c.aliveBut(a, last))
 }
 

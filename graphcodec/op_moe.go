@@ -72,7 +72,6 @@ func (c *call) mixed(e *experts, biases ...*Value) {
 		layers++
 	}
 	c.cost(product(x.Shape[:last]).Mul(Num(layers*max(c.int("k", 1), 1))).N, costAxis{e.columns, e.hidden}, costAxis{e.rows, e.inner})
-	c.macs.uncounted = true
 }
 
 // expertBias joins axis 1 of a bias [experts, channels] with the rows of its layer.
