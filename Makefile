@@ -13,6 +13,8 @@ FUZZTIME ?= 1m
 NETWORKS ?= 300
 BASE    ?= HEAD~1
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# of packages that run once per node or file: without inlining the WebAssembly programs are smaller
+WASM    := -trimpath $(shell cat .ci/wasmflags)
 PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./prune/surgeon ./prune/allocate ./metanet ./wasm/api
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte.gz
@@ -64,11 +66,11 @@ test-wasm: ## run the portable packages' tests as WebAssembly in node
 
 edge: ## build the worker for the edge in wasm/edge/build
 	@rm -rf wasm/edge/build && mkdir -p wasm/edge/build
-	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w -X main.Version=$(VERSION)' -o wasm/edge/build/metaprune.wasm ./wasm/edge
+	GOOS=js GOARCH=wasm $(GO) build $(WASM) -ldflags '-s -w -X main.Version=$(VERSION)' -o wasm/edge/build/metaprune.wasm ./wasm/edge
 	@cp wasm/edge/worker.mjs wasm/edge/build/ && cp "$$($(GO) list -m -f '{{.Dir}}' github.com/syumai/workers)/cmd/workers-assets-gen/assets/wasm_exec_go.js" wasm/edge/build/wasm_exec.js && chmod u+w wasm/edge/build/wasm_exec.js
 
 module: ## build the browser's module in wasm/browser/npm
-	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o wasm/browser/npm/metaprune.wasm ./wasm/browser
+	GOOS=js GOARCH=wasm $(GO) build $(WASM) -ldflags '-s -w' -o wasm/browser/npm/metaprune.wasm ./wasm/browser
 	@cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" wasm/browser/npm/
 
 engine: ## build onnx-go with Gorgonia for the page in site/public/engines
