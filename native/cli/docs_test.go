@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -134,4 +135,31 @@ func exists(words []string) error {
 		}
 	}
 	return nil
+}
+
+// The README's row on exports holds what docs/results/rivals.jsonl holds, and no other page says another number.
+func TestReadmeTellsRivalsAsMeasured(t *testing.T) {
+	reached, of := map[string]int{}, 0
+	for _, line := range strings.Split(strings.TrimSpace(string(read(t, "../../docs/results/rivals.jsonl"))), "\n") {
+		var point map[string]json.RawMessage
+		require.NoError(t, json.Unmarshal([]byte(line), &point))
+		var model string
+		require.NoError(t, json.Unmarshal(point["model"], &model))
+		if !strings.HasSuffix(model, ".ts") {
+			continue // not there as a PyTorch model
+		}
+		of++
+		for tool, said := range point {
+			var got struct {
+				SpeedUp float64 `json:"speed_up"`
+			}
+			if tool != "model" && json.Unmarshal(said, &got) == nil && got.SpeedUp >= 1.5*0.999 {
+				reached[tool]++
+			}
+		}
+	}
+	row := fmt.Sprintf("| %d exports to 1.5x, nothing set per model ([each](docs/results/rivals.md)) | %d | %d | %d |", of, reached["metaprune"], reached["torch_pruning"], reached["onnxsim"])
+	readme := string(read(t, "../../README.md"))
+	require.True(t, strings.Contains(readme, row), "README.md has to hold the line\n%s", row)
+	require.Equal(t, 1, strings.Count(readme, "docs/results/rivals.md"), "the numbers are told once")
 }
