@@ -80,6 +80,7 @@ site: module engine ## build the page in site/dist, for any web server
 	cd site && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@mkdir -p site/public/metaprune site/public/examples site/public/ort && cp wasm/browser/npm/*.js wasm/browser/npm/*.wasm site/public/metaprune/ && cp testdata/fashion-resnet20.onnx testdata/fashion-resnet20.curve.json testdata/fashion-vit.onnx testdata/fashion-vit.curve.json testdata/fashion-train-100-images-idx3-ubyte.gz site/public/examples/ && cd site/node_modules/onnxruntime-web/dist && cp ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm ../../../public/ort/
 	cd site && npm run --silent build
+	@find site/dist -type f -size +8k \( -name '*.wasm' -o -name '*.js' -o -name '*.mjs' -o -name '*.css' -o -name '*.onnx' \) -exec gzip -9knf {} + # what serve sends to browsers
 
 site-serve: site build ## serve the page and the API on localhost:8080
 	bin/metaprune serve --site site/dist

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -315,4 +316,39 @@ func BenchmarkMasks(b *testing.B) {
 		cancel()
 		require.NoError(b, <-ended)
 	})
+}
+
+// A file with its compressed copy beside it is sent compressed to whoever takes that, as the same bytes and the same type.
+func TestSiteCompressed(t *testing.T) {
+	folder := t.TempDir()
+	program := bytes.Repeat([]byte("wasm "), 1000)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err := z.Write(program)
+	require.NoError(t, errors.Join(err, z.Close()))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "a.wasm"), program, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "a.wasm.gz"), packed.Bytes(), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "b.gz"), packed.Bytes(), 0o600))
+	s, _ := start(t, Config{Site: folder})
+	for accepted, coded := range map[string]bool{"gzip": true, "br, gzip;q=0.5": true, "*": true, "": false, "br": false, "gzip;q=0": false, "gzip;q=0.0, *": false, "identity": false} {
+		r, err := http.NewRequest(http.MethodGet, "http://"+s.Addr()+"/a.wasm", nil)
+		require.NoError(t, err)
+		r.Header["Accept-Encoding"] = []string{accepted}
+		answer, err := (&http.Transport{DisableCompression: true}).RoundTrip(r)
+		require.NoError(t, err)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, errors.Join(err, answer.Body.Close()))
+		require.Equal(t, "application/wasm", answer.Header.Get("Content-Type"), accepted)
+		require.Equal(t, "Accept-Encoding", answer.Header.Get("Vary"), accepted)
+		if coded {
+			require.Equal(t, "gzip", answer.Header.Get("Content-Encoding"), accepted)
+			require.Equal(t, packed.Bytes(), body, accepted)
+		} else {
+			require.Empty(t, answer.Header.Get("Content-Encoding"), accepted)
+			require.Equal(t, program, body, accepted)
+		}
+	}
+	answer, err := http.Get("http://" + s.Addr() + "/b")
+	require.NoError(t, errors.Join(err, answer.Body.Close()))
+	require.Equal(t, http.StatusNotFound, answer.StatusCode, "nothing but a compressed copy")
 }

@@ -15,7 +15,7 @@ func withSite(h *api.Handler, folder string) http.Handler {
 	if folder == "" {
 		return h
 	}
-	files := http.FileServer(http.Dir(folder))
+	files := compressed(http.Dir(folder), http.FileServer(http.Dir(folder)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.Has(r.URL.Path) || strings.HasPrefix(r.URL.Path, "/v1/") || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
 			h.ServeHTTP(w, r)
