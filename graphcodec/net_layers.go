@@ -1,6 +1,6 @@
 package graphcodec
 
-import "strings"
+import "slices"
 
 // encoder adds a node of the model to the parameter graph; false leaves its outputs with the provenance of its inputs.
 type encoder func(b *netBuilder, c *call) bool
@@ -125,7 +125,7 @@ func (c *call) einsumMatrices() (operands, bool) {
 	}
 	o := operands{x: x.value, w: w.value, xIn: -1, wOut: -1, weightOnTheRight: right}
 	for k, l := range w.letters {
-		at, result := strings.IndexRune(x.letters, l), strings.IndexRune(out, l)
+		at, result := slices.Index(x.letters, l), slices.Index(out, l)
 		source, _ := c.origin(w.value, k)
 		switch {
 		case source == nil && result >= 0: // a matrix for each, picked at run time

@@ -1,6 +1,7 @@
 package graphcodec
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -8,136 +9,115 @@ func init() {
 	each("letters name axes: equal ones join, those that are summed over are contracted", einsum, "Einsum")
 }
 
-// term is what an equation says of one operand.
+// term is what an equation says of one operand: a letter for each axis. The axes that an ellipsis stands for are dots plus their number, counted from the last; an axis of length 1 that another operand has at length, as broadcasting
+// allows, has a negative letter of its own.
 type term struct {
 	value   *Value
-	letters string
+	letters []rune
 }
 
-// maxEllipsis is how many axes an ellipsis stands for at most; each is named by a digit, the last one 0.
-const maxEllipsis = 7
+const dots = rune(1 << 16)
 
-// ellipsis replaces the dots of an operand by a digit for each axis that they stand for. An axis of length 1 that another operand has at length, as broadcasting allows, gets a name of its own.
-func (c *call) ellipsis(p string, i int, long [maxEllipsis]bool) (string, bool) {
-	before, after, dots := strings.Cut(p, "...")
-	if !dots {
-		return p, !strings.Contains(p, ".")
+// ellipsis is n axes.
+func ellipsis(n int) []rune {
+	out := make([]rune, n)
+	for k := range out {
+		out[k] = dots + rune(n-1-k)
 	}
-	v := c.in[i]
-	n := len(v.Shape) - len(before) - len(after)
-	if n < 0 || n > maxEllipsis {
-		return "", false
-	}
-	names := ""
-	for k := n - 1; k >= 0; k-- {
-		if at := len(before) + n - 1 - k; v.Shape[at] == Num(1) && long[k] {
-			names += string(rune('!' + 2*k + i)) // signs below the digits, one for each axis and operand
-			continue
-		}
-		names += string(rune('0' + k))
-	}
-	return before + names + after, true
+	return out
 }
 
-// longAxes says which axes of the ellipsis have more than one place in some operand, and how many there are; false where an operand's rank is not known.
-func (c *call) longAxes(parts []string) (long [maxEllipsis]bool, most int, ok bool) {
+// einsumTerms reads an equation.
+func (c *call) einsumTerms() (in []term, out []rune, ok bool) {
+	left, right, explicit := strings.Cut(strings.ReplaceAll(c.str("equation", ""), " ", ""), "->")
+	parts := strings.Split(left, ",")
+	if len(parts) != len(c.in) {
+		return nil, nil, false
+	}
+	count, long, most := map[rune]int{}, map[rune]bool{}, 0
 	for i, p := range parts {
 		v := c.in[i]
 		if v == nil || !v.Ranked {
-			return long, 0, false
+			return nil, nil, false
 		}
-		before, after, dots := strings.Cut(p, "...")
-		n := len(v.Shape) - len(before) - len(after)
-		if !dots {
-			continue
+		before, after, open := strings.Cut(p, "...")
+		letters := []rune(before)
+		if open {
+			n := len(v.Shape) - len(before) - len(after)
+			letters = slices.Concat(letters, ellipsis(max(n, 0)), []rune(after))
+			most = max(most, n)
 		}
-		for k := range min(n, maxEllipsis) {
-			long[k] = long[k] || v.Shape[len(v.Shape)-len(after)-1-k] != Num(1)
+		if len(letters) != len(v.Shape) {
+			return nil, nil, false
 		}
-		most = max(most, n)
-	}
-	return long, most, most <= maxEllipsis
-}
-
-// einsumTerms reads an equation of up to two operands of which none names an axis twice.
-func (c *call) einsumTerms() (in []term, out string, ok bool) {
-	left, right, explicit := strings.Cut(strings.ReplaceAll(c.str("equation", ""), " ", ""), "->")
-	parts := strings.Split(left, ",")
-	if len(parts) != len(c.in) || len(parts) > 2 {
-		return nil, "", false
-	}
-	long, most, ok := c.longAxes(parts)
-	if !ok {
-		return nil, "", false
-	}
-	count := map[rune]int{}
-	for i, p := range parts {
-		v := c.in[i]
-		if p, ok = c.ellipsis(p, i, long); !ok || len(v.Shape) != len(p) || repeats(p) {
-			return nil, "", false
-		}
-		in = append(in, term{v, p})
-		for _, l := range p {
+		for k, l := range letters {
 			count[l]++
+			long[l] = long[l] || v.Shape[k] != Num(1)
 		}
+		in = append(in, term{v, letters})
 	}
-	every := ""
-	for k := most - 1; k >= 0; k-- {
-		every += string(rune('0' + k))
-	}
-	if right = strings.Replace(right, "...", every, 1); !explicit { // the ellipsis, then letters that stand once, in order
-		right = every
+	before, after, open := strings.Cut(right, "...")
+	switch {
+	case !explicit: // the ellipsis, then letters that stand once, in order
+		out = ellipsis(most)
 		for l := 'A'; l <= 'z'; l++ {
 			if count[l] == 1 {
-				right += string(l)
+				out = append(out, l)
+			}
+		}
+	case open:
+		out = slices.Concat([]rune(before), ellipsis(most), []rune(after))
+	default:
+		out = []rune(before)
+	}
+	for k, l := range out {
+		if count[l] == 0 || slices.Contains(out[k+1:], l) {
+			return nil, nil, false
+		}
+	}
+	widened := rune(0)
+	for _, t := range in {
+		for k, l := range t.letters {
+			if t.value.Shape[k] == Num(1) && long[l] {
+				widened--
+				t.letters[k] = widened
 			}
 		}
 	}
-	for _, l := range right {
-		if count[l] == 0 {
-			return nil, "", false
-		}
-	}
-	return in, right, !repeats(right)
-}
-
-func repeats(s string) bool {
-	for i, l := range s {
-		if strings.ContainsRune(s[i+1:], l) {
-			return true
-		}
-	}
-	return false
+	return in, out, true
 }
 
 func einsum(c *call) {
 	in, out, ok := c.einsumTerms()
 	if !ok {
-		c.unknown("its equation names an axis twice or has more than two operands")
+		c.unknown("its equation does not fit its operands")
 		return
 	}
-	first := map[rune]int{} // operand that names a letter first
+	type place struct{ term, axis int }
+	first := map[rune]place{} // where a letter is first
 	for i, t := range in {
 		for k, l := range t.letters {
-			other, seen := first[l]
-			if !seen {
-				first[l] = i
-				continue
+			if at, seen := first[l]; seen {
+				c.link(in[at.term].value, at.axis, t.value, k)
+			} else {
+				first[l] = place{i, k}
 			}
-			c.link(in[other].value, strings.IndexRune(in[other].letters, l), t.value, k)
-			if !strings.ContainsRune(out, l) && in[other].value.zero != isZero && t.value.zero != isZero {
+		}
+	}
+	for i, t := range in {
+		for k, l := range t.letters {
+			if first[l] == (place{i, k}) && !slices.Contains(out, l) && !zeroAlong(in, l) {
 				c.freeze(t.value, k, "sums over channels that would not be zero when removed")
 			}
 		}
 	}
-	c.einsumAlone(in, out, first)
 	c.einsumRoles(in, out)
 	var shape []Dim
 	var axes [][]label
 	for _, l := range out {
-		t := in[first[l]]
-		k := strings.IndexRune(t.letters, l)
-		shape, axes = append(shape, t.value.Shape[k]), append(axes, c.axis(t.value, k))
+		at := first[l]
+		v := in[at.term].value
+		shape, axes = append(shape, v.Shape[at.axis]), append(axes, c.axis(v, at.axis))
 	}
 	y := c.set(0, in[0].value.Type, shape, axes...)
 	for k, l := range out {
@@ -145,60 +125,62 @@ func einsum(c *call) {
 			y.zero = nonZero
 		}
 	}
-	c.einsumCost(in, first)
+	c.einsumCost(in, out)
 }
 
 // zeroAlong reports whether an operand with this letter is zero where units are removed, which the product is then too.
 func zeroAlong(in []term, l rune) bool {
-	for _, t := range in {
-		if t.value.zero == isZero && strings.ContainsRune(t.letters, l) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(in, func(t term) bool { return t.value.zero == isZero && slices.Contains(t.letters, l) })
 }
 
-// einsumAlone looks at letters that only one operand has and the result has not: its sum runs over them.
-func (c *call) einsumAlone(in []term, out string, first map[rune]int) {
-	for l, i := range first {
-		both := len(in) == 2 && strings.ContainsRune(in[1-i].letters, l)
-		if both || strings.ContainsRune(out, l) || in[i].value.zero == isZero {
+// einsumRoles calls the axes of constant operands their outputs, where the result has them, and their inputs, where they are summed over.
+func (c *call) einsumRoles(in []term, out []rune) {
+	for i, w := range in {
+		if len(in) == 1 || w.value.Const == nil && c.traces[w.value] == nil || len(in) == 2 && i == 0 && (in[1].value.Const != nil || c.traces[in[1].value] != nil) {
 			continue
 		}
-		c.freeze(in[i].value, strings.IndexRune(in[i].letters, l), "sums over channels that would not be zero when removed")
-	}
-}
-
-// einsumRoles calls the axes of a constant operand its outputs, where the result has them, and its inputs, where they are summed over.
-func (c *call) einsumRoles(in []term, out string) {
-	if len(in) != 2 {
-		return
-	}
-	w, x := in[1], in[0]
-	if w.value.Const == nil && c.traces[w.value] == nil {
-		w, x = x, w
-	}
-	for k, l := range w.letters {
-		switch shared := strings.ContainsRune(x.letters, l); {
-		case shared && !strings.ContainsRune(out, l):
-			c.role(w.value, k, Input)
-		case !shared && strings.ContainsRune(out, l):
-			c.role(w.value, k, Output)
-		}
-	}
-}
-
-// einsumCost is the product of all letters' lengths.
-func (c *call) einsumCost(in []term, first map[rune]int) {
-	var axes []costAxis
-	for _, t := range in {
-		for k, l := range t.letters {
-			if in[first[l]].value == t.value {
-				axes = append(axes, axisCost(t.value, k, c.axis(t.value, k)))
+		for k, l := range w.letters {
+			shared := slices.ContainsFunc(slices.Concat(in[:i], in[i+1:]), func(t term) bool { return slices.Contains(t.letters, l) })
+			switch result := slices.Contains(out, l); {
+			case shared && !result:
+				c.role(w.value, k, Input)
+			case !shared && result:
+				c.role(w.value, k, Output)
 			}
 		}
 	}
-	if len(in) == 2 {
-		c.cost(1, axes...)
+}
+
+// einsumCost is the product of all letters' lengths; of more than two operands, which are multiplied one after the other, of those of the costliest product.
+func (c *call) einsumCost(in []term, out []rune) {
+	if len(in) < 2 {
+		return
+	}
+	lengths := map[rune]costAxis{}
+	for _, t := range in {
+		for k, l := range t.letters {
+			if _, seen := lengths[l]; !seen {
+				lengths[l] = axisCost(t.value, k, c.axis(t.value, k))
+			}
+		}
+	}
+	now, most := in[0].letters, int64(-1)
+	for i, t := range in[1:] {
+		now = slices.Concat(now, t.letters)
+		slices.Sort(now)
+		now = slices.Compact(now)
+		var axes []costAxis
+		n := int64(1)
+		for _, l := range now {
+			axes = append(axes, lengths[l])
+			n *= max(lengths[l].size, 1)
+		}
+		if n > most {
+			most = n
+			c.cost(1, axes...)
+		}
+		now = slices.DeleteFunc(now, func(l rune) bool {
+			return !slices.Contains(out, l) && !slices.ContainsFunc(in[i+2:], func(t term) bool { return slices.Contains(t.letters, l) })
+		})
 	}
 }

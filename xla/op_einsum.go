@@ -11,7 +11,7 @@ import (
 
 func init() { rules["Einsum"] = one(einsum) }
 
-// einsum is a sum of products over named axes, of one operand or two.
+// einsum is a sum of products over named axes; operands are multiplied one after the other.
 func einsum(o *op) *value {
 	equation := o.attr("equation")
 	if equation == nil {
@@ -19,7 +19,7 @@ func einsum(o *op) *value {
 	}
 	left, right, explicit := strings.Cut(strings.ReplaceAll(string(equation.S), " ", ""), "->")
 	parts := strings.Split(left, ",")
-	if len(parts) > 2 || len(parts) != len(o.in) {
+	if len(parts) != len(o.in) {
 		o.fail("an equation of %d operands, %q", len(parts), left)
 	}
 	x := make([]*Node, len(parts))
@@ -43,9 +43,29 @@ func einsum(o *op) *value {
 	for i := range x {
 		x[i], parts[i] = diagonal(x[i], parts[i])
 	}
-	if len(x) == 1 {
-		return plain(einsumOne(x[0], parts[0], right))
+	for len(x) > 1 {
+		kept := right
+		if len(x) > 2 {
+			kept = named(parts[0]+parts[1], right+strings.Join(parts[2:], ""))
+		}
+		x[1], parts[1] = einsumTwo(x[:2], parts[:2], kept), kept
+		x, parts = x[1:], parts[1:]
 	}
+	return plain(einsumOne(x[0], parts[0], right))
+}
+
+// named are the letters that both name, each once.
+func named(a, b string) string {
+	out := ""
+	for _, l := range a {
+		if strings.ContainsRune(b, l) && !strings.ContainsRune(out, l) {
+			out += string(l)
+		}
+	}
+	return out
+}
+
+func einsumTwo(x []*Node, parts []string, right string) *Node {
 	for i := range x { // what broadcasts along an axis goes without it
 		other := 1 - i
 		for k := len(parts[i]) - 1; k >= 0; k-- {
@@ -55,7 +75,7 @@ func einsum(o *op) *value {
 			}
 		}
 	}
-	return plain(Einsum(strings.Join(parts, ",")+"->"+right, x[0], x[1]))
+	return Einsum(strings.Join(parts, ",")+"->"+right, x[0], x[1])
 }
 
 // diagonal takes the places where axes of one name have the same index.
