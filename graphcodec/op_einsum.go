@@ -151,7 +151,7 @@ func (c *call) einsumRoles(in []term, out []rune) {
 	}
 }
 
-// einsumCost is the product of all letters' lengths; of more than two operands, which are multiplied one after the other, of those of the costliest product.
+// einsumCost is the product of all letters' lengths; of more than two operands, which are multiplied one after the other, of those of the product with the most letters.
 func (c *call) einsumCost(in []term, out []rune) {
 	if len(in) < 2 {
 		return
@@ -164,19 +164,17 @@ func (c *call) einsumCost(in []term, out []rune) {
 			}
 		}
 	}
-	now, most := in[0].letters, int64(-1)
+	now, most := in[0].letters, 0
 	for i, t := range in[1:] {
 		now = slices.Concat(now, t.letters)
 		slices.Sort(now)
 		now = slices.Compact(now)
-		var axes []costAxis
-		n := int64(1)
-		for _, l := range now {
-			axes = append(axes, lengths[l])
-			n *= max(lengths[l].size, 1)
-		}
-		if n > most {
-			most = n
+		if len(now) > most {
+			most = len(now)
+			var axes []costAxis
+			for _, l := range now {
+				axes = append(axes, lengths[l])
+			}
 			c.cost(1, axes...)
 		}
 		now = slices.DeleteFunc(now, func(l rune) bool {
