@@ -29,6 +29,7 @@ type Plan struct {
 	Removed     []graphcodec.Removal `json:"removed"`
 	Groups      []PlanGroup          `json:"groups"`
 	Zeroed      []Zeroed             `json:"zeroed,omitempty"`
+	Warnings    []Warning            `json:"warnings,omitempty" since:"2"` // for people: what to expect of the model; written anew with every plan, and not read
 
 	repaired map[string]Numbers
 }
@@ -98,7 +99,11 @@ func (e *PlanError) Error() string { return "plan: " + e.What }
 
 // MarshalPlan is the plan as it is written to disk.
 func MarshalPlan(p *Plan) ([]byte, error) {
-	b, err := json.MarshalIndent(p, "", " ")
+	q := *p
+	if q.Warnings = nil; p.Version >= 2 {
+		q.Warnings = p.NewWarnings()
+	}
+	b, err := json.MarshalIndent(&q, "", " ")
 	return append(b, '\n'), err
 }
 

@@ -40,6 +40,7 @@ func ParsePlan(data []byte) (*Plan, error) {
 	if field, since := newest("", reflect.ValueOf(&p).Elem()); since > head.Version {
 		return nil, &PlanError{fmt.Sprintf("field %q is of plan version %d, and the plan says that it is of version %d", field, since, head.Version)}
 	}
+	p.Warnings = nil
 	return &p, p.validate()
 }
 

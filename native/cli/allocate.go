@@ -230,7 +230,11 @@ func (a *app) printAllocation(r *metatrain.Allocation) {
 	}
 	t.Render()
 	for _, p := range r.Result.Points {
-		fmt.Fprintf(a.out, "%.2fx: cosine to the outputs of the original %.4f -> %.4f, same top-1 %.1f %% -> %.1f %% on %d inputs that were not fitted on\n", p.SpeedUp, p.Before.Cosine, p.After.Cosine, 100*p.Before.Top1, 100*p.After.Top1, p.After.N)
+		top1 := ""
+		if b, c := p.Before.Figures(false).Top1, p.After.Figures(false).Top1; b != nil && c != nil {
+			top1 = fmt.Sprintf(", same top-1 %.1f %% -> %.1f %%", 100**b, 100**c)
+		}
+		fmt.Fprintf(a.out, "%.2fx: cosine to the outputs of the original %.4f -> %.4f%s on %d inputs that were not fitted on\n", p.SpeedUp, p.Before.Cosine, p.After.Cosine, top1, p.After.N)
 	}
 	fmt.Fprintf(a.out, "%d trials in %.0f s\n", r.Result.Trials, r.Seconds)
 }

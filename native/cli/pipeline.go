@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/native/train"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )
@@ -140,6 +141,18 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 	return a.beside(f.out).printStages(stages, f)
 }
 
+// warnings are what to expect of the model at the end, which has been finetuned unless that was left out.
+func (f *pipelineFlags) warnings(stages []*metatrain.Stage) []prune.Warning {
+	p, last := &f.pipeline, stages[len(stages)-1]
+	switch {
+	case p.Pattern != "":
+		return []prune.Warning{prune.ZerosWarning(p.Pattern)}
+	case p.Last == 0 && last.SpeedUp > 1:
+		return []prune.Warning{prune.UnrepairedWarning(last.SpeedUp)}
+	}
+	return nil
+}
+
 func (a *app) stageDone(s *metatrain.Stage) {
 	if a.quiet {
 		return
@@ -152,8 +165,14 @@ func (a *app) stageDone(s *metatrain.Stage) {
 }
 
 func (a *app) printStages(stages []*metatrain.Stage, f *pipelineFlags) error {
+	warnings := f.warnings(stages)
+	defer a.warn(warnings)
 	if a.json {
-		return a.printJSON(map[string]any{"file": f.out, "folder": f.folder, "stages": stages})
+		out := map[string]any{"file": f.out, "folder": f.folder, "stages": stages}
+		if len(warnings) > 0 {
+			out["warnings"] = warnings
+		}
+		return a.printJSON(out)
 	}
 	if a.quiet {
 		return nil

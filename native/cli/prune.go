@@ -451,14 +451,16 @@ type result struct {
 	Repair    *repairReport     `json:"repair,omitempty"`
 	Search    *search           `json:"search,omitempty"`
 	Latency   *timings          `json:"latency,omitempty"`
+	Warnings  []prune.Warning   `json:"warnings,omitempty"`
 	Seconds   float64           `json:"seconds"`
 }
 
 func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64, took time.Duration) error {
 	p := c.plan
-	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.Model.ExternalSize(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings,
+	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.Model.ExternalSize(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings, Warnings: c.warnings(),
 		SpeedUp: float64(p.Achieved.MACs[0]) / float64(max(p.Achieved.MACs[1], 1)), Seconds: took.Seconds()}
 	saved := a.beside(f.out, f.planOut)
+	defer a.warn(r.Warnings)
 	switch {
 	case a.json:
 		return saved.printJSON(r)

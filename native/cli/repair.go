@@ -56,15 +56,15 @@ func (f *repairFlags) check() error {
 
 // repairReport is what prune prints of a repair.
 type repairReport struct {
-	Mode    string                     `json:"mode"`
-	Method  string                     `json:"method"` // that was kept
-	Before  repair.Fidelity            `json:"before"`
-	After   repair.Fidelity            `json:"after"`
-	Tried   map[string]repair.Fidelity `json:"tried"`
-	Samples int                        `json:"samples"`
-	Tensors int                        `json:"tensors"`
-	Backend string                     `json:"backend"`
-	Seconds float64                    `json:"seconds"`
+	Mode    string                    `json:"mode"`
+	Method  string                    `json:"method"` // that was kept
+	Before  repair.Figures            `json:"before"`
+	After   repair.Figures            `json:"after"`
+	Tried   map[string]repair.Figures `json:"tried"`
+	Samples int                       `json:"samples"`
+	Tensors int                       `json:"tensors"`
+	Backend string                    `json:"backend"`
+	Seconds float64                   `json:"seconds"`
 }
 
 // mender repairs pruned versions of one model.
@@ -268,7 +268,11 @@ func (w *mender) mend(ctx context.Context, p *prune.Plan, m *onnxio.Model) (*rep
 	if err != nil {
 		return nil, nil, fmt.Errorf("repair: %w", err)
 	}
-	return r, &repairReport{w.mode, r.Method, r.Before, r.After, r.Tried, w.samples, len(r.Tensors), w.backend.Kind, time.Since(start).Seconds()}, nil
+	noise, tried := w.mode == "noise", map[string]repair.Figures{}
+	for method, f := range r.Tried {
+		tried[method] = f.Figures(noise)
+	}
+	return r, &repairReport{w.mode, r.Method, r.Before.Figures(noise), r.After.Figures(noise), tried, w.samples, len(r.Tensors), w.backend.Kind, time.Since(start).Seconds()}, nil
 }
 
 // repairedPath is where the repaired tensors of a plan go.
@@ -297,9 +301,17 @@ func attach(p *prune.Plan, plan string) error {
 
 // sentence is a repair for people.
 func (r *repairReport) sentence() string {
-	if r.Method == repair.None {
-		return fmt.Sprintf("repair (%s): nothing came closer to the original than the cut itself (cosine %.3f); left as it was", r.Mode, r.Before.Cosine)
+	samples, may := "samples", ""
+	if r.Mode == "noise" {
+		samples, may = "inputs of noise", " (on real inputs it may be lower)"
 	}
-	return fmt.Sprintf("repair (%s, %s): cosine to the original's outputs %.3f -> %.3f, same top-1 %.0f %% -> %.0f %% on %d inputs that were not fitted on; %.1f s on %s",
-		r.Mode, r.Method, r.Before.Cosine, r.After.Cosine, 100*r.Before.Top1, 100*r.After.Top1, r.After.N, r.Seconds, r.Backend)
+	if r.Method == repair.None {
+		return fmt.Sprintf("repair (%s): nothing came closer to the original than pruning alone (cosine %.3f on %d %s); nothing was repaired", r.Mode, r.Before.Cosine, r.Before.N, samples)
+	}
+	top1 := ""
+	if r.Before.Top1 != nil && r.After.Top1 != nil {
+		top1 = fmt.Sprintf(", same top-1 %.0f %% -> %.0f %%", 100**r.Before.Top1, 100**r.After.Top1)
+	}
+	return fmt.Sprintf("repair (%s, %s): cosine to the original's outputs %.3f -> %.3f%s on %d %s that were not fitted on%s; %.1f s on %s",
+		r.Mode, r.Method, r.Before.Cosine, r.After.Cosine, top1, r.After.N, samples, may, r.Seconds, r.Backend)
 }

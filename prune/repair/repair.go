@@ -35,6 +35,26 @@ type Fidelity struct {
 	N      int     `json:"samples"`
 }
 
+// LeastTop1 is the number of samples from which a share of them with the same largest output says something.
+const LeastTop1 = 20
+
+// Figures are a Fidelity as it is shown: the share of samples with the same largest output is left out of noise, on which it says nothing, and of fewer than LeastTop1 samples.
+type Figures struct {
+	Cosine float64  `json:"cosine"`
+	Top1   *float64 `json:"top1,omitempty"`
+	N      int      `json:"samples"`
+	Noise  bool     `json:"noise,omitempty"` // the samples are random numbers
+}
+
+// Figures are what is shown of f.
+func (f Fidelity) Figures(noise bool) Figures {
+	out := Figures{Cosine: f.Cosine, N: f.N, Noise: noise}
+	if !noise && f.N >= LeastTop1 {
+		out.Top1 = &f.Top1
+	}
+	return out
+}
+
 // Result of a repair.
 type Result struct {
 	Model   *onnxio.Model        // the pruned model itself where nothing helped

@@ -277,7 +277,7 @@ func (h *handler) cors(w http.ResponseWriter, r *http.Request) bool {
 	known := slices.Contains(h.config.Origins, "*") || slices.Contains(h.config.Origins, origin)
 	if origin != "" && known {
 		head.Set("Access-Control-Allow-Origin", origin)
-		head.Set("Access-Control-Expose-Headers", "ETag, X-Request-Id, Metaprune-Model-Sha256, Metaprune-Speed-Up, Metaprune-Params, Content-Disposition")
+		head.Set("Access-Control-Expose-Headers", "ETag, X-Request-Id, Metaprune-Model-Sha256, Metaprune-Speed-Up, Metaprune-Params, Metaprune-Warning, Content-Disposition")
 	}
 	if r.Method != http.MethodOptions || h.routes[r.URL.Path] == nil {
 		return false

@@ -128,7 +128,8 @@ func (h *handler) applyOperation() object {
 
 func (h *handler) modelResponses(kind string, schema object) object {
 	out := object{"200": object{"description": "the answer", "content": object{kind: object{"schema": schema}},
-		"headers": object{"ETag": object{"schema": object{"type": "string"}}, "Metaprune-Model-Sha256": object{"schema": object{"type": "string"}}}}}
+		"headers": object{"ETag": object{"schema": object{"type": "string"}}, "Metaprune-Model-Sha256": object{"schema": object{"type": "string"}},
+			"Metaprune-Warning": object{"description": "what to expect of the model and what to do, after a code: unrepaired (channels were removed, the service repairs nothing) or zeros-only; once for each warning", "schema": object{"type": "string"}}}}}
 	for _, status := range []string{"400", "401", "408", "409", "412", "413", "415", "422", "429", "500"} {
 		out[status] = ref2("Problem")
 	}
@@ -148,6 +149,8 @@ func schemas() object {
 			"format": object{"type": "string", "const": "metaprune-plan"}, "version": object{"type": "integer", "minimum": 1, "maximum": prune.PlanVersion}, "model_sha256": object{"type": "string", "pattern": "^[0-9a-f]{64}$"},
 			"criterion": str, "weights": str, "achieved": object{"type": "object", "properties": object{"macs": pair, "seen_macs": pair, "params": pair}},
 			"removed": object{"type": []string{"array", "null"}, "items": object{"type": "object", "required": strings.Split("tensor axis indices", " "), "properties": object{
-				"tensor": str, "axis": integer, "indices": object{"type": "array", "items": integer}}}}}},
+				"tensor": str, "axis": integer, "indices": object{"type": "array", "items": integer}}}},
+			"groups":   object{"type": "array", "items": object{"type": "object", "properties": object{"id": str, "name": str, "size": integer, "removed": object{"type": "array", "items": integer}}}},
+			"warnings": object{"type": "array", "items": object{"type": "object", "required": strings.Split("code message advice", " "), "properties": object{"code": str, "message": str, "advice": str}}}}},
 	}
 }

@@ -240,11 +240,14 @@ func (h *handler) condition(w http.ResponseWriter, r *http.Request, s *session.S
 	return nil
 }
 
-// achieved puts what a plan reaches into headers.
+// achieved puts into headers what a plan reaches, and what to expect of the model that it makes.
 func achieved(w http.ResponseWriter, p *prune.Plan) {
 	ratio := func(v [2]int64) string { return strconv.FormatFloat(float64(v[0])/float64(max(v[1], 1)), 'f', 4, 64) }
 	w.Header().Set("Metaprune-Speed-Up", ratio(p.Achieved.MACs))
 	w.Header().Set("Metaprune-Params", ratio(p.Achieved.Params))
+	for _, x := range p.NewWarnings() {
+		w.Header().Add("Metaprune-Warning", x.Code+": "+x.String())
+	}
 }
 
 // writeModel sends a model.

@@ -64,12 +64,14 @@ func shapeOf(a repair.Array) *onnxio.Shape {
 
 // repaired is a plan with the repair of what it leaves.
 type repaired struct {
-	Plan    string          `json:"plan"`
-	Method  string          `json:"method"`
-	Before  repair.Fidelity `json:"before"`
-	After   repair.Fidelity `json:"after"`
-	Samples int             `json:"samples"`
-	file    []byte          // of the tensors that the repair changed; nil where nothing came closer
+	Plan     string          `json:"plan"`
+	Method   string          `json:"method"`
+	Before   repair.Figures  `json:"before"`
+	After    repair.Figures  `json:"after"`
+	Samples  int             `json:"samples"`
+	Noise    bool            `json:"noise"` // they are random numbers
+	Warnings []prune.Warning `json:"warnings"`
+	file     []byte          // of the tensors that the repair changed; nil where nothing came closer
 }
 
 var errNoSamples = errors.New("no samples were given")
@@ -99,13 +101,15 @@ func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, 
 	if err != nil {
 		return nil, fmt.Errorf("repair: %w", err)
 	}
-	out := &repaired{Plan: string(raw), Method: r.Method, Before: r.Before, After: r.After, Samples: t.given.samples}
+	noise := t.given.mode == "noise"
+	out := &repaired{Plan: string(raw), Method: r.Method, Before: r.Before.Figures(noise), After: r.After.Figures(noise), Samples: t.given.samples, Noise: noise, Warnings: p.NewWarnings()}
 	if r.Method == repair.None {
 		return out, nil
 	}
 	if out.file, err = session.Repaired(p, t.given.mode, "plan.repaired.safetensors", r.Tensors); err != nil {
 		return nil, err
 	}
+	out.Warnings = p.NewWarnings()
 	text, err := prune.MarshalPlan(p)
 	out.Plan = string(text)
 	return out, err

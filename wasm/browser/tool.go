@@ -85,6 +85,8 @@ type view struct {
 	Bytes  [2]int64          `json:"bytes"` // of all constants
 	Groups []prune.PlanGroup `json:"groups"`
 	Zeros  bool              `json:"zeros"` // zeros instead of smaller tensors
+
+	Warnings []prune.Warning `json:"warnings"` // what to expect of the model
 }
 
 // opened is what a model consists of and what it wants to be fed.
@@ -213,7 +215,7 @@ func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &view{Plan: string(raw), MACs: plan.Achieved.MACs, Params: plan.Achieved.Params, Bytes: plan.Achieved.Bytes, Groups: plan.Groups, Zeros: len(plan.Zeroed) > 0}, nil
+	return &view{Plan: string(raw), MACs: plan.Achieved.MACs, Params: plan.Achieved.Params, Bytes: plan.Achieved.Bytes, Groups: plan.Groups, Zeros: len(plan.Zeroed) > 0, Warnings: plan.NewWarnings()}, nil
 }
 
 // apply makes the smaller model; fitted is the file of a plan's repair, nil where it has none.

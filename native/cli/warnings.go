@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/metaprune/metaprune/prune"
+)
+
+// warn prints warnings to standard error, a line each, with --quiet too; with --json they are part of the answer instead.
+func (a *app) warn(warnings []prune.Warning) {
+	if a.json {
+		return
+	}
+	mark := "WARNING:"
+	if isTerminal(a.err) && os.Getenv("NO_COLOR") == "" {
+		mark = "\x1b[1;33m" + mark + "\x1b[0m"
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(a.err, mark, plain(w.String()))
+	}
+}
+
+// warnings are what to expect of the model that is written: none without a model, or where a search by accuracy has measured it.
+func (c *cut) warnings() []prune.Warning {
+	if c.model == nil || c.search != nil {
+		return nil
+	}
+	return c.plan.NewWarnings()
+}
