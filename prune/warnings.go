@@ -13,9 +13,9 @@ const (
 
 // Warning says what to expect of a model and what to do about it. Every front end shows it.
 type Warning struct {
-	Code    string `json:"code"`
-	Message string `json:"message"` // what to expect
-	Advice  string `json:"advice"`  // what to do
+	Code    string `json:"code" since:"2"`
+	Message string `json:"message" since:"2"` // what to expect
+	Advice  string `json:"advice" since:"2"`  // what to do
 }
 
 // String is the warning as one sentence.
