@@ -1,11 +1,9 @@
 package data
 
 import (
-	"errors"
+	"archive/zip"
 	"fmt"
 	"strings"
-
-	"github.com/sbinet/npyio/npz"
 )
 
 // Array is an array of an NPZ file: Floats, Ints or, for uint8, Bytes.
@@ -18,51 +16,32 @@ type Array struct {
 
 // Arrays reads every array of an NPZ file by its name.
 func Arrays(path string) (map[string]Array, error) {
-	f, err := npz.Open(path)
+	f, err := zip.OpenReader(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	defer f.Close()
-	out := map[string]Array{}
-	for _, key := range f.Keys() {
-		a, err := readArray(f, key)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", path, key, err)
+	out, total := map[string]Array{}, int64(0)
+	for _, file := range f.File {
+		name := strings.TrimSuffix(file.Name, ".npy")
+		if _, ok := out[name]; ok {
+			return nil, fmt.Errorf("%s: %s is there twice", path, name)
 		}
-		out[strings.TrimSuffix(key, ".npy")] = a
+		size, err := unpacked(file)
+		if total += size; err == nil && total > maxArrays {
+			err = fmt.Errorf("the arrays have more than %d bytes together", int64(maxArrays))
+		}
+		if err == nil {
+			out[name], err = readNPY(file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, name, err)
+		}
 	}
 	return out, nil
 }
 
-func readArray(f *npz.Reader, key string) (Array, error) {
-	h := f.Header(key)
-	a := Array{Dims: h.Descr.Shape}
-	if h.Descr.Fortran {
-		return a, errors.New("stored in Fortran order; save it in C order")
-	}
-	var err error
-	switch strings.TrimLeft(h.Descr.Type, "<|=") {
-	case "f4":
-		err = f.Read(key, &a.Floats)
-	case "f8":
-		var v []float64
-		err = f.Read(key, &v)
-		a.Floats = converted[float64, float32](v)
-	case "i8":
-		err = f.Read(key, &a.Ints)
-	case "i4":
-		var v []int32
-		err = f.Read(key, &v)
-		a.Ints = converted[int32, int64](v)
-	case "u1":
-		err = f.Read(key, &a.Bytes)
-	default:
-		err = fmt.Errorf("element type %s, want float32, float64, int64, int32 or uint8", h.Descr.Type)
-	}
-	return a, err
-}
-
-func converted[From float64 | int32 | uint8, To float32 | int64](v []From) []To {
+func converted[From uint8, To int64](v []From) []To {
 	out := make([]To, len(v))
 	for i, x := range v {
 		out[i] = To(x)

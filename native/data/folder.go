@@ -3,6 +3,7 @@ package data
 import (
 	"fmt"
 	"image"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,13 +113,32 @@ func pictures(dir string) ([]string, error) {
 	return out, nil
 }
 
+// maxPixels bounds a picture; a file of some kilobytes can say that it has billions.
+const maxPixels = 1 << 27
+
+// decoded reads a picture, whose size is looked at first.
+func decoded(f io.ReadSeeker) (image.Image, error) {
+	c, _, err := image.DecodeConfig(f)
+	if err != nil {
+		return nil, err
+	}
+	if c.Width < 1 || c.Height < 1 || c.Width > maxPixels/c.Height {
+		return nil, fmt.Errorf("%d x %d pixels, want at most %d", c.Width, c.Height, maxPixels)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	img, _, err := image.Decode(f)
+	return img, err
+}
+
 func readPicture(path string, g Geometry, dst []float32) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	img, _, err := image.Decode(f)
+	img, err := decoded(f)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

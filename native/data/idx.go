@@ -62,42 +62,58 @@ func bytesTo(dst []float32, px []byte) error {
 	return nil
 }
 
-func unpack(path string, raw []byte) ([]byte, error) {
+// unpacking returns what a file holds, unpacked where it is gzipped.
+func unpacking(raw []byte) (io.Reader, error) {
 	if !bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
-		return raw, nil
+		return bytes.NewReader(raw), nil
 	}
-	z, err := gzip.NewReader(bytes.NewReader(raw))
+	return gzip.NewReader(bytes.NewReader(raw))
+}
+
+func unpack(path string, raw []byte) ([]byte, error) {
+	r, err := unpacking(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if raw, err = io.ReadAll(io.LimitReader(z, maxUnpacked)); err != nil {
+	if raw, err = io.ReadAll(io.LimitReader(r, maxUnpacked+1)); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(raw) > maxUnpacked {
+		return nil, fmt.Errorf("%s: unpacks to more than %d bytes", path, maxUnpacked)
 	}
 	return raw, nil
 }
 
+// readIDX reads the bytes of a file with so many dimensions. No more is unpacked than these say.
 func readIDX(path string, rank int) ([]byte, []int, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	if raw, err = unpack(path, raw); err != nil {
-		return nil, nil, err
+	r, err := unpacking(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	head := 4 + 4*rank
-	if len(raw) < head || raw[0] != 0 || raw[1] != 0 || raw[2] != 8 || int(raw[3]) != rank {
+	head := make([]byte, 4+4*rank)
+	if _, err := io.ReadFull(r, head); err != nil || head[0] != 0 || head[1] != 0 || head[2] != 8 || int(head[3]) != rank {
 		return nil, nil, fmt.Errorf("%s: not an IDX file of bytes with %d dimensions", path, rank)
 	}
 	dims, total := make([]int, rank), 1
 	for i := range dims {
-		dims[i] = int(binary.BigEndian.Uint32(raw[4+4*i:]))
+		dims[i] = int(binary.BigEndian.Uint32(head[4+4*i:]))
 		if dims[i] > maxUnpacked || total > maxUnpacked/max(dims[i], 1) {
 			return nil, nil, fmt.Errorf("%s: dimensions %v are too large", path, dims[:i+1])
 		}
 		total *= dims[i]
 	}
-	if len(raw) != head+total {
-		return nil, nil, fmt.Errorf("%s: %d bytes of data, dimensions %v want %d", path, len(raw)-head, dims, total)
+	body, err := io.ReadAll(io.LimitReader(r, int64(total)+1))
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	case len(body) > total:
+		return nil, nil, fmt.Errorf("%s: more data than the %d bytes that dimensions %v want", path, total, dims)
+	case len(body) < total:
+		return nil, nil, fmt.Errorf("%s: %d bytes of data, dimensions %v want %d", path, len(body), dims, total)
 	}
-	return raw[head:], dims, nil
+	return body, dims, nil
 }
