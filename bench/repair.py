@@ -22,8 +22,8 @@ def run(a, *words):
 
 def measure(a, folder, speed, repair, seed):
     cut, tuned = f"{folder}/cut.onnx", f"{folder}/tuned.onnx"
-    how = {"none": [], "noise": ["--repair", "noise"], "data": ["--calibrate", a.data]}[repair]
-    p = run(a, "prune", a.model, "--speed-up", speed, "-o", cut, "--seed", seed, "--samples", str(a.samples), *how)
+    how = {"none": [], "noise": ["--repair", "noise", "--samples", str(a.samples)], "data": ["--calibrate", a.data, "--samples", str(a.samples)]}[repair]
+    p = run(a, "prune", a.model, "--speed-up", speed, "-o", cut, "--seed", seed, *how)
     point = {"speed_up": float(speed), "achieved": p["speed_up"], "repair": repair, "seed": int(seed), "before": run(a, "eval", cut, "--data", a.data)["accuracy"]}
     if p.get("repair"): point |= {"cosine": [p["repair"]["before"]["cosine"], p["repair"]["after"]["cosine"]], "repair_seconds": p["repair"]["seconds"]}
     t = run(a, "finetune", cut, "--data", a.data, "--epochs", str(a.epochs), "--seed", seed, "-o", tuned, "--run", f"{folder}/run")

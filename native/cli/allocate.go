@@ -51,7 +51,12 @@ The result lies beside each model as NAME.allocation.json. What is done is left 
   metaprune prune model.onnx --allocation model.allocation.json --speed-up 4 --calibrate photos/ -o smaller.onnx
   metaprune allocate datamodels/ --data fashion-mnist --shard /8`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.allocate(c.Context(), args, f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := unusedIn(c).data(&f.data).unless(false, "a command that measures accuracy, such as curve", "limit", "batch").err; err != nil {
+				return err
+			}
+			return a.allocate(c.Context(), args, f)
+		},
 	}
 	s := c.Flags()
 	f.data.add(s, 100)

@@ -32,7 +32,12 @@ channels (Taylor) and whether L2 ranks them alike. With a metanetwork the same i
   metaprune analyse model.onnx --data fashion-mnist --limit 1000 --plot model.svg
   metaprune analyse model.onnx --rewritten --metanet metanet.safetensors --plot before-after.svg`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.analyse(c.Context(), args[0], f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.unused(c); err != nil {
+				return err
+			}
+			return a.analyse(c.Context(), args[0], f)
+		},
 	}
 	s := c.Flags()
 	f.data.add(s, 100)

@@ -50,7 +50,12 @@ func (a *app) curveCommand() *cobra.Command {
   metaprune curve a.onnx b.onnx --data fashion-mnist --csv curve.csv --plot curve.svg,curve.png
   metaprune curve a.onnx b.onnx --data fashion-mnist --criterion l2,random --seeds 0,1,2 --shard /8 -o s3://bucket/curve`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.curve(c.Context(), args, f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.unused(c); err != nil {
+				return err
+			}
+			return a.curve(c.Context(), args, f)
+		},
 	}
 	s := c.Flags()
 	f.data.add(s, 100)

@@ -25,6 +25,9 @@ func (a *app) evalCommand() *cobra.Command {
   metaprune eval model.onnx --data imagenet/ --backend xla:cpu --limit 1000`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := unusedIn(c).data(d).err; err != nil {
+				return err
+			}
 			s, closeModel, err := a.open(args[0])
 			if err != nil {
 				return err

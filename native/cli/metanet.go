@@ -33,7 +33,7 @@ type metanetFlags struct{ file, memory string }
 
 func (f *metanetFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.file, "metanet", "", "metanetwork (safetensors) of --criterion metanet; without it the one in the program, which was trained for scores (metaprune metanet info)")
-	defer func() { takes(fl, bytesOf(), "memory") }()
+	defer func() { takes(fl, bytesFromZero(), "memory") }()
 	fl.StringVar(&f.memory, "memory", "", "memory for the metanetwork's cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
 }
 
@@ -205,7 +205,7 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 	c.Flags().StringVar(&weights, "metanet", "", "the metanetwork's weights (safetensors)")
 	c.Flags().StringVarP(&out, "output", "o", "", "where the new graph goes (safetensors)")
 	c.Flags().StringVar(&memory, "memory", "", "memory for cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
-	takes(c.Flags(), bytesOf(), "memory")
+	takes(c.Flags(), bytesFromZero(), "memory")
 	_ = c.MarkFlagRequired("metanet")
 	_ = c.MarkFlagRequired("output")
 	return c

@@ -93,13 +93,13 @@ func TestMetanetBadInput(t *testing.T) {
 		args []string
 	}{
 		{"does not say which features it was trained for", []string{"prune", fashion, "--speed-up", "2", "--criterion", "metanet", "--metanet", reference + "tiny_metanet.safetensors", "-o", out}},
-		{"weights metanet: want criterion metanet", []string{"prune", fashion, "--speed-up", "2", "--weights", "metanet", "-o", out}},
+		{"--weights has no effect here; it needs --criterion metanet", []string{"prune", fashion, "--speed-up", "2", "--weights", "metanet", "-o", out}},
 		{`weights "new"`, []string{"prune", fashion, "--speed-up", "2", "--criterion", "metanet", "--weights", "new", "-o", out}},
 		{"use it with --weights metanet", []string{"prune", fashion, "--pattern", "2:4", "--criterion", "metanet", "-o", out}},
 		{"not a readable safetensors file", []string{"prune", fashion, "--speed-up", "2", "--criterion", "metanet", "--metanet", fashion, "-o", out}},
 		{"no such file", []string{"prune", fashion, "--speed-up", "2", "--criterion", "metanet", "--metanet", at("none"), "-o", out}},
 		{`--memory "lots"`, []string{"prune", fashion, "--speed-up", "2", "--criterion", "metanet", "--memory", "lots", "-o", out}},
-		{`feature scheme "mine": want "universal-1" or "reference-cnn"`, []string{"metanet", "convert", at("tiny.safetensors"), "--scheme", "mine", "-o", out}},
+		{`--scheme "mine": want universal-1 or reference-cnn`, []string{"metanet", "convert", at("tiny.safetensors"), "--scheme", "mine", "-o", out}},
 		{`is of feature scheme "universal-1"`, []string{"metanet", "convert", at("new.safetensors"), "-o", out}},
 		{"takes 8 node and [9] edge features, its feature scheme universal-1 has 14", []string{"metanet", "convert", reference + "tiny_metanet.safetensors", "--scheme", "universal-1", "-o", out}},
 		{"--hidden 0", []string{"metanet", "new", "--hidden", "0", "-o", out}},

@@ -48,7 +48,12 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
   metaprune metatrain s3://bucket/datamodels --data cifar10 -o metanet.safetensors
   metaprune curve held-out.onnx --criterion metanet --metanet metanet.safetensors --data fashion-mnist`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.metatrain(c.Context(), args, f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.unused(c); err != nil {
+				return err
+			}
+			return a.metatrain(c.Context(), args, f)
+		},
 	}
 	s := c.Flags()
 	f.data.add(s, 500)

@@ -178,14 +178,14 @@ func TestMetatrainFlags(t *testing.T) {
 	for want, args := range map[string][]string{
 		"no model.onnx in it":    {"metatrain", dir},
 		"--steps 0":              {"metatrain", filepath.Join(dir, "m.onnx"), "--steps", "0"},
-		"--lr: want":             {"metatrain", filepath.Join(dir, "m.onnx"), "--lr", "-1"},
+		"--lr -1: want":          {"metatrain", filepath.Join(dir, "m.onnx"), "--lr", "-1"},
 		"--hidden 1":             {"metatrain", filepath.Join(dir, "m.onnx"), "--hidden", "1"},
 		"no such file":           {"metatrain", filepath.Join(dir, "none.onnx")},
 		"--data is missing":      {"metatrain", filepath.Join(dir, "m.onnx"), "--backend", "go", "-o", filepath.Join(dir, "x.safetensors")},
 		`--shard "4/4"`:          {"datamodels", "mlp", "--shard", "4/4"},
 		"SLURM_ARRAY_TASK_ID is": {"datamodels", "mlp", "--shard", "/4"},
 		`network "lenet": want`:  {"datamodels", "lenet", "--backend", "go"},
-		"--speed-up, --epochs":   {"datamodels", "mlp", "--speed-up", "0.5", "--backend", "go"},
+		"--speed-up 0.5: want":   {"datamodels", "mlp", "--speed-up", "0.5", "--backend", "go"},
 	} {
 		code, _, message := run(t, args...)
 		require.Equal(t, exitInput, code, args)

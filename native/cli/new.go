@@ -19,7 +19,10 @@ func (a *app) newCommand() *cobra.Command {
   metaprune new vgg16 --input 3x32x32 --classes 100 --width 0.5 -o small-vgg.onnx
   metaprune new resnet20 --widths 12,24,48`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := unusedIn(c).unless(len(o.Widths) == 0, "no --widths, which says all widths", "width").err; err != nil {
+				return err
+			}
 			var err error
 			if o.Input, err = threeInts(input); err != nil {
 				return fmt.Errorf("--input %w", err)

@@ -32,7 +32,12 @@ func (a *app) pipelineCommand() *cobra.Command {
   metaprune pipeline model.onnx --data fashion-mnist --own-weights --speed-up 4 --steps 3 --between-epochs 1 --last-epochs 3
   metaprune pipeline model.onnx --data fashion-mnist --own-weights --pattern 2:4`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.pipeline(c.Context(), args[0], f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.unused(c); err != nil {
+				return err
+			}
+			return a.pipeline(c.Context(), args[0], f)
+		},
 	}
 	f.trainFlags.add(c, 3, .02, train.OneCycle)
 	f.metanetFlags.add(c.Flags())

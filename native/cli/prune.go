@@ -77,7 +77,12 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
   metaprune prune model.onnx --speed-up 2 --criterion metanet --metanet w.safetensors --weights metanet -o smaller.onnx
   cat model.onnx | metaprune prune - --params 0.5 -o - > smaller.onnx`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.prune(c.Context(), args[0], f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.unused(c); err != nil {
+				return err
+			}
+			return a.prune(c.Context(), args[0], f)
+		},
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.out, "output", "o", "", "the pruned model, - for standard output (default: NAME.pruned.onnx beside MODEL)")

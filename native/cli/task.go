@@ -55,6 +55,9 @@ they cost. --smoke runs the same commands with next to no epochs, images and cha
   metaprune task resnet56-cifar10 --smoke -o try`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := unusedIn(c).only(len(args) == 0, "without a name the tasks are listed").err; err != nil {
+				return err
+			}
 			if len(args) == 0 {
 				return a.listTasks()
 			}

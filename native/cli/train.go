@@ -37,7 +37,12 @@ func (a *app) trainCommand() *cobra.Command {
   metaprune train resnet20.onnx --data fashion-mnist --epochs 10 -o trained.onnx
   metaprune train resnet20.onnx --data cifar10 --epochs 200 --schedule step --milestones 100,150 --lr 0.1`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.train(c.Context(), args[0], f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.unused(c).err; err != nil {
+				return err
+			}
+			return a.train(c.Context(), args[0], f)
+		},
 	}
 	f.add(c, 10, 0.1, train.OneCycle)
 	return c
@@ -54,7 +59,12 @@ Weights that are zero stay zero with --keep-zeros, as after unstructured or N:M 
   metaprune finetune pruned.onnx --data cifar10 --teacher original.onnx --distil 0.7
   metaprune finetune sparse.onnx --data cifar10 --keep-zeros`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.train(c.Context(), args[0], f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.unused(c).err; err != nil {
+				return err
+			}
+			return a.train(c.Context(), args[0], f)
+		},
 	}
 	f.add(c, 3, 0.02, train.OneCycle)
 	return c

@@ -42,6 +42,7 @@ func span() numbers {
 func bytesOf() numbers {
 	return numbers{read: parseSize, noun: "a size such as 10MB", most: 1 << 62, verbal: true}.over()
 }
+func bytesFromZero() numbers { n := bytesOf(); n.above = false; return n }
 func bytesOrShare() numbers {
 	return numbers{read: sizeOrShare, noun: "a size such as 10MB, or a share of the file such as 50%", most: 1 << 62, verbal: true}.over()
 }
@@ -97,13 +98,13 @@ func (n numbers) String() string {
 	case n.most == 0:
 		return noun + ", at least " + low
 	case n.above && n.below:
-		return fmt.Sprintf("%s above %s and below %s", noun, low, high)
+		return fmt.Sprintf("%s, above %s and below %s", noun, low, high)
 	case n.above:
-		return fmt.Sprintf("%s above %s and at most %s", noun, low, high)
+		return fmt.Sprintf("%s, above %s and at most %s", noun, low, high)
 	case n.below:
-		return fmt.Sprintf("%s from %s on and below %s", noun, low, high)
+		return fmt.Sprintf("%s, at least %s and below %s", noun, low, high)
 	}
-	return fmt.Sprintf("%s from %s to %s", noun, low, high)
+	return fmt.Sprintf("%s, from %s to %s", noun, low, high)
 }
 
 // parse reads one number and returns it as the flag's own value reads it.

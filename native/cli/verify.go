@@ -36,6 +36,9 @@ The last line is the verdict, one of three:
 		Example: "  metaprune verify model.onnx smaller.onnx --plan plan.json\n  metaprune verify model.onnx smaller.onnx --plan plan.json --engine ort",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := unusedIn(c).unless(f.plan != "", "--plan, which says what is compared", "engine", "rtol", "seed", "metanet", "memory").err; err != nil {
+				return err
+			}
 			if !c.Flags().Changed("rtol") {
 				f.rtol = -1
 			}
