@@ -20,6 +20,16 @@ func (m *Model) Save(path string) error { return outfile.Write(path, m.Encode) }
 // SaveExternal writes the model to path and the elements of its larger initializers to path+".data" beside it, as a pair that is whole at any moment ([outfile.WritePair]). Where nothing can lie beside path, because it is a pipe or
 // a link into another folder, the elements are written inside the model. A data file that exists and is not that of the model at path is replaced with force alone.
 func (m *Model) SaveExternal(path string, force bool) error {
+	b := &outfile.Batch{}
+	defer b.Discard()
+	if err := m.AddExternal(b, path, force); err != nil {
+		return err
+	}
+	return b.Commit()
+}
+
+// AddExternal is SaveExternal as a part of a batch.
+func (m *Model) AddExternal(b *outfile.Batch, path string, force bool) error {
 	if err := m.noExternalAttributes(); err != nil {
 		return err
 	}
@@ -32,13 +42,13 @@ func (m *Model) SaveExternal(path string, force bool) error {
 		if err != nil {
 			return err
 		}
-		return whole.Save(path)
+		return b.Add(path, whole.Encode)
 	}
 	s, err := m.splitOff()
 	if err != nil {
 		return err
 	}
-	return outfile.WritePair(path, outfile.Pair{Data: s.data, Model: s.model, Had: DataFiles(path), Force: force})
+	return b.AddPair(path, outfile.Pair{Data: s.data, Model: s.model, Had: DataFiles(path), Force: force})
 }
 
 // DataFiles lists the files that the model at path keeps elements in, relative to its folder; none where there is no readable model.

@@ -3,8 +3,6 @@ package cli
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -151,11 +149,11 @@ func beside(model, ending string, force bool) (string, error) {
 		return "", err
 	}
 	if model == "-" || t.Stream() {
-		return "", errors.New("the model comes from a pipe, so that the output has no name: name it with -o FILE, or -o - for standard output")
+		return "", &usageError{where: "-o", want: "a file, or - for standard output", text: "the model comes from a pipe, so that the output has no name: name it with -o FILE, or -o - for standard output"}
 	}
 	out := stem(model) + ending
 	if _, err := os.Lstat(out); err == nil && !force {
-		return "", fmt.Errorf("%s exists: overwrite it with --force, or choose another name with -o FILE", out)
+		return "", &usageError{where: "-o", want: "another name, or --force", got: out, text: out + " exists: overwrite it with --force, or choose another name with -o FILE"}
 	}
 	return out, nil
 }

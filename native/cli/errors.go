@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
 )
 
@@ -74,6 +75,9 @@ func faultOf(err error, signal os.Signal) fault {
 	var plan *prune.PlanError
 	var at *fs.PathError
 	var link *os.LinkError
+	var clash *outfile.ClashError
+	var taken *outfile.TakenError
+	var unwritten *outfile.WriteError
 	switch {
 	case signal != nil || errors.Is(err, context.Canceled):
 		f.Kind = kindCancelled
@@ -88,6 +92,12 @@ func faultOf(err error, signal os.Signal) fault {
 		f.Kind, f.Where, f.Want, f.Got = kindUsage, option.Where, option.Want, option.Got
 	case errors.As(err, &usage):
 		f.Kind, f.Where, f.Want, f.Got = kindUsage, usage.where, usage.want, usage.got
+	case errors.As(err, &clash):
+		f.Kind, f.Where, f.Want, f.Got = kindUsage, clash.Output, "a file of its own for "+clash.OutputUse, clash.OtherUse
+	case errors.As(err, &taken):
+		f.Kind, f.Where, f.Want, f.Got = kindUsage, taken.Data, "the data file of "+taken.Model+", or none", "a file of another model"
+	case errors.As(err, &unwritten):
+		f.Kind, f.Where, f.Got = kindIO, unwritten.Name, unwritten.Err.Error()
 	case errors.As(err, &at):
 		f.Kind, f.Where, f.Got = kindIO, at.Path, at.Err.Error()
 	case errors.As(err, &link):

@@ -86,6 +86,95 @@ func TestKilledWhileWriting(t *testing.T) {
 	t.Logf("%d killed, %d had the new file", killed, finished)
 }
 
+// killed starts the program and kills it after a while, which grows from run to run; it reports whether the program had ended before.
+func killed(t *testing.T, after time.Duration, args ...string) bool {
+	t.Helper()
+	c := program(args...)
+	require.NoError(t, c.Start())
+	time.Sleep(after)
+	_ = c.Process.Kill()
+	return c.Wait() == nil
+}
+
+// Killed at any moment, a model with external data is the old one with the old data or the new one with the new, and the next run overwrites it.
+func TestPairKilledWhileWriting(t *testing.T) {
+	dir := t.TempDir()
+	at := func(n string) string { return filepath.Join(dir, n) }
+	ok(t, "new", "resnet18", "--input", "3x64x64", "-o", at("whole.onnx"), "-q")
+	f, err := onnxio.Open(at("whole.onnx"))
+	require.NoError(t, err)
+	require.NoError(t, f.SaveExternal(at("m.onnx"), false))
+	require.NoError(t, f.Close())
+	loaded := func(path string) string {
+		f, err := onnxio.Open(path)
+		require.NoError(t, err)
+		defer f.Close()
+		require.True(t, f.HasExternal())
+		whole, err := f.Inline()
+		require.NoError(t, err)
+		raw, err := whole.Marshal()
+		require.NoError(t, err)
+		return string(raw)
+	}
+	versions, whole := map[string]string{}, time.Duration(0)
+	for _, ratio := range []string{"0.2", "0.3"} {
+		start := time.Now()
+		require.NoError(t, program("prune", at("m.onnx"), "--ratio", ratio, "-o", at(ratio+".onnx"), "-q").Run())
+		whole = time.Since(start)
+		versions[loaded(at(ratio+".onnx"))] = ratio
+	}
+	require.Len(t, versions, 2)
+	ok(t, "prune", at("m.onnx"), "--ratio", "0.2", "-o", at("o.onnx"), "-q")
+	seen := map[string]int{}
+	for i := range 30 {
+		ended := killed(t, whole*time.Duration(i+10)/32, "prune", at("m.onnx"), "--ratio", []string{"0.3", "0.2"}[i%2], "-o", at("o.onnx"), "-q")
+		version, isOne := versions[loaded(at("o.onnx"))]
+		require.True(t, isOne, "neither the old model nor the new one after %d/32 of the time", i+10)
+		seen[fmt.Sprintf("%s, ended %t", version, ended)]++
+	}
+	ok(t, "prune", at("m.onnx"), "--ratio", "0.3", "-o", at("o.onnx"), "-q")
+	require.Equal(t, "0.3", versions[loaded(at("o.onnx"))])
+	t.Log(seen)
+}
+
+// The plan does not fit on the disk any more, and so the model is not written either.
+func TestModelAndPlanAreWrittenTogether(t *testing.T) {
+	dir := t.TempDir()
+	model, out, plan := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "o.onnx"), filepath.Join(dir, "p.json")
+	ok(t, "new", "mlp", "--widths", "4000", "--input", "1x1x2", "--classes", "2", "-o", model, "-q")
+	args := []string{"prune", model, "--ratio", "0.9", "-o", out, "--plan", plan, "-q"}
+	ok(t, args...)
+	require.Less(t, len(read(t, out)), 32<<10)
+	require.Greater(t, len(read(t, plan)), 16<<10)
+	require.NoError(t, os.Remove(out))
+	require.NoError(t, os.Remove(plan))
+	c := exec.Command("bash", append([]string{"-c", `ulimit -f 16; exec "$0" "$@"`, os.Args[0]}, args...)...)
+	c.Env = append(os.Environ(), "METAPRUNE_TEST_MAIN=1")
+	said, err := c.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(said), plan+": file too large; nothing was changed")
+	require.Equal(t, []string{"m.onnx"}, filesIn(t, dir))
+}
+
+// Process substitution of a shell: what it names is written to and read as a pipe.
+func TestProcessSubstitution(t *testing.T) {
+	dir := t.TempDir()
+	at := func(n string) string { return filepath.Join(dir, n) }
+	ok(t, "prune", fashion, "--speed-up", "1.5", "-o", at("want.onnx"), "--plan", at("want.json"), "-q")
+	c := exec.Command("bash", "-c", `set -o pipefail; "$0" prune <(cat "$1") --speed-up 1.5 -o >(cat >"$2/o.onnx") --plan >(cat >"$2/p.json") -q; status=$?; sleep 0.5; exit $status`, os.Args[0], fashion, dir)
+	c.Env = append(os.Environ(), "METAPRUNE_TEST_MAIN=1")
+	said, err := c.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	require.Equal(t, string(read(t, at("want.onnx"))), string(read(t, at("o.onnx"))))
+	require.Equal(t, string(read(t, at("want.json"))), string(read(t, at("p.json"))))
+	c = exec.Command("bash", "-c", `"$0" prune "$1" --from-plan <(cat "$2/want.json") -o /dev/stdout | cat >"$2/again.onnx"`, os.Args[0], fashion, dir)
+	c.Env = append(os.Environ(), "METAPRUNE_TEST_MAIN=1")
+	said, err = c.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	require.Contains(t, string(said), "MACs", "the tables are on standard error")
+	require.Equal(t, string(read(t, at("want.onnx"))), string(read(t, at("again.onnx"))))
+}
+
 // Out of memory at any moment: the output is what it was or what it should be.
 func TestOutOfMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 )
@@ -42,17 +43,37 @@ func (a *app) open(path string) (*session.Session, func() error, error) {
 
 // write writes a model to a path or, for "-", to standard output. Weights in external data stay external: beside the path, as NAME.data, which with force alone replaces the data of another model.
 func (a *app) write(path string, m *onnxio.Model, external, force bool) error {
-	if path == "-" {
+	b := &outfile.Batch{}
+	defer b.Discard()
+	if err := a.addModel(b, path, m, external, force); err != nil {
+		return err
+	}
+	return b.Commit()
+}
+
+// addModel is write as a part of a batch.
+func (a *app) addModel(b *outfile.Batch, path string, m *onnxio.Model, external, force bool) error {
+	switch {
+	case path == "-":
 		whole, err := m.Inline()
 		if err != nil {
 			return err
 		}
-		return whole.Encode(a.out)
+		b.Through(func() error { return whole.Encode(a.out) })
+		return nil
+	case external:
+		return m.AddExternal(b, path, force)
 	}
-	if external {
-		return m.SaveExternal(path, force)
+	return b.Add(path, m.Encode)
+}
+
+// addBytes adds a file, or text for standard output, to a batch.
+func (a *app) addBytes(b *outfile.Batch, path string, data []byte) error {
+	if path == "-" {
+		b.Through(func() error { _, err := a.out.Write(data); return err })
+		return nil
 	}
-	return m.Save(path)
+	return b.AddBytes(path, data)
 }
 
 // beside is where a command speaks that writes to these files: standard error where standard output is one of them.
@@ -81,12 +102,4 @@ func readPlan(path string) (*prune.Plan, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return p, nil
-}
-
-func (a *app) writePlan(path string, p *prune.Plan) error {
-	b, err := prune.MarshalPlan(p)
-	if err != nil {
-		return err
-	}
-	return a.saveBytes(path, b)
 }

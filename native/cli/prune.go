@@ -204,15 +204,9 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 		if err := f.fitsSize(size); err != nil {
 			return err
 		}
-		if err := a.write(f.out, c.model, s.Model.HasExternal(), f.force); err != nil {
-			return err
-		}
 	}
-	if f.planOut != "" {
-		s.Sign(c.plan)
-		if err := a.writeCut(f.planOut, c); err != nil {
-			return err
-		}
+	if err := a.writeCut(s, c, f); err != nil {
+		return err
 	}
 	return a.printPruned(s, c, f, size, time.Since(start))
 }
@@ -243,15 +237,32 @@ type cut struct {
 	timings  *timings
 }
 
-// writeCut writes a plan and, before it, the tensors of its repair.
-func (a *app) writeCut(path string, c *cut) error {
-	if c.repaired != nil {
-		c.plan.Repaired.File = filepath.Base(repairedPath(path))
-		if err := outfile.WriteBytes(repairedPath(path), c.repaired); err != nil {
+// writeCut writes the model, the tensors of its repair and the plan: all of them or none.
+func (a *app) writeCut(s *session.Session, c *cut, f *pruneFlags) error {
+	b := &outfile.Batch{}
+	defer b.Discard()
+	if !f.dryRun {
+		if err := a.addModel(b, f.out, c.model, s.Model.HasExternal(), f.force); err != nil {
 			return err
 		}
 	}
-	return a.writePlan(path, c.plan)
+	if f.planOut != "" {
+		s.Sign(c.plan)
+		if c.repaired != nil {
+			c.plan.Repaired.File = filepath.Base(repairedPath(f.planOut))
+			if err := b.AddBytes(repairedPath(f.planOut), c.repaired); err != nil {
+				return err
+			}
+		}
+		plan, err := prune.MarshalPlan(c.plan)
+		if err != nil {
+			return err
+		}
+		if err := a.addBytes(b, f.planOut, plan); err != nil {
+			return err
+		}
+	}
+	return b.Commit()
 }
 
 // pruneClaims are the files of prune.

@@ -46,7 +46,14 @@ func CheckPair(name string, had []string, force bool) error {
 }
 
 // WritePair replaces a model and its data file, as the package says. Where it fails before the first rename, both are as they were.
-func WritePair(name string, p Pair) error { return writer{}.pair(name, &p) }
+func WritePair(name string, p Pair) error {
+	b := &Batch{}
+	defer b.Discard()
+	if err := b.AddPair(name, p); err != nil {
+		return err
+	}
+	return b.Commit()
+}
 
 // pairTargets are the files of model and data.
 func pairTargets(name string, p *Pair) (model, data *Target, err error) {
@@ -100,52 +107,71 @@ func (t *Target) among(names []string) bool {
 	return false
 }
 
-func (w writer) pair(name string, p *Pair) error {
-	model, data, err := pairTargets(name, p)
-	if err != nil {
-		return err
-	}
-	own, err := w.draft(data, data.Name+".", p.Data)
-	if err != nil {
-		return err
-	}
-	ownName := filepath.Base(own.path)
-	committed := false
+// readyPair is a pair whose files are all written and have their names still to get.
+type readyPair struct {
+	model, data *Target
+	own         *draft // the data under a name of its own
+	first, last *draft // the model, which names that one, and the one that names the data's final name
+	final       *draft // the data once more, for the final name
+	committed   bool
+}
+
+// preparePair writes the files of a pair.
+func (w writer) preparePair(name string, p *Pair) (_ *readyPair, err error) {
+	r := &readyPair{}
 	defer func() {
-		if !committed {
-			own.discard()
+		if err != nil {
+			r.discard()
 		}
 	}()
-	first, err := w.temporary(model, func(f io.Writer) error { return p.Model(f, ownName) })
-	if err != nil {
-		return err
+	if r.model, r.data, err = pairTargets(name, p); err != nil {
+		return nil, err
 	}
-	defer first.discard()
-	last, err := w.temporary(model, func(f io.Writer) error { return p.Model(f, filepath.Base(data.Name)) })
-	if err != nil {
-		return err
+	if r.own, err = w.draft(r.data, r.data.Name+".", p.Data); err != nil {
+		return nil, err
 	}
-	defer last.discard()
-	final, err := w.same(own, data)
-	if err != nil {
-		return err
+	if r.first, err = w.temporary(r.model, func(f io.Writer) error { return p.Model(f, filepath.Base(r.own.path)) }); err != nil {
+		return nil, err
 	}
-	defer final.discard()
-	dir, _ := folderOf(model.Path)
+	if r.last, err = w.temporary(r.model, func(f io.Writer) error { return p.Model(f, filepath.Base(r.data.Name)) }); err != nil {
+		return nil, err
+	}
+	if r.final, err = w.same(r.own, r.data); err != nil {
+		return nil, err
+	}
+	dir, _ := folderOf(r.model.Path)
 	syncFolder(dir)
-	if err := w.rename(first, model, own.path); err != nil {
+	return r, nil
+}
+
+// commit gives the files their names.
+func (r *readyPair) commit(w writer) error {
+	if err := w.rename(r.first, r.model, r.own.path); err != nil {
 		return err
 	}
-	committed = true // the model names the data file by its own name, which stays until it is named by the final one
-	if err := w.rename(final, data); err != nil {
-		return fmt.Errorf("%s is written, its weights are in %s: %w", name, own.path, err)
+	r.committed = true // the model names the data by their own name, which stays until it names the final one
+	err := w.rename(r.final, r.data)
+	if err == nil {
+		err = w.rename(r.last, r.model)
 	}
-	if err := w.rename(last, model); err != nil {
-		return fmt.Errorf("%s is written, its weights are in %s: %w", name, own.path, err)
+	if err != nil {
+		return fmt.Errorf("%s is written, its weights are in %s: %w", r.model.Name, r.own.path, err)
 	}
-	own.discard()
+	r.own.discard()
 	w.step("finished")
 	return nil
+}
+
+// discard removes what has no name yet.
+func (r *readyPair) discard() {
+	for _, d := range []*draft{r.first, r.last, r.final} {
+		if d != nil {
+			d.discard()
+		}
+	}
+	if r.own != nil && !r.committed {
+		r.own.discard()
+	}
 }
 
 // same gives the contents of a draft a second name beside the target: a hard link, or a copy where there are none.

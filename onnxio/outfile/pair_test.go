@@ -151,7 +151,12 @@ func pairMain(dir string) {
 	path := filepath.Join(dir, "m")
 	p := pairOf("2")
 	p.Had = had(path)
-	if err := w.pair(path, &p); err != nil {
+	b := &Batch{writer: w}
+	if err := b.AddPair(path, p); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	if err := b.Commit(); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
@@ -217,7 +222,11 @@ func TestPairEndedAtEveryStep(t *testing.T) {
 		}}
 		p := pairOf("2")
 		p.Had = had(path)
-		_ = w.pair(path, &p)
+		b := &Batch{writer: w}
+		if b.AddPair(path, p) == nil {
+			_ = b.Commit()
+		}
+		b.Discard()
 		version(t, path)
 		if left >= 0 {
 			return

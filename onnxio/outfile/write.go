@@ -14,11 +14,12 @@ import (
 
 // Write replaces the file at name by what write writes. Where it fails, the file is as it was and nothing new is left beside it.
 func Write(name string, write func(io.Writer) error) error {
-	t, err := Resolve(name)
-	if err != nil {
+	b := &Batch{}
+	defer b.Discard()
+	if err := b.Add(name, write); err != nil {
 		return err
 	}
-	return writer{}.write(t, write)
+	return b.Commit()
 }
 
 // WriteBytes replaces the file at name by b.
@@ -36,18 +37,6 @@ func (w writer) step(name string) {
 	if w.at != nil {
 		w.at(name)
 	}
-}
-
-func (w writer) write(t *Target, write func(io.Writer) error) error {
-	if t.Stream() {
-		return t.through(write)
-	}
-	f, err := w.temporary(t, write)
-	if err != nil {
-		return err
-	}
-	defer f.discard()
-	return w.rename(f, t)
 }
 
 // through writes to a stream. What was written before an error stays written.
