@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/metaprune/metaprune/onnxio"
 )
@@ -27,7 +28,10 @@ type Analysis struct {
 	units     []unit // by UnitID
 	byRoot    map[int32]UnitID
 	layers    map[*Constant]*call // that read them
-	classes   *classes
+	counting  sync.Mutex
+	classes   *classes // made when first asked for
+	counted   *Counted
+	sized     *analyzer // the rules with sizes for the inputs; nil where these are fixed
 }
 
 type constAxis struct {
@@ -95,7 +99,6 @@ func Analyze(m *onnxio.Model) (a *Analysis, err error) {
 			return nil, err
 		}
 	}
-	an.readersCosts()
 	a = &Analysis{Model: m, an: an, expanded: calls, unitAxes: map[int32][]axisRef{}, byRoot: map[int32]UnitID{}}
 	if err := a.invariant(); err != nil {
 		return nil, err
@@ -105,7 +108,6 @@ func Analyze(m *onnxio.Model) (a *Analysis, err error) {
 	}
 	a.collect()
 	a.group()
-	a.classes = newClasses(a)
 	return a, nil
 }
 

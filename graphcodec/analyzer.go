@@ -33,6 +33,8 @@ type analyzer struct {
 	seen      *onnxio.Model             // what a reader sees: the model without the branches in place
 	reading   bool                      // as a reader of the file, see reader.go
 	view      *analyzer                 // that reader's, made when first asked for
+	sizes     map[string][]int64        // of inputs, where the rules run with numbers for free ones
+	symbols   map[string]int64          // numbers for free sizes in what the file declares
 	outer     *analyzer                 // of the graph around a body
 	depth     int                       // of bodies in bodies
 	budget    *int                      // nodes that may still be run in bodies
@@ -125,6 +127,9 @@ func (a *analyzer) begin() error {
 			v.Type = in.Type.Tensor.ElemType
 		}
 		v.Shape, v.Ranked = declared(in)
+		if dims := a.sizes[in.Name]; dims != nil {
+			v.Shape, v.Ranked = dimsOf(dims), true
+		}
 		v.axes = make([][]label, len(v.Shape))
 	}
 	return nil
@@ -297,7 +302,7 @@ func (a *analyzer) refine(v *Value) {
 	if info == nil {
 		return
 	}
-	dims, ok := declared(info)
+	dims, ok := a.declared(info)
 	if !v.Ranked && ok {
 		v.Shape, v.Ranked, v.axes = dims, true, make([][]label, len(dims))
 		v.zero = nonZero
@@ -314,6 +319,17 @@ func (a *analyzer) refine(v *Value) {
 			v.Shape[k] = d
 		}
 	}
+}
+
+// declared is what the file says of a value's shape, with numbers for free sizes that have one.
+func (a *analyzer) declared(info *onnxio.ValueInfo) ([]Dim, bool) {
+	dims, ok := declared(info)
+	for k, d := range dims {
+		if n := a.symbols[d.Sym]; n > 0 && d.N == 1 {
+			dims[k] = Num(n)
+		}
+	}
+	return dims, ok
 }
 
 // freezeCaptured freezes every outer value that a subgraph of the node reads.

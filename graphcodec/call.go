@@ -53,11 +53,7 @@ func (s *inputSet) set(i int, on bool) {
 type macs struct {
 	fixed int64
 	axes  []costAxis
-
-	seenFixed int64 // the same as a reader of the file counts it
-	seen      []costAxis
-
-	kind workKind
+	kind  workKind
 }
 
 // workKind tells the products of a node apart by who counts them.
@@ -324,7 +320,7 @@ func (c *call) unknown(format string, args ...any) {
 			continue
 		}
 		if info := c.infos[v.Name]; info != nil {
-			if dims, ok := declared(info); ok {
+			if dims, ok := c.declared(info); ok {
 				c.set(i, info.Type.Tensor.ElemType, dims)
 			} else if info.Type != nil && info.Type.Tensor != nil {
 				v.Type = info.Type.Tensor.ElemType

@@ -37,6 +37,7 @@ type labels struct {
 	sets    [][]int32
 	memo    map[string]label
 	reasons []Reason
+	flat    bool // nothing is ever cut: for runs that only look for shapes
 }
 
 func newLabels() *labels {
@@ -45,6 +46,9 @@ func newLabels() *labels {
 
 // fresh returns n new units of one new factor.
 func (l *labels) fresh(n int) []label {
+	if l.flat {
+		return make([]label, n)
+	}
 	f := factorID(len(l.factors))
 	l.factors = append(l.factors, f)
 	out := make([]label, n)

@@ -229,13 +229,16 @@ func groupQuery(c *call) {
 	for _, p := range []projected{q, k, v} { // one size for all, and a multiple of 8 in ONNX Runtime
 		c.lab.freezeAll(p.inner, c.because("the size of its heads stays"))
 	}
-	c.cached(c.input(3), &k)
+	past := c.cached(c.input(3), &k)
 	c.cached(c.input(4), &v)
 	if c.int("do_rotary", 0) != 0 {
 		c.rotate(q, c.input(7), c.input(8), c.int("rotary_interleaved", 0) != 0)
 		c.rotate(k, c.input(7), c.input(8), c.int("rotary_interleaved", 0) != 0)
 	}
 	total := Symbol("?" + c.node.Outputs[0] + ".total")
+	if c.sizes != nil {
+		total = past // attend adds what is new
+	}
 	queries := c.attend(q, k, v, total)
 	for i, p := range []projected{k, v} { // the buffer's length is that of the past where both share it
 		if past := c.input(3 + i); past != nil && len(past.Shape) == 4 {

@@ -136,42 +136,47 @@ func (c *call) forgetContents(v *Value) {
 	}
 }
 
-// readersCosts sets what each node costs in a reader's eyes, once the nodes' own costs are known.
-func (a *analyzer) readersCosts() {
-	needed, fused := false, a.mostlyFused()
-	for _, c := range a.calls {
-		if c.macs == nil {
+// readAt sets what each node costs in a reader's eyes. base are the rules' results that the reader knows at most: those with free sizes or with numbers for them.
+func (a *Analysis) readAt(costs []callCost, base *analyzer) {
+	needed, fused := []int{}, a.mostlyFused(costs)
+	for i, c := range a.an.calls {
+		b := c
+		if base != a.an {
+			if b = a.sizedCall(i); b == nil {
+				continue
+			}
+		}
+		if b.macs == nil || b.macs.kind == hiddenWork || b.macs.kind == fusedWork && !fused {
 			continue
 		}
-		c.macs.seen = c.macs.axes
-		c.macs.seenFixed = c.macs.fixed
-		if c.macs.kind == hiddenWork || c.macs.kind == fusedWork && !fused {
-			c.macs.seen, c.macs.seenFixed = nil, 0
-			continue
+		costs[i].seenFixed, costs[i].seen = b.macs.fixed, b.macs.axes
+		if base != a.an {
+			costs[i].seenFixed, costs[i].seen = costs[i].fixed, costs[i].axes
 		}
-		needed = needed || !plainShapes(c)
+		if costs[i].seenFixed != 0 && !plainShapes(b) && b.node.Domain != microsoft && b.macs.kind != fusedWork {
+			needed = append(needed, i)
+		}
 	}
-	if !needed {
+	if len(needed) == 0 {
 		return
 	}
-	r := a.reader()
-	for _, c := range a.calls {
-		if c.macs != nil && c.macs.seenFixed != 0 && !plainShapes(c) {
-			c.seenBy(r)
-		}
+	r := base.reader()
+	for _, i := range needed {
+		s := sight{cost: &costs[i], call: a.an.calls[i], base: base.calls[i], reader: r}
+		s.look()
 	}
 }
 
 // mostlyFused reports whether products of convolutions and matrices are less than half of the work. Only then a reader is taken to count attention, recurrent layers and fused operators, too: most count convolutions and matrices alone, and a
 // target should hold for them as well.
-func (a *analyzer) mostlyFused() bool {
+func (a *Analysis) mostlyFused(costs []callCost) bool {
 	var fused, other float64
-	for _, c := range a.calls {
+	for i, c := range a.an.calls {
 		if c.macs == nil {
 			continue
 		}
-		n := float64(c.macs.fixed)
-		for _, x := range c.macs.axes {
+		n := float64(costs[i].fixed)
+		for _, x := range costs[i].axes {
 			n *= float64(max(x.size, 1))
 		}
 		if c.macs.kind == fusedWork {
@@ -212,7 +217,7 @@ func (a *analyzer) reader() (r *analyzer) {
 	}
 	g := a.seen.Graph
 	r = newAnalyzer(a.seen)
-	r.reading, a.view = true, r
+	r.reading, r.sizes, r.lab.flat, a.view = true, a.sizes, true, r
 	defer func() { _ = recover() }()
 	order, err := sorted(g)
 	if err != nil || r.begin() != nil {
@@ -230,54 +235,80 @@ func (a *analyzer) reader() (r *analyzer) {
 	return r
 }
 
-// seenBy sets the node's cost as the reader r counts it: the dims of the result that it sees, times those of the kernel or of the axis that is summed over. Of operators outside ONNX's own set it takes what the analysis knows.
-func (c *call) seenBy(r *analyzer) {
-	if c.node.Domain == microsoft || c.macs.kind == fusedWork {
-		return
+// sight is how a reader looks at one node: call has the labels, base the shapes that the reader knows at most.
+type sight struct {
+	cost       *callCost
+	call, base *call
+	reader     *analyzer
+}
+
+// look sets the node's cost as the reader counts it: the dims of the result that it sees, times those of the kernel or of the axis that is summed over.
+func (s *sight) look() {
+	s.cost.seen, s.cost.seenFixed = nil, 1
+	c := s.base
+	w := 1
+	if c.node.OpType == "QLinearConv" || c.node.OpType == "QLinearMatMul" {
+		w = 3
 	}
-	c.macs.seen, c.macs.seenFixed = nil, 1
-	y, x := c.out[0], c.input(0)
-	rx := r.values[x.Name]
-	switch c.node.OpType {
-	case "Conv", "ConvTranspose", "ConvInteger", "QLinearConv":
-		w := c.in[1]
-		if c.node.OpType == "QLinearConv" {
-			w = c.in[3]
-		}
-		whole := y
-		if c.node.OpType == "ConvTranspose" {
-			whole = x
-		}
-		for k := range whole.Shape {
-			c.see(whole, r.values[whole.Name], k)
-		}
-		for k := 1; k < len(w.Shape); k++ {
-			c.see(w, r.values[w.Name], k)
-		}
-	case "MatMul", "MatMulInteger", "QLinearMatMul", "Gemm":
-		if c.node.OpType != "Gemm" && (rx == nil || len(rx.Shape) == 0) {
-			c.macs.seenFixed = 0
+	switch op := c.node.OpType; op {
+	case "Conv", "ConvInteger", "QLinearConv":
+		s.all(true, 0, 0)
+		s.all(false, w, 1)
+	case "ConvTranspose":
+		s.all(false, 0, 0)
+		s.all(false, w, 1)
+	case "MatMul", "MatMulInteger", "QLinearMatMul":
+		x := s.reader.values[c.in[0].Name]
+		if x == nil || len(x.Shape) == 0 {
+			s.cost.seenFixed = 0
 			return
 		}
-		for k := range y.Shape {
-			c.see(y, r.values[y.Name], k)
+		s.all(true, 0, 0)
+		s.see(c.in[0], s.call.in[0], len(c.in[0].Shape)-1)
+	case "Gemm":
+		s.all(true, 0, 0)
+		k := 0
+		if c.int("transB", 0) != 0 {
+			k = 1
 		}
-		summed, k := x, len(x.Shape)-1
-		if c.node.OpType == "Gemm" {
-			if summed, k = c.in[1], 0; c.int("transB", 0) != 0 {
-				k = 1
-			}
-		}
-		c.see(summed, r.values[summed.Name], k)
+		s.see(c.in[1], s.call.in[1], k)
 	default:
-		c.macs.seenFixed = 0
+		s.cost.seenFixed = 0
 	}
 }
 
-// see multiplies the cost by one axis of v where the reader, which has it as rv, sees its length.
-func (c *call) see(v, rv *Value, k int) {
+// all multiplies the cost by the axes of an output or an input, from one on.
+func (s *sight) all(output bool, i, from int) {
+	v, own := s.base.in[i], s.call.in[i]
+	if output {
+		v, own = s.base.out[i], s.call.out[i]
+	}
+	for k := from; k < len(v.Shape); k++ {
+		s.see(v, own, k)
+	}
+}
+
+// see multiplies the cost by one axis of v, which the analysis has as own, where the reader sees its length.
+func (s *sight) see(v, own *Value, k int) {
+	rv := s.reader.values[v.Name]
 	if rv == nil || k < 0 || k >= len(rv.Shape) || k >= len(v.Shape) || !rv.Shape[k].IsNum() || rv.Shape[k].N < 1 {
 		return
 	}
-	c.macs.seen = append(c.macs.seen, costAxis{c.read(v, k), rv.Shape[k].N})
+	s.cost.seen = append(s.cost.seen, costAxis{s.call.followed(own, k), rv.Shape[k].N})
+}
+
+// followed are the labels of an axis that the node reads, nil where it is not followed.
+func (c *call) followed(v *Value, k int) []label {
+	for _, s := range c.selections {
+		if s.axis == k && c.in[s.input] == v {
+			return s.labels
+		}
+	}
+	switch {
+	case v.Const != nil && k < len(v.Const.axes):
+		return v.Const.axes[k]
+	case v.Const == nil && k < len(v.axes):
+		return v.axes[k]
+	}
+	return nil
 }

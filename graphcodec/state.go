@@ -24,7 +24,7 @@ type classRef struct {
 
 // nodeCost is a node's multiply-accumulates: fixed times the survivors of its classes.
 type nodeCost struct {
-	node    int
+	call    int // index into the analyzer's
 	fixed   int64
 	classes []int32
 	seen    readerCost
@@ -55,7 +55,7 @@ type classBuilder struct {
 	seed   maphash.Seed
 }
 
-func newClasses(a *Analysis) *classes {
+func newClasses(a *Analysis, costs []callCost) *classes {
 	b := &classBuilder{a: a, c: &classes{at: make([][]classRef, len(a.units))}, byPtr: map[axisKey]int32{}, byHash: map[uint64][]int32{}, seed: maphash.MakeSeed()}
 	for _, v := range a.an.order {
 		axes := v.axes
@@ -66,11 +66,11 @@ func newClasses(a *Analysis) *classes {
 			b.class(l)
 		}
 	}
-	for _, call := range a.an.calls {
-		if call.macs != nil {
-			n := nodeCost{node: call.index}
-			n.classes, n.fixed = b.factors(call.macs.axes, call.macs.fixed)
-			n.seen.classes, n.seen.fixed = b.factors(call.macs.seen, call.macs.seenFixed)
+	for i, cost := range costs {
+		if cost.fixed != 0 || cost.seenFixed != 0 {
+			n := nodeCost{call: i}
+			n.classes, n.fixed = b.factors(cost.axes, cost.fixed)
+			n.seen.classes, n.seen.fixed = b.factors(cost.seen, cost.seenFixed)
 			b.c.nodes = append(b.c.nodes, n)
 		}
 	}
@@ -179,9 +179,19 @@ func (b *classBuilder) intern(hash uint64, norm []label) int32 {
 	return k
 }
 
+// whole is what a node costs before anything is removed.
+func (c *classes) whole(i int) int64 {
+	m := c.nodes[i].fixed
+	for _, k := range c.nodes[i].classes {
+		m *= int64(c.size[k])
+	}
+	return m
+}
+
 // State is a set of removed units with the cost of what is left.
 type State struct {
 	a       *Analysis
+	c       *classes
 	left    []int64  // by class
 	dead    [][]bool // by class
 	removed []bool   // by unit
@@ -194,8 +204,9 @@ type State struct {
 
 // NewState returns the state in which everything is left.
 func (a *Analysis) NewState() *State {
-	s := &State{a: a, removed: make([]bool, len(a.units)), macs: make([]int64, len(a.classes.nodes)), seen: make([]int64, len(a.classes.nodes))}
-	for _, n := range a.classes.size {
+	c := a.counts()
+	s := &State{a: a, c: c, removed: make([]bool, len(a.units)), macs: make([]int64, len(c.nodes)), seen: make([]int64, len(c.nodes))}
+	for _, n := range c.size {
 		s.left = append(s.left, int64(n))
 		s.dead = append(s.dead, make([]bool, n))
 	}
@@ -210,7 +221,7 @@ func (a *Analysis) NewState() *State {
 
 // readersCost is nodeCost without what only evaluating computed shapes shows.
 func (s *State) readersCost(i int) int64 {
-	n := s.a.classes.nodes[i].seen
+	n := s.c.nodes[i].seen
 	m := n.fixed
 	for _, k := range n.classes {
 		m *= s.left[k]
@@ -219,7 +230,7 @@ func (s *State) readersCost(i int) int64 {
 }
 
 func (s *State) nodeCost(i int) int64 {
-	n := s.a.classes.nodes[i]
+	n := s.c.nodes[i]
 	m := n.fixed
 	for _, k := range n.classes {
 		m *= s.left[k]
@@ -236,7 +247,7 @@ func (s *State) CanRemove(us ...UnitID) bool {
 		if s.removed[u] || s.a.Groups[s.a.units[u].group].Frozen != "" {
 			return false
 		}
-		for _, r := range s.a.classes.at[u] {
+		for _, r := range s.c.at[u] {
 			for _, p := range r.positions {
 				if s.dead[r.class][p] || (len(us) > 1 && seen[place{r.class, p}]) {
 					continue
@@ -264,7 +275,7 @@ func (s *State) Remove(u UnitID) {
 	s.removed[u] = true
 	s.count++
 	touched := map[int32]bool{}
-	for _, r := range s.a.classes.at[u] {
+	for _, r := range s.c.at[u] {
 		for _, p := range r.positions {
 			if !s.dead[r.class][p] {
 				s.dead[r.class][p] = true
@@ -274,7 +285,7 @@ func (s *State) Remove(u UnitID) {
 		}
 	}
 	for k := range touched {
-		for _, i := range s.a.classes.use[k] {
+		for _, i := range s.c.use[k] {
 			m := s.nodeCost(int(i))
 			s.total += m - s.macs[i]
 			s.macs[i] = m
@@ -291,7 +302,7 @@ func (s *State) Saves(u UnitID) int64 {
 		return 0
 	}
 	gone := map[int32]int64{}
-	for _, r := range s.a.classes.at[u] {
+	for _, r := range s.c.at[u] {
 		for _, p := range r.positions {
 			if !s.dead[r.class][p] {
 				gone[r.class]++
@@ -300,12 +311,12 @@ func (s *State) Saves(u UnitID) int64 {
 	}
 	seen, saved := map[int32]bool{}, int64(0)
 	for k := range gone {
-		for _, i := range s.a.classes.use[k] {
+		for _, i := range s.c.use[k] {
 			if seen[i] {
 				continue
 			}
 			seen[i] = true
-			n := s.a.classes.nodes[i]
+			n := s.c.nodes[i]
 			after := n.fixed
 			for _, c := range n.classes {
 				after *= s.left[c] - gone[c]
@@ -349,11 +360,11 @@ func (s *State) Bytes() int64 {
 }
 
 func (s *State) sum() (params, bytes int64) {
-	for _, t := range s.a.classes.sizes {
+	for _, t := range s.c.sizes {
 		n, whole := t.fixed, true
 		for _, k := range t.classes {
 			n *= s.left[k]
-			whole = whole && s.left[k] == int64(s.a.classes.size[k])
+			whole = whole && s.left[k] == int64(s.c.size[k])
 		}
 		if !(t.copied && whole) {
 			params += t.reading.numbers(t.tensor, n)
@@ -376,13 +387,9 @@ type LayerCost struct {
 // Layers returns the cost of every node that multiplies, in graph order.
 func (s *State) Layers() []LayerCost {
 	var out []LayerCost
-	byNode := map[int]*call{}
-	for _, c := range s.a.an.calls {
-		byNode[c.index] = c
-	}
 	start := s.a.NewState()
-	for i, n := range s.a.classes.nodes {
-		c := byNode[n.node]
+	for i, n := range s.c.nodes {
+		c := s.a.an.calls[n.call]
 		l := LayerCost{Node: c.name(), Op: c.node.OpType, MACs: start.macs[i], After: s.macs[i]}
 		for _, v := range c.in {
 			if k := c.constantBehind(v); k != nil {
@@ -391,7 +398,8 @@ func (s *State) Layers() []LayerCost {
 			}
 		}
 		if len(c.out) > 0 && c.out[0] != nil {
-			l.Shape = shapeText(c.out[0].Shape)
+			shape, _ := s.a.shapeAt(c.out[0])
+			l.Shape = shapeText(shape)
 		}
 		out = append(out, l)
 	}
@@ -418,17 +426,11 @@ func (a *Analysis) GroupMACs(g *Group) int64 {
 		}
 	}
 	var sum int64
-	for _, c := range a.an.calls {
-		if c.macs == nil {
-			continue
-		}
-		for _, v := range c.in {
+	c := a.counts()
+	for i, n := range c.nodes {
+		for _, v := range a.an.calls[n.call].in {
 			if v != nil && readers[v.Name] {
-				m := c.macs.fixed
-				for _, x := range c.macs.axes {
-					m *= max(x.size, 1)
-				}
-				sum += m
+				sum += c.whole(i)
 				break
 			}
 		}
@@ -438,6 +440,7 @@ func (a *Analysis) GroupMACs(g *Group) int64 {
 
 // Activations returns the bytes of the largest set of values that are alive at one time, dimensions known only at run time counting as 1.
 func (a *Analysis) Activations(s *State) int64 {
+	a.counts()
 	last := map[string]int{}
 	for i, c := range a.an.calls {
 		for _, v := range c.in {
@@ -447,13 +450,17 @@ func (a *Analysis) Activations(s *State) int64 {
 		}
 	}
 	size := func(v *Value) int64 {
-		if v == nil || v.Const != nil || !v.Ranked {
+		if v == nil || v.Const != nil {
+			return 0
+		}
+		shape, ok := a.shapeAt(v)
+		if !ok {
 			return 0
 		}
 		n := int64(v.Type.Bits()+7) / 8
-		for k, d := range v.Shape {
+		for k, d := range shape {
 			x := d.N
-			if v.axes != nil && v.axes[k] != nil {
+			if k < len(v.axes) && v.axes[k] != nil {
 				x = int64(len(s.keep(v.axes[k])))
 			}
 			n, _ = mulOK(n, max(x, 1))

@@ -1,0 +1,130 @@
+package graphcodec
+
+import (
+	"slices"
+)
+
+// What a node costs depends on sizes that the file may leave free. The coupling of channels has to be right for every size, so the analysis keeps them as symbols; the work is counted in a second run of the rules, in which the inputs
+// have sizes. Dims that depend on data are unknown even then and count as 1.
+
+// callCost is a node's cost: fixed times the survivors of its axes, and the same as a reader of the file counts it.
+type callCost struct {
+	fixed     int64
+	axes      []costAxis
+	seenFixed int64
+	seen      []costAxis
+}
+
+// CountAt sets the sizes of inputs that work and activations are counted at from now on, by input (the only one may be called ""). Those that are not given are assumed, as all are before the first call. States made before keep their counts.
+func (a *Analysis) CountAt(given map[string][]int64) error {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	c, symbols, err := a.sizes(given)
+	if err != nil {
+		return err
+	}
+	a.count(c, symbols, len(given) > 0)
+	return nil
+}
+
+// CountedAt returns the sizes of inputs that are counted at, nil where all are fixed.
+func (a *Analysis) CountedAt() *Counted {
+	a.counts()
+	if len(a.counted.Inputs) == 0 {
+		return nil
+	}
+	return a.counted
+}
+
+// counts returns the costs, which are worked out when they are first asked for.
+func (a *Analysis) counts() *classes {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	if a.classes == nil {
+		c, symbols, _ := a.sizes(nil) // nothing is given that could be wrong
+		a.count(c, symbols, false)
+	}
+	return a.classes
+}
+
+// count works out what nodes cost at the sizes. With given ones a reader of the file is taken to know them, too; else he counts free sizes as 1.
+func (a *Analysis) count(c *Counted, symbols map[string]int64, given bool) {
+	a.counted, a.sized = c, nil
+	if len(c.Inputs) > 0 {
+		a.sized = a.an.at(c.Inputs, symbols, a.expanded)
+	}
+	costs := make([]callCost, len(a.an.calls))
+	for i := range costs {
+		costs[i] = a.costOf(i)
+	}
+	if given && a.sized != nil {
+		a.readAt(costs, a.sized)
+	} else {
+		a.readAt(costs, a.an)
+	}
+	a.classes = newClasses(a, costs)
+}
+
+// at runs the rules with sizes for the inputs. What breaks there only leaves more unknown.
+func (a *analyzer) at(sizes map[string][]int64, symbols map[string]int64, calls []expanded) (s *analyzer) {
+	s = newAnalyzer(a.model)
+	s.seen, s.sizes, s.symbols = a.seen, sizes, symbols
+	s.bodies, s.concealed, s.lab.flat = a.bodies, a.concealed, true
+	defer func() { _ = recover() }()
+	order, err := sorted(a.model.Graph)
+	if err != nil || s.begin() != nil {
+		return s
+	}
+	for _, i := range order {
+		c, err := s.prepare(i, a.model.Graph.Nodes[i])
+		if err != nil {
+			return s
+		}
+		s.run(c)
+		s.broken = nil
+	}
+	return s
+}
+
+// sizedCall is call i with sizes for the inputs; nil where it could not be run.
+func (a *Analysis) sizedCall(i int) *call {
+	if a.sized == nil || i >= len(a.sized.calls) || a.sized.calls[i].node != a.an.calls[i].node {
+		return nil
+	}
+	return a.sized.calls[i]
+}
+
+// costOf is the cost of call i at the sizes.
+func (a *Analysis) costOf(i int) callCost {
+	var out callCost
+	m := a.an.calls[i].macs
+	if m != nil {
+		out.fixed, out.axes = m.fixed, m.axes
+	}
+	s := a.sizedCall(i)
+	if s == nil || s.macs == nil {
+		return out
+	}
+	unlabelled := m == nil || len(m.axes) == 0
+	if !unlabelled && len(m.axes) != len(s.macs.axes) {
+		return out
+	}
+	out.fixed, out.axes = s.macs.fixed, slices.Clone(s.macs.axes)
+	for k := range out.axes {
+		out.axes[k].labels = nil
+		if !unlabelled {
+			out.axes[k].labels = m.axes[k].labels
+		}
+	}
+	return out
+}
+
+// shapeAt is the shape of a value at the sizes; false where its rank is not known.
+func (a *Analysis) shapeAt(v *Value) ([]Dim, bool) {
+	if a.sized != nil && v.Const == nil {
+		if w := a.sized.values[v.Name]; w != nil && w.Ranked && (!v.Ranked || len(w.Shape) == len(v.Shape)) {
+			return w.Shape, true
+		}
+	}
+	return v.Shape, v.Ranked
+}
