@@ -227,13 +227,18 @@ func declared(v *onnxio.ValueInfo) ([]Dim, bool) {
 		switch {
 		case d.HasValue && d.Value >= 0:
 			dims = append(dims, Num(d.Value))
-		case d.Param != "":
+		case named(d.Param):
 			dims = append(dims, Symbol(d.Param))
 		default:
 			dims = append(dims, Symbol("?"+v.Name+"."+strconv.Itoa(i)))
 		}
 	}
 	return dims, true
+}
+
+// named reports whether a symbol tells dimensions apart: exporters write "?" or "None" for each that is free.
+func named(symbol string) bool {
+	return strings.Trim(symbol, "?*-_. ") != "" && symbol != "-1" && !strings.EqualFold(symbol, "none") && !strings.EqualFold(symbol, "unk") && !strings.EqualFold(symbol, "unknown")
 }
 
 // Face describes a graph input or output: name, element type and declared dims.

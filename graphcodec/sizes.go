@@ -2,6 +2,7 @@ package graphcodec
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,8 +34,12 @@ type Counted struct {
 
 // String lists the sizes: "x = 1x3x224x224, mask = 1x128".
 func (c *Counted) String() string {
+	names := c.names
+	if names == nil { // read from a file
+		names = slices.Sorted(maps.Keys(c.Inputs))
+	}
 	var out []string
-	for _, name := range c.names {
+	for _, name := range names {
 		out = append(out, name+" = "+sizeText(c.Inputs[name]))
 	}
 	return strings.Join(out, ", ")
@@ -90,10 +95,9 @@ func (a *Analysis) sizes(given map[string][]int64) (*Counted, map[string]int64, 
 	c := &Counted{Inputs: map[string][]int64{}}
 	for _, in := range s.inputs {
 		if dims := given[in.Name]; dims != nil {
-			if err := s.bind(in, dims); err != nil {
+			if err := s.bind(in, dims, c); err != nil {
 				return nil, nil, err
 			}
-			c.Inputs[in.Name] = dims
 		}
 	}
 	for _, sums := range []bool{false, true} { // sums of other sizes once these are known
@@ -140,8 +144,11 @@ func (s *sizer) named(given map[string][]int64) (map[string][]int64, error) {
 }
 
 // bind checks the sizes of an input that are given and gives its symbols theirs.
-func (s *sizer) bind(in *onnxio.ValueInfo, dims []int64) error {
+func (s *sizer) bind(in *onnxio.ValueInfo, dims []int64, c *Counted) error {
 	want, ranked := declared(in)
+	if ranked && len(want) == 4 && len(dims) == 3 && (!want[0].IsNum() || want[0].N == batchSize) { // a picture
+		dims = append([]int64{batchSize}, dims...)
+	}
 	misfit := func(format string, args ...any) error {
 		return fmt.Errorf("input %q: the model declares %s, got %s: %s", in.Name, shapeText(want), sizeText(dims), fmt.Sprintf(format, args...))
 	}
@@ -151,6 +158,7 @@ func (s *sizer) bind(in *onnxio.ValueInfo, dims []int64) error {
 			return fmt.Errorf("input %q: %s is too large to be counted", in.Name, sizeText(dims))
 		}
 	}
+	c.Inputs[in.Name] = dims
 	if !ranked {
 		return nil
 	}
@@ -184,10 +192,9 @@ func (s *sizer) assume(in *onnxio.ValueInfo, dims []Dim, sums bool) bool {
 			continue
 		}
 		if n == 0 {
-			n = s.size(in, dims, k)
+			n, any = s.size(in, dims, k), true
 		}
 		s.symbols[d.Sym] = n
-		any = any || !isSum || n == 0
 	}
 	return any
 }
@@ -196,12 +203,12 @@ func (s *sizer) assume(in *onnxio.ValueInfo, dims []Dim, sums bool) bool {
 func (s *sizer) sum(symbol string) (int64, bool) {
 	if strings.Contains(symbol, "total_seq") {
 		past, now := int64(0), int64(0)
-		for name, n := range s.symbols {
+		for _, name := range slices.Sorted(maps.Keys(s.symbols)) {
 			switch {
 			case strings.Contains(name, "past"):
-				past = n
+				past = s.symbols[name]
 			case strings.HasPrefix(name, "seq"):
-				now = n
+				now = s.symbols[name]
 			}
 		}
 		if now == 0 {

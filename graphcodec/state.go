@@ -298,8 +298,19 @@ func (s *State) Remove(u UnitID) {
 
 // Saves returns the multiply-accumulates that would leave with a unit now, 0 for one that is removed.
 func (s *State) Saves(u UnitID) int64 {
+	saved, _ := s.savings(u)
+	return saved
+}
+
+// VisibleSaves is Saves as VisibleMACs counts.
+func (s *State) VisibleSaves(u UnitID) int64 {
+	_, saved := s.savings(u)
+	return saved
+}
+
+func (s *State) savings(u UnitID) (saved, visible int64) {
 	if s.removed[u] {
-		return 0
+		return 0, 0
 	}
 	gone := map[int32]int64{}
 	for _, r := range s.c.at[u] {
@@ -309,22 +320,26 @@ func (s *State) Saves(u UnitID) int64 {
 			}
 		}
 	}
-	seen, saved := map[int32]bool{}, int64(0)
+	met := map[int32]bool{}
 	for k := range gone {
 		for _, i := range s.c.use[k] {
-			if seen[i] {
+			if met[i] {
 				continue
 			}
-			seen[i] = true
+			met[i] = true
 			n := s.c.nodes[i]
-			after := n.fixed
+			after, seen := n.fixed, n.seen.fixed
 			for _, c := range n.classes {
 				after *= s.left[c] - gone[c]
 			}
+			for _, c := range n.seen.classes {
+				seen *= s.left[c] - gone[c]
+			}
 			saved += s.macs[i] - after
+			visible += s.seen[i] - seen
 		}
 	}
-	return saved
+	return saved, visible
 }
 
 // Removed reports whether a unit is removed.

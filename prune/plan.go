@@ -25,6 +25,7 @@ type Plan struct {
 	Weights     string               `json:"weights"`
 	Metanet     string               `json:"metanet_sha256,omitempty"`
 	Target      Target               `json:"target"`
+	CountedAt   *graphcodec.Counted  `json:"counted_at,omitempty" since:"2"` // sizes of the inputs that the model leaves free
 	Achieved    Achieved             `json:"achieved"`
 	Removed     []graphcodec.Removal `json:"removed"`
 	Groups      []PlanGroup          `json:"groups"`
@@ -173,6 +174,7 @@ func apply(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
 // record fills in what the state removes.
 func (p *Plan) record(a *graphcodec.Analysis, state *graphcodec.State) {
 	start := a.NewState()
+	p.CountedAt = a.CountedAt()
 	p.Achieved = Achieved{MACs: [2]int64{start.MACs(), state.MACs()}, Params: [2]int64{start.Params(), state.Params()},
 		Bytes: [2]int64{start.Bytes(), state.Bytes()}}
 	if before, after := start.VisibleMACs(), state.VisibleMACs(); before*state.MACs() != after*start.MACs() {

@@ -141,10 +141,11 @@ type planner struct {
 	o     Options
 	start *graphcodec.State
 	state *graphcodec.State
-	total int   // prunable units
-	limit []int // by group: how many may leave
-	gone  []int // by group
-	rest  int64 // bytes of the files that are no constants, for a target in bytes
+	total int       // prunable units
+	limit []int     // by group: how many may leave
+	gone  []int     // by group
+	bias  []float64 // by group: factors of the scores, nil for none
+	rest  int64     // bytes of the files that are no constants, for a target in bytes
 }
 
 // MakePlan chooses the units that leave. ModelSHA256 is left to the caller.
@@ -175,8 +176,11 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 		return nil, err
 	}
 	choose := p.choose
-	if o.Target.Bytes != 0 {
+	switch {
+	case o.Target.Bytes != 0:
 		choose = p.chooseBySize
+	case o.Target.SpeedUp != 0 && !o.Target.Computed:
+		choose = p.chooseBalanced
 	}
 	if err := choose(ctx); err != nil {
 		return nil, err
@@ -239,12 +243,17 @@ func (p *planner) allocation() error {
 
 // allocated are scores with their groups' offsets.
 func (p *planner) allocated(scores Scores) Scores {
-	if len(p.o.Allocation) == 0 {
+	if len(p.o.Allocation) == 0 && p.bias == nil {
 		return scores
 	}
 	out := slices.Clone(scores)
 	for i := range p.a.Groups {
 		g := &p.a.Groups[i]
+		if p.bias != nil {
+			for _, u := range g.Units {
+				out[u] *= p.bias[i]
+			}
+		}
 		if v, _ := graphcodec.Of(p.o.Allocation, g); v != 0 {
 			for _, u := range g.Units {
 				out[u] *= math.Exp(v)

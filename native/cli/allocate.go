@@ -147,7 +147,7 @@ func (a *app) allocate(ctx context.Context, args []string, f *allocateFlags) err
 
 // allocateOne searches one model, or reads what an earlier search with the same options found.
 func (a *app) allocateOne(ctx context.Context, b *xla.Backend, path string, f *allocateFlags) (*metatrain.Allocation, error) {
-	s, closeModel, err := a.open(path)
+	s, closeModel, err := a.open(path, f.data.inputs...)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ channels (Taylor) and whether L2 ranks them alike. With a metanetwork the same i
 }
 
 func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
-	s, closeModel, err := a.open(path)
+	s, closeModel, err := a.open(path, f.data.inputs...)
 	if err != nil {
 		return err
 	}

@@ -129,7 +129,7 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 	defer r.close()
 	var points []curvePoint
 	for _, path := range paths {
-		s, closeModel, err := a.open(path)
+		s, closeModel, err := a.open(path, f.data.inputs...)
 		if err != nil {
 			return err
 		}

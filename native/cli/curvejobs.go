@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio/outfile"
@@ -48,7 +49,7 @@ type curveOptions struct {
 func (f *curveFlags) options() curveOptions {
 	d := &f.data
 	return curveOptions{SpeedUps: f.speedUps, Weights: f.weights, Allocation: f.allocation, Ranking: f.ranking, Metanet: f.metanet.file, Repair: f.repair.mode, Calibrate: f.repair.calibrate, Samples: f.repair.samples,
-		Data: []string{d.spec, d.images, d.labels, d.mean, d.std, d.input}, Limit: d.limit}
+		Data: []string{d.spec, d.images, d.labels, d.mean, d.std, strings.Join(d.inputs, " ")}, Limit: d.limit}
 }
 
 func (j *curveJob) folder() string {

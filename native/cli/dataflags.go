@@ -3,9 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
@@ -16,7 +19,8 @@ import (
 // dataFlags name a data set and how its images become inputs.
 type dataFlags struct {
 	spec, images, labels string
-	mean, std, input     string
+	mean, std            string
+	inputs               []string
 	batch, limit         int
 }
 
@@ -28,11 +32,31 @@ func (d *dataFlags) add(f *pflag.FlagSet, batch int) {
 	f.StringVar(&d.labels, "labels", "", "labels in IDX format, gzipped or not")
 	f.StringVar(&d.mean, "mean", "", "inputs are (pixel/255 - mean) / std; one number or one a channel (default: what is usual for the data set)")
 	f.StringVar(&d.std, "std", "", "see --mean")
-	f.StringVar(&d.input, "input", "", "CxHxW that pictures of a folder are brought to (default: the model's input)")
+	inputFlag(f, &d.inputs)
 	f.IntVar(&d.batch, "batch", batch, "images run at a time")
 	f.IntVar(&d.limit, "limit", 0, "use only so many images, drawn by seed")
 	takes(f, whole(1, 0), "batch")
 	takes(f, whole(0, 0), "limit")
+}
+
+// inputFlag adds --input.
+func inputFlag(f *pflag.FlagSet, to *[]string) {
+	f.StringArrayVar(to, "input", nil, "NAME=SIZES of an input, such as x=1x3x224x224 (may be repeated; without NAME= where there is one input): what MACs and activations are counted at, and what pictures of a folder are scaled to. Default for free sizes: batch 1, height and width 224, sequence lengths 128, others 64")
+}
+
+// picture is the channels, height and width of --input, nil where no input of that kind is named.
+func (d *dataFlags) picture() ([]int, error) {
+	sizes, err := graphcodec.ParseSizes(d.inputs)
+	if err != nil {
+		return nil, fmt.Errorf("--input: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(sizes)) {
+		if v := sizes[name]; len(v) == 3 || len(v) == 4 {
+			v = v[len(v)-3:]
+			return []int{int(v[0]), int(v[1]), int(v[2])}, nil
+		}
+	}
+	return nil, nil
 }
 
 // open reads the data set for a model's input.
@@ -85,11 +109,11 @@ func (d *dataFlags) open(m *onnxio.Model) (*data.Splits, error) {
 }
 
 func (d *dataFlags) geometry(m *onnxio.Model) (data.Geometry, error) {
-	if d.input != "" {
-		v, err := threeInts(d.input)
-		if err != nil {
-			return data.Geometry{}, fmt.Errorf("--input %w", err)
-		}
+	v, err := d.picture()
+	if err != nil {
+		return data.Geometry{}, err
+	}
+	if v != nil {
 		return data.Geometry{C: v[0], H: v[1], W: v[2]}, nil
 	}
 	p, err := xla.Load(m)

@@ -8,14 +8,45 @@ import (
 	"os"
 	"slices"
 
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 )
 
-// open reads a model from a path or, for "-", from standard input.
-func (a *app) open(path string) (*session.Session, func() error, error) {
+// open reads a model from a path or, for "-", from standard input. Work is counted at the given sizes of inputs.
+func (a *app) open(path string, inputs ...string) (*session.Session, func() error, error) {
+	s, closeModel, err := a.openModel(path)
+	if err == nil && len(inputs) > 0 {
+		if err = countAt(s, inputs); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("--input: %w", err), closeModel())
+		}
+	}
+	return s, closeModel, err
+}
+
+// countAt sets the sizes of --input. Channels, height and width alone are those of pictures, which need not be the model's only input as it is.
+func countAt(s *session.Session, inputs []string) error {
+	sizes, err := graphcodec.ParseSizes(inputs)
+	if err != nil {
+		return err
+	}
+	if len(sizes[""]) == 3 {
+		var only *graphcodec.Value
+		for _, in := range s.Model.Graph.Inputs {
+			if v := s.Analysis.Value(in.Name); v != nil && v.Const == nil {
+				only = v
+			}
+		}
+		if only != nil && only.Ranked && len(only.Shape) < 3 {
+			delete(sizes, "")
+		}
+	}
+	return s.CountAt(sizes)
+}
+
+func (a *app) openModel(path string) (*session.Session, func() error, error) {
 	if path == "-" {
 		data, err := io.ReadAll(a.in)
 		if err != nil {

@@ -15,15 +15,17 @@ import (
 
 func (a *app) inspectCommand() *cobra.Command {
 	var groups, all bool
+	var inputs []string
 	c := &cobra.Command{
 		Use:   "inspect MODEL",
 		Short: "Show layers, groups, cost and what is frozen, with reasons",
 		Example: `  metaprune inspect model.onnx
   metaprune inspect model.onnx --groups
+  metaprune inspect detector.onnx --input x=1x3x640x640
   metaprune inspect model.onnx --json | jq .macs`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, closeModel, err := a.open(args[0])
+			s, closeModel, err := a.open(args[0], inputs...)
 			if err != nil {
 				return err
 			}
@@ -37,6 +39,7 @@ func (a *app) inspectCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&groups, "groups", false, "list the groups with their members")
+	inputFlag(c.Flags(), &inputs)
 	c.Flags().BoolVar(&all, "all", false, "list every layer, not the twenty most costly")
 	return c
 }
@@ -78,6 +81,10 @@ func (a *app) printReport(path string, r *session.Report, groups, all bool) {
 	fmt.Fprintf(a.out, "  opset        %s (IR %d, %s)\n", plain(opsets(r.Opset)), r.IRVersion, plain(r.Producer))
 	fmt.Fprintf(a.out, "  cost         %sMACs, %sparameters, %s of constants, %s peak activations\n", count(r.MACs), count(r.Params),
 		humanize.Bytes(uint64(r.Bytes)), humanize.Bytes(uint64(r.Activations)))
+	if r.CountedAt != nil {
+		fmt.Fprint(a.out, "  ")
+		a.printCounted(r.CountedAt)
+	}
 	frozen, live := 0, 0
 	for _, g := range r.Groups {
 		if g.Frozen == "" {

@@ -87,7 +87,7 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 	if err := f.check(); err != nil {
 		return err
 	}
-	s, closeModel, err := a.open(path)
+	s, closeModel, err := a.open(path, f.data.inputs...)
 	if err != nil {
 		return err
 	}
@@ -125,6 +125,7 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 	if progress != nil {
 		r.Report = func(_ string, p train.Progress) { progress(p) }
 	}
+	r.Pipeline.Inputs = s.Inputs()
 	r.Pipeline.ModelSHA256, r.Pipeline.Train = configured.Config.ModelSHA256, configured.Config
 	r.Pipeline.Train.ModelSHA256, r.Pipeline.Train.Epochs = "", 0
 	if !f.own {

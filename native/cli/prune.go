@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -71,6 +72,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
   metaprune prune model.onnx --latency 2 -o smaller.onnx --plan plan.json
   metaprune prune model.onnx --size 10MB --round-to 8 --ignore 'head.*' -o smaller.onnx --plan plan.json
   metaprune prune model.onnx --from-plan plan.json -o smaller.onnx
+  metaprune prune detector.onnx --speed-up 1.5 --input 1x3x640x640 -o smaller.onnx
   metaprune prune model.onnx --speed-up 3 --dry-run
   metaprune prune vit.onnx --speed-up 1.5 --heads -o smaller.onnx
   metaprune prune model.onnx --pattern 2:4 -o sparse.onnx
@@ -88,7 +90,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.StringVarP(&f.out, "output", "o", "", "the pruned model, - for standard output (default: NAME.pruned.onnx beside MODEL)")
 	fl.BoolVar(&f.force, "force", false, forceHelp)
 	fl.Float64Var(&f.speedUp, "speed-up", 0, "target: multiply-accumulates before / after, such as 2 or 2x")
-	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count what is computed alone (default: also as a reader of the file counts, who cannot tell the shapes that the model computes)")
+	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count the MACs with shapes evaluated alone (default: also the MACs at static shapes, as ONNX's shape inference sees them)")
 	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that are kept, such as 0.5 or 50%")
 	fl.StringVar(&f.size, "size", "", "target: size of the files that are written (the model and its external data), such as 10MB, or 50% of the files' present size")
 	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that are removed, such as 0.3 or 30%")
@@ -182,7 +184,7 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 			return err
 		}
 	}
-	s, closeModel, err := a.open(path)
+	s, closeModel, err := a.open(path, f.data.inputs...)
 	if err != nil {
 		return err
 	}
@@ -458,22 +460,23 @@ func (a *app) terminal() bool { return isTerminal(a.out) && os.Getenv("NO_COLOR"
 
 // result is what prune prints with --json.
 type result struct {
-	Output    string            `json:"output,omitempty"`
-	FileBytes [2]int64          `json:"file_bytes"` // external data with them
-	Achieved  prune.Achieved    `json:"achieved"`
-	SpeedUp   float64           `json:"speed_up"`
-	Groups    []prune.PlanGroup `json:"groups"`
-	Zeroed    []prune.Zeroed    `json:"zeroed,omitempty"`
-	Repair    *repairReport     `json:"repair,omitempty"`
-	Search    *search           `json:"search,omitempty"`
-	Latency   *timings          `json:"latency,omitempty"`
-	Warnings  []prune.Warning   `json:"warnings,omitempty"`
-	Seconds   float64           `json:"seconds"`
+	Output    string              `json:"output,omitempty"`
+	FileBytes [2]int64            `json:"file_bytes"` // external data with them
+	Achieved  prune.Achieved      `json:"achieved"`
+	CountedAt *graphcodec.Counted `json:"counted_at,omitempty"`
+	SpeedUp   float64             `json:"speed_up"`
+	Groups    []prune.PlanGroup   `json:"groups"`
+	Zeroed    []prune.Zeroed      `json:"zeroed,omitempty"`
+	Repair    *repairReport       `json:"repair,omitempty"`
+	Search    *search             `json:"search,omitempty"`
+	Latency   *timings            `json:"latency,omitempty"`
+	Warnings  []prune.Warning     `json:"warnings,omitempty"`
+	Seconds   float64             `json:"seconds"`
 }
 
 func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64, took time.Duration) error {
 	p := c.plan
-	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.Model.ExternalSize(), size}, Achieved: p.Achieved, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings, Warnings: c.warnings(),
+	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.Model.ExternalSize(), size}, Achieved: p.Achieved, CountedAt: p.CountedAt, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings, Warnings: c.warnings(),
 		SpeedUp: float64(p.Achieved.MACs[0]) / float64(max(p.Achieved.MACs[1], 1)), Seconds: took.Seconds()}
 	saved := a.beside(f.out, f.planOut)
 	defer a.warn(r.Warnings)
@@ -526,15 +529,34 @@ func (a *app) printTotals(s *session.Session, r result, f *pruneFlags) {
 		t.AppendRow(table.Row{name, show(v[0]), show(v[1]), strconv.FormatFloat(float64(v[0])/float64(max(v[1], 1)), 'f', 3, 64) + "x"})
 	}
 	size := func(n int64) string { return humanize.Bytes(uint64(n)) }
-	row("MACs", r.Achieved.MACs, count)
+	name, seen := "MACs", r.Achieved.Seen
+	if seen[1] > 0 && math.Abs(r.SpeedUp*float64(seen[1])/float64(seen[0])-1) > .01 {
+		name = "MACs with shapes evaluated"
+		row("MACs at static shapes", seen, count)
+	}
+	row(name, r.Achieved.MACs, count)
 	row("parameters", r.Achieved.Params, count)
 	if !f.dryRun {
 		row("file", r.FileBytes, size)
 	}
 	t.Render()
-	if seen := r.Achieved.Seen; seen[1] > 0 {
-		if x := float64(seen[0]) / float64(seen[1]); r.SpeedUp > 1.05*x {
-			fmt.Fprintf(a.out, "%.3gx as a reader of the file counts, who cannot tell shapes that this model computes; --speed-up goes by both counts, with --count-computed by the first alone\n", x)
+	if name != "MACs" {
+		what := "shapes that the model computes count as 1"
+		if r.CountedAt != nil && r.CountedAt.Assumed {
+			what = "free sizes and shapes that the model computes count as 1"
 		}
+		fmt.Fprintf(a.out, "at static shapes, %s; --speed-up holds for both counts, with --count-computed for the other one alone\n", what)
+	}
+	a.printCounted(r.CountedAt)
+}
+
+// printCounted says at which sizes of the inputs the work was counted.
+func (a *app) printCounted(c *graphcodec.Counted) {
+	switch {
+	case c == nil:
+	case c.Assumed:
+		fmt.Fprintf(a.out, "counted at %s, assumed; give the sizes that you use with --input\n", plain(c.String()))
+	default:
+		fmt.Fprintf(a.out, "counted at %s\n", plain(c.String()))
 	}
 }

@@ -116,11 +116,11 @@ func noise(p *xla.Program, d *dataFlags, n int, seed uint64) (map[string]repair.
 			return nil, fmt.Errorf("--repair noise: input %q has no axis of samples; use --calibrate with an NPZ file", in.Name)
 		}
 		dims := slices.Clone(in.Dims[1:])
-		if d.input != "" && len(dims) == 3 {
-			own, err := threeInts(d.input)
-			if err != nil {
-				return nil, fmt.Errorf("--input %w", err)
-			}
+		own, err := d.picture()
+		if err != nil {
+			return nil, err
+		}
+		if own != nil && len(dims) == 3 {
 			dims = own
 		}
 		if slices.Contains(dims, -1) {

@@ -22,17 +22,18 @@ import (
 
 // Pipeline prunes a network as the paper does (https://arxiv.org/abs/2506.12041, section 4): one pass of a metanetwork, finetuning, pruning in steps with finetuning between them, finetuning.
 type Pipeline struct {
-	ModelSHA256 string       `json:"model_sha256"`
-	Metanet     string       `json:"metanet_sha256,omitempty"` // empty: the network's own weights
-	Criterion   string       `json:"criterion"`
-	SpeedUp     float64      `json:"speed_up,omitempty"`
-	Pattern     string       `json:"pattern,omitempty"` // zeros instead, in one step
-	Sparsity    float64      `json:"sparsity,omitempty"`
-	Steps       int          `json:"steps"`   // of pruning
-	First       int          `json:"first"`   // epochs behind the metanetwork
-	Between     int          `json:"between"` // epochs behind each step of pruning but the last
-	Last        int          `json:"last"`    // epochs at the end
-	Train       train.Config `json:"train"`   // of every finetuning; its epochs are those above
+	ModelSHA256 string             `json:"model_sha256"`
+	Metanet     string             `json:"metanet_sha256,omitempty"` // empty: the network's own weights
+	Criterion   string             `json:"criterion"`
+	SpeedUp     float64            `json:"speed_up,omitempty"`
+	Pattern     string             `json:"pattern,omitempty"` // zeros instead, in one step
+	Sparsity    float64            `json:"sparsity,omitempty"`
+	Inputs      map[string][]int64 `json:"inputs,omitempty"` // sizes that work is counted at
+	Steps       int                `json:"steps"`            // of pruning
+	First       int                `json:"first"`            // epochs behind the metanetwork
+	Between     int                `json:"between"`          // epochs behind each step of pruning but the last
+	Last        int                `json:"last"`             // epochs at the end
+	Train       train.Config       `json:"train"`            // of every finetuning; its epochs are those above
 }
 
 // Stage is what one stage came to; it stands in its folder as stage.json.
@@ -66,8 +67,17 @@ type PipelineRun struct {
 
 type prunedCost struct{ macs, params float64 }
 
-func costOf(m *onnxio.Model) (*prunedCost, error) {
+// open is a session of a model whose work is counted at the pipeline's sizes.
+func (r *PipelineRun) open(m *onnxio.Model) (*session.Session, error) {
 	s, err := session.FromModel(m, nil)
+	if err != nil || len(r.Pipeline.Inputs) == 0 {
+		return s, err
+	}
+	return s, s.CountAt(r.Pipeline.Inputs)
+}
+
+func (r *PipelineRun) costOf(m *onnxio.Model) (*prunedCost, error) {
+	s, err := r.open(m)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +142,7 @@ func (r *PipelineRun) prepare() error {
 		}
 	}
 	r.model = r.Model
-	r.start, err = costOf(r.Model)
+	r.start, err = r.costOf(r.Model)
 	return err
 }
 
@@ -158,7 +168,7 @@ func (r *PipelineRun) stage(ctx context.Context, name string, do func(ctx contex
 	if err := do(ctx, folder, s); err != nil {
 		return fmt.Errorf("stage %s: %w", name, err)
 	}
-	now, err := costOf(r.model)
+	now, err := r.costOf(r.model)
 	if err != nil {
 		return err
 	}
@@ -203,7 +213,7 @@ func load(path string) (*onnxio.Model, error) {
 
 // rewrite gives the network the metanetwork's weights.
 func (r *PipelineRun) rewrite(ctx context.Context, _ string, _ *Stage) error {
-	s, err := session.FromModel(r.model, nil)
+	s, err := r.open(r.model)
 	if err != nil {
 		return err
 	}
@@ -226,14 +236,14 @@ func settled(m *onnxio.Model) (*onnxio.Model, error) {
 
 // prune brings the network to a share of the way, evenly in the logarithm of the speed-up.
 func (r *PipelineRun) prune(ctx context.Context, share float64) error {
-	s, err := session.FromModel(r.model, nil)
+	s, err := r.open(r.model)
 	if err != nil {
 		return err
 	}
 	q := session.Request{Pattern: r.Pipeline.Pattern, Sparsity: r.Pipeline.Sparsity}
 	q.Criterion.Kind = r.Pipeline.Criterion
 	if q.Pattern == "" {
-		now, err := costOf(r.model)
+		now, err := r.costOf(r.model)
 		if err != nil {
 			return err
 		}

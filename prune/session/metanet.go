@@ -162,7 +162,7 @@ func (r *Rewrite) Session(old *Session) (*Session, error) {
 		return nil, err
 	}
 	s.sha = old.sha
-	return s, nil
+	return s, s.CountAt(old.inputs)
 }
 
 // Prepared is a session in which plans are made and applied: the model itself, or the model with a metanetwork's weights.

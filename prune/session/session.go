@@ -20,6 +20,7 @@ type Session struct {
 	data     []byte
 	size     int64
 	sha      chan string
+	inputs   map[string][]int64
 }
 
 // Open decodes and analyses the bytes of an .onnx file, which must not change while the session is in use.
@@ -83,6 +84,15 @@ func (s *Session) SHA256() string {
 	s.sha <- sum
 	return sum
 }
+
+// CountAt sets the sizes of inputs that work is counted at (graphcodec.Analysis.CountAt).
+func (s *Session) CountAt(inputs map[string][]int64) error {
+	s.inputs = inputs
+	return s.Analysis.CountAt(inputs)
+}
+
+// Inputs are the sizes that CountAt was given.
+func (s *Session) Inputs() map[string][]int64 { return s.inputs }
 
 // Request says what to remove.
 type Request struct {
@@ -161,6 +171,7 @@ type Report struct {
 	Params      int64                  `json:"params"`
 	Bytes       int64                  `json:"bytes"`
 	Activations int64                  `json:"peak_activation_bytes"`
+	CountedAt   *graphcodec.Counted    `json:"counted_at,omitempty"` // sizes of inputs that the file leaves free
 	Prunable    int                    `json:"prunable_units"`
 	Layers      []graphcodec.LayerCost `json:"layers"`
 	Groups      []GroupReport          `json:"groups"`
@@ -193,7 +204,7 @@ func (s *Session) Inspect() *Report {
 	m := s.Model
 	r := &Report{IRVersion: m.IRVersion, Opset: map[string]int64{}, Producer: strings.TrimSpace(m.ProducerName + " " + m.ProducerVersion),
 		Nodes: len(m.Graph.Nodes), FileBytes: int(s.size), MACs: st.MACs(), Params: st.Params(), Bytes: st.Bytes(),
-		Activations: s.Analysis.Activations(st), Layers: st.Layers(), Unknown: s.Analysis.Unknown(), Inputs: []string{}, Outputs: []string{}}
+		Activations: s.Analysis.Activations(st), CountedAt: s.Analysis.CountedAt(), Layers: st.Layers(), Unknown: s.Analysis.Unknown(), Inputs: []string{}, Outputs: []string{}}
 	for _, o := range m.OpsetImport {
 		r.Opset[orDefault(o.Domain, "ai.onnx")] = o.Version
 	}
