@@ -24,10 +24,22 @@ const (
 	maxInput = 1 << 34
 )
 
+// SizeError reports sizes that cannot be read or that no input has.
+type SizeError struct {
+	Want, Got string
+	text      string
+}
+
+func (e *SizeError) Error() string { return e.text }
+
+func misfit(want, got, format string, args ...any) error {
+	return &SizeError{want, got, fmt.Sprintf(format, args...)}
+}
+
 // Counted says at which sizes of the inputs the work is counted.
 type Counted struct {
-	Inputs  map[string][]int64 `json:"inputs"`  // of the inputs with free dimensions
-	Assumed bool               `json:"assumed"` // a size is neither in the model nor given
+	Inputs  map[string][]int64 `json:"inputs" since:"2"`  // of the inputs with free dimensions
+	Assumed bool               `json:"assumed" since:"2"` // a size is neither in the model nor given
 
 	names []string // in the order of the graph
 }
@@ -57,13 +69,13 @@ func ParseSizes(list []string) (map[string][]int64, error) {
 		at := strings.LastIndexByte(s, '=') // names may have the sign in them
 		name, text := s[:max(at, 0)], s[at+1:]
 		if _, twice := out[name]; twice {
-			return nil, fmt.Errorf("input %q is given twice", s)
+			return nil, misfit("one size of each input", s, "input %q is given twice", s)
 		}
 		var dims []int64
 		for part := range strings.SplitSeq(strings.ToLower(text), "x") {
 			n, err := strconv.ParseInt(strings.TrimSpace(part), 10, 64)
 			if err != nil || n < 1 || n > maxSize {
-				return nil, fmt.Errorf("input %q: want sizes from 1 to %d such as x=1x3x224x224, got %q", s, maxSize, part)
+				return nil, misfit("sizes such as x=1x3x224x224", s, "input %q: want sizes from 1 to %d such as x=1x3x224x224, got %q", s, maxSize, part)
 			}
 			dims = append(dims, n)
 		}
@@ -132,11 +144,11 @@ func (s *sizer) named(given map[string][]int64) (map[string][]int64, error) {
 		}
 		switch {
 		case name == "":
-			return nil, fmt.Errorf("input %s: the model has %d inputs (%s); write NAME=%s", sizeText(dims), len(names), strings.Join(names, ", "), sizeText(dims))
+			return nil, misfit("the name of an input", sizeText(dims), "input %s: the model has %d inputs (%s); write NAME=%s", sizeText(dims), len(names), strings.Join(names, ", "), sizeText(dims))
 		case !slices.Contains(names, name):
-			return nil, fmt.Errorf("the model has no input %q; its inputs are %s", name, strings.Join(names, ", "))
+			return nil, misfit(strings.Join(names, ", "), name, "the model has no input %q; its inputs are %s", name, strings.Join(names, ", "))
 		case out[name] != nil:
-			return nil, fmt.Errorf("input %q is given twice", name)
+			return nil, misfit("one size of each input", name, "input %q is given twice", name)
 		}
 		out[name] = dims
 	}
@@ -149,13 +161,13 @@ func (s *sizer) bind(in *onnxio.ValueInfo, dims []int64, c *Counted) error {
 	if ranked && len(want) == 4 && len(dims) == 3 && (!want[0].IsNum() || want[0].N == batchSize) { // a picture
 		dims = append([]int64{batchSize}, dims...)
 	}
-	misfit := func(format string, args ...any) error {
-		return fmt.Errorf("input %q: the model declares %s, got %s: %s", in.Name, shapeText(want), sizeText(dims), fmt.Sprintf(format, args...))
+	wrong := func(format string, args ...any) error {
+		return misfit(shapeText(want), sizeText(dims), "input %q: the model declares %s, got %s: %s", in.Name, shapeText(want), sizeText(dims), fmt.Sprintf(format, args...))
 	}
 	elements := int64(1)
 	for _, n := range dims {
 		if elements *= n; n < 1 || n > maxSize || elements > maxInput {
-			return fmt.Errorf("input %q: %s is too large to be counted", in.Name, sizeText(dims))
+			return misfit("a size that can be counted", sizeText(dims), "input %q: %s is too large to be counted", in.Name, sizeText(dims))
 		}
 	}
 	c.Inputs[in.Name] = dims
@@ -163,17 +175,17 @@ func (s *sizer) bind(in *onnxio.ValueInfo, dims []int64, c *Counted) error {
 		return nil
 	}
 	if len(want) != len(dims) {
-		return misfit("want %d sizes, got %d", len(want), len(dims))
+		return wrong("want %d sizes, got %d", len(want), len(dims))
 	}
 	for k, d := range want {
 		if d.IsNum() {
 			if d.N != dims[k] {
-				return misfit("dimension %d is fixed at %d", k, d.N)
+				return wrong("dimension %d is fixed at %d", k, d.N)
 			}
 			continue
 		}
 		if have, ok := s.symbols[d.Sym]; ok && have != dims[k] {
-			return misfit("dimension %d (%s) is %d in input %q", k, d.Sym, have, s.origin[d.Sym])
+			return wrong("dimension %d (%s) is %d in input %q", k, d.Sym, have, s.origin[d.Sym])
 		}
 		s.symbols[d.Sym], s.origin[d.Sym] = dims[k], in.Name
 	}

@@ -48,7 +48,7 @@ func inputFlag(f *pflag.FlagSet, to *[]string) {
 func (d *dataFlags) picture() ([]int, error) {
 	sizes, err := graphcodec.ParseSizes(d.inputs)
 	if err != nil {
-		return nil, fmt.Errorf("--input: %w", err)
+		return nil, badSize(err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(sizes)) {
 		if v := sizes[name]; len(v) == 3 || len(v) == 4 {

@@ -20,10 +20,19 @@ func (a *app) open(path string, inputs ...string) (*session.Session, func() erro
 	s, closeModel, err := a.openModel(path)
 	if err == nil && len(inputs) > 0 {
 		if err = countAt(s, inputs); err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("--input: %w", err), closeModel())
+			return nil, nil, errors.Join(badSize(err), closeModel())
 		}
 	}
 	return s, closeModel, err
+}
+
+// badSize is an error about --input.
+func badSize(err error) error {
+	var size *graphcodec.SizeError
+	if errors.As(err, &size) {
+		return &usageError{"--input", size.Want, size.Got, "--input: " + err.Error()}
+	}
+	return fmt.Errorf("--input: %w", err)
 }
 
 // countAt sets the sizes of --input. Channels, height and width alone are those of pictures, which need not be the model's only input as it is.
