@@ -114,15 +114,15 @@ func (o *origin) setOrigin(b []byte) { o.raw = b }
 // is read from store when it is asked for; nil means that there is none.
 func Decode(data []byte, store ExternalData) (*Model, error) {
 	if len(data) == 0 {
-		return nil, &FormatError{Offset: 0, Err: errors.New("the file is empty")}
+		return nil, &FormatError{Offset: -1, Want: "an ONNX model", Got: "an empty file", Err: errors.New("the file is empty; download or export the model again")}
 	}
 	d := &decoder{base: data}
 	m, err := decodeMessage(d, modelSchema, data)
 	if err != nil {
-		return nil, fmt.Errorf("not a readable ONNX model: %w", err)
+		return nil, recognised(data, fmt.Errorf("not a readable ONNX model: %w", err))
 	}
 	if m.Graph == nil {
-		return nil, &FormatError{Offset: -1, Err: errors.New("not a readable ONNX model: it has no graph")}
+		return nil, recognised(data, &FormatError{Offset: -1, Err: errors.New("not a readable ONNX model: it has no graph")})
 	}
 	if len(m.OpsetImport) == 0 {
 		return nil, &FormatError{Offset: -1, Err: errors.New("not a readable ONNX model: opset_import is missing")}

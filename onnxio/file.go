@@ -19,6 +19,9 @@ type File struct {
 
 // Open maps and decodes the model at path. External data is read from files below the model's folder and from nowhere else.
 func Open(path string) (*File, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, aFolder(path)
+	}
 	data, free, err := mapFile(path)
 	if err != nil {
 		return nil, err
@@ -29,6 +32,15 @@ func Open(path string) (*File, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), free())
 	}
 	return &File{Model: m, Data: data, dir: dir, free: free}, nil
+}
+
+// aFolder says that a path is a folder, and which models are in it.
+func aFolder(path string) error {
+	advice := "give the .onnx file in it"
+	if found, _ := filepath.Glob(filepath.Join(path, "*.onnx")); len(found) > 0 {
+		advice = "give the .onnx file, such as " + found[0]
+	}
+	return fmt.Errorf("%s: %w", path, &FormatError{Offset: -1, Want: "an ONNX model", Got: "a folder", Err: errors.New("it is a folder, not an ONNX model; " + advice)})
 }
 
 // Close unmaps the file; the model must not be used any more.
@@ -53,6 +65,9 @@ func (d *folder) Read(location string, offset, length int64) ([]byte, error) {
 	size := int64(len(data))
 	if length < 0 {
 		length = size - offset
+	}
+	if what, advice := foreign(data[:min(len(data), 64)]); size < 1024 && what == magics[0].what {
+		return nil, &FormatError{Path: fmt.Sprintf("external data %q", location), Offset: -1, Want: "the model's weights", Got: what, Err: errors.New("it is " + what + "; " + advice)}
 	}
 	if offset > size || length < 0 || length > size-offset {
 		return nil, &FormatError{Path: fmt.Sprintf("external data %q", location), Offset: -1,

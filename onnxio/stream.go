@@ -50,14 +50,15 @@ func DecodeParts(size int64, read ReadRange, limits StreamLimits) (*Model, error
 }
 
 func decodeStream(f feed, size int64, read ReadRange, limits StreamLimits) (*Model, error) {
-	s := &streamer{feed: f, limits: limits, parts: map[int]*part{}}
+	head := &headFeed{feed: f}
+	s := &streamer{feed: head, limits: limits, parts: map[int]*part{}}
 	kept, err := s.message(inModel, size)
 	var large *TooLargeError
 	if errors.As(err, &large) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("not a readable ONNX model: %w", err)
+		return nil, recognised(head.head, fmt.Errorf("not a readable ONNX model: %w", err))
 	}
 	if err := s.fill(); err == nil {
 		return nil, &FormatError{Offset: size, Err: errors.New("the stream is longer than it was said to be")}
@@ -84,6 +85,20 @@ type feed interface {
 	more() ([]byte, error)
 	// pass goes past n bytes that were not given.
 	pass(n int64) error
+}
+
+// headFeed keeps the beginning of a file, which tells what it is.
+type headFeed struct {
+	feed
+	head []byte
+}
+
+func (f *headFeed) more() ([]byte, error) {
+	b, err := f.feed.more()
+	if f.head == nil && len(b) > 0 {
+		f.head = append([]byte(nil), b[:min(len(b), 4096)]...)
+	}
+	return b, err
 }
 
 // feedSize is how much is read at a time.
