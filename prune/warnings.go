@@ -38,9 +38,9 @@ func (p *Plan) NewWarnings() []Warning {
 
 // UnrepairedWarning says what to expect of channels that were removed without more; factor is by how much multiply-accumulates or parameters fell.
 func UnrepairedWarning(factor float64) Warning {
-	expect := "accuracy near chance"
+	expect := "a much lower accuracy, often near chance"
 	if factor < smallCut {
-		expect = "a much lower accuracy"
+		expect = "a lower accuracy"
 	}
 	return Warning{Unrepaired, fmt.Sprintf("expect %s: channels were removed and nothing was repaired or finetuned", expect),
 		"repair it on about 100 unlabelled samples (metaprune prune --calibrate DIR) or on noise (--repair noise), or finetune the smaller model"}

@@ -19,7 +19,7 @@ func TestWarnings(t *testing.T) {
 		"nothing removed":      {Plan{Repair: "none", Removed: []graphcodec.Removal{}, Achieved: half}, nil},
 		"removed":              {Plan{Repair: "none", Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", "--calibrate DIR"}},
 		"of an old plan":       {Plan{Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", "--repair noise"}},
-		"few removed":          {Plan{Repair: "none", Removed: removed, Achieved: little}, []string{Unrepaired, "a much lower accuracy", "finetune"}},
+		"few removed":          {Plan{Repair: "none", Removed: removed, Achieved: little}, []string{Unrepaired, "a lower accuracy", "finetune"}},
 		"parameters":           {Plan{Repair: "none", Removed: removed, Achieved: fewer}, []string{Unrepaired, "near chance", "finetune"}},
 		"metanetwork's weight": {Plan{Repair: "none", Weights: "metanet", Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", "finetune"}},
 		"repaired":             {Plan{Repair: "data", Removed: removed, Achieved: half}, nil},

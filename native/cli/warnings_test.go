@@ -16,7 +16,7 @@ func TestUnrepairedIsSaid(t *testing.T) {
 		args []string
 		want string
 	}{
-		"pruned":      {[]string{"--speed-up", "2"}, "WARNING: expect accuracy near chance"},
+		"pruned":      {[]string{"--speed-up", "2"}, "WARNING: expect a much lower accuracy, often near chance"},
 		"quiet":       {[]string{"--speed-up", "2", "-q"}, "--calibrate DIR"},
 		"a plan":      {[]string{"--speed-up", "2", "--plan", plan}, "--repair noise"},
 		"pattern":     {[]string{"--pattern", "2:4"}, "--keep-zeros"},

@@ -1,12 +1,12 @@
 import { drawCurve, type Curve } from "./curve";
 import { drawTiles, light, tilesOf, type Tile } from "./layers";
 import { readSamples, scales } from "./samples";
-import { Pruner, PruneError, type Control, type Options, type Plan, type Repair, type Report, type Samples, type Target } from "metaprune";
+import { Pruner, PruneError, type Control, type Options, type Plan, type Repair, type Report, type Samples, type Target, type Warning } from "metaprune";
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const pruner = new Pruner({ workerURL: new URL("./metaprune/worker.js", document.baseURI), runtimeURL: new URL("./runtime.js", document.baseURI) });
 const large = 100e6; // bytes of a file whose memory is said before it is opened
-const kept = new Set<string>(); // groups that the user keeps whole
+const kept = new Set<string>(); // IDs of groups that the user keeps whole
 let file: Blob | undefined;
 let report: Report | undefined;
 let plan: Plan | undefined;
@@ -121,7 +121,7 @@ function showFrozen(r: Report) {
   const box = $<HTMLDetailsElement>("frozen");
   box.hidden = frozen.length === 0;
   box.querySelector("summary")!.textContent = `${frozen.length === 1 ? "A group that stays" : `${frozen.length} groups that stay`}, and why`;
-  box.querySelector("ul")!.replaceChildren(...frozen.map((g) => element("li", `${g.name}: ${g.frozen}`)));
+  box.querySelector("ul")!.replaceChildren(...frozen.map((g) => element("li", `${g.name} (${g.id}): ${g.frozen}`)));
 }
 
 // target reads the slider: evenly in the logarithm for speed-ups, evenly in the share for the others.
@@ -161,9 +161,9 @@ function options(): Options {
   return o;
 }
 
-// ignored names one tensor of each group that is kept; names with signs that globs read are matched by a question mark there.
+// ignored are the groups that are kept whole.
 function ignored(): string[] {
-  return (report?.groups ?? []).filter((g) => kept.has(g.name) && g.members.length > 0).map((g) => g.members[0]!.tensor.replace(/[*?[\\]/g, "?"));
+  return (report?.groups ?? []).filter((g) => kept.has(g.id)).map((g) => g.id);
 }
 
 // replan asks for a plan of what is chosen; the result is said to be busy until the newest one is there.
@@ -249,8 +249,18 @@ function showPlan(p: Plan) {
   );
   $("result").hidden = false;
   $("tried").textContent = "";
+  warn(p.warnings);
   showBars(p);
   showCurve(p);
+}
+
+// warn says what to expect of the download, which is amber then.
+function warn(warnings: Warning[] | null) {
+  const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  const advice = (w: Warning) => (w.code === "unrepaired" ? "give about 100 unlabelled samples below and press Repair, or finetune the downloaded model" : w.advice);
+  $("warning").textContent = (warnings ?? []).map((w) => `${sentence(w.message)} ${sentence(advice(w))}`).join(" ");
+  $("warning").hidden = !warnings?.length;
+  $("download").classList.toggle("warned", Boolean(warnings?.length));
 }
 
 function showCurve(p: Plan) {
@@ -261,27 +271,28 @@ function showCurve(p: Plan) {
 // lightUp shows which layers a group reaches.
 function lightUp(group: string | undefined) {
   const lit = light($("layers"), tiles, group);
-  $("lit").textContent = group === undefined ? `${tiles.length} layers` : `${group} reaches ${lit} of ${tiles.length} layers`;
+  const name = report?.groups?.find((g) => g.id === group)?.name;
+  $("lit").textContent = group === undefined ? `${tiles.length} layers` : `${name} (${group}) reaches ${lit} of ${tiles.length} layers`;
 }
 
 function showBars(p: Plan) {
-  const gone = new Map((p.groups ?? []).map((g) => [g.name, g.removed?.length ?? 0]));
+  const gone = new Map((p.groups ?? []).map((g) => [g.id, g.removed?.length ?? 0]));
   const list = $("bars");
   const groups = (report?.groups ?? []).filter((g) => !g.frozen);
   while (list.children.length > groups.length) list.lastChild!.remove();
   groups.forEach((g, i) => {
-    const left = g.units - (gone.get(g.name) ?? 0);
+    const left = g.units - (gone.get(g.id) ?? 0);
     const button = (list.children[i]?.firstChild as HTMLButtonElement | null) ?? newBar(list);
-    button.dataset.group = g.name;
-    button.title = g.members.map((m) => m.tensor).join("\n");
-    button.setAttribute("aria-pressed", String(kept.has(g.name)));
+    button.dataset.group = g.id;
+    button.title = [g.id, ...g.members.map((m) => m.name)].join("\n");
+    button.setAttribute("aria-pressed", String(kept.has(g.id)));
     const [label, bar, count] = button.children as unknown as [HTMLElement, HTMLElement, HTMLElement];
     label.textContent = g.name;
     (bar.firstChild as HTMLElement).style.setProperty("--kept", `${(100 * left) / g.units}%`);
     count.textContent = `${left} of ${g.units}`;
   });
   tiles = tilesOf(report?.groups ?? []);
-  drawTiles($("layers"), tiles, new Map(groups.map((g) => [g.name, 1 - (gone.get(g.name) ?? 0) / g.units])));
+  drawTiles($("layers"), tiles, new Map(groups.map((g) => [g.id, 1 - (gone.get(g.id) ?? 0) / g.units])));
   lightUp((document.activeElement as HTMLElement | null)?.dataset?.group);
 }
 
@@ -353,6 +364,16 @@ async function take(files: File[]) {
 
 const percent = (share: number) => `${Math.round(100 * share)} %`;
 
+// sentence says what a repair has done; figures on random pictures say little of real ones.
+function sentence(r: Repair): string {
+  const on = r.noise ? `${r.samples} random pictures` : `${r.samples} samples`;
+  if (r.method === "none") return `Nothing came closer to the original than pruning alone (cosine ${r.before.cosine.toFixed(3)} on ${r.before.samples} of ${on}); nothing is repaired.`;
+  const [a, b] = [r.before.top1, r.after.top1];
+  const top1 = a === undefined || b === undefined ? "" : `, same top-1 ${percent(a)} → ${percent(b)}`;
+  const may = r.noise ? " On real samples it may be lower: give some, and repair again." : "";
+  return `Repaired on ${on}, without labels (${r.method === "solve" ? "least squares" : "moments"}): on ${r.after.samples} of them that it did not see, cosine to the original's outputs ${r.before.cosine.toFixed(3)} → ${r.after.cosine.toFixed(3)}${top1}.${may} The downloads have the repair in them.`;
+}
+
 async function repair() {
   const asked = await chosenPlan();
   if (!asked) return;
@@ -365,11 +386,8 @@ async function repair() {
     say("");
     if (asked !== plan) return;
     mended = r;
-    const on = samples ? `${r.samples} samples` : `${r.samples} random pictures`;
-    $("mended").textContent =
-      r.method === "none"
-        ? `Nothing came closer to the original than the cut itself (cosine ${r.before.cosine.toFixed(3)} on ${r.before.samples} of ${on}); the model is left as it was cut.`
-        : `Repaired on ${on}, without labels (${r.method === "solve" ? "least squares" : "moments"}): on ${r.after.samples} of them that it did not see, cosine to the original's outputs ${r.before.cosine.toFixed(3)} → ${r.after.cosine.toFixed(3)}, same top-1 ${percent(r.before.top1)} → ${percent(r.after.top1)}. The downloads have the repair in them.`;
+    warn(r.warnings);
+    $("mended").textContent = sentence(r);
   } catch (error) {
     fail(error);
   }
@@ -403,7 +421,7 @@ async function tryBoth() {
       return run(await original.arrayBuffer(), bytes.buffer as ArrayBuffer, c.signal);
     });
     say("");
-    const top = t.top1 === null ? "" : `, the same top-1 on ${Math.round(100 * t.top1)} %`;
+    const top = t.top1 === null || !samples || t.inputs < 20 ? "" : `, the same top-1 on ${Math.round(100 * t.top1)} %`;
     $("tried").textContent = `On this device, in ${t.engine}: ${t.before.toFixed(1)} ms before, ${t.after.toFixed(1)} ms after, ${(t.before / t.after).toFixed(2)} times as fast (medians of ${t.runs} runs). On ${t.inputs} ${samples ? "samples" : "random inputs"} the outputs have a cosine of ${t.cosine.toFixed(3)}${top}, ${repaired ? "after the repair" : "before any repair"}.`;
   } catch (error) {
     fail(error);

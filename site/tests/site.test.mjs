@@ -141,6 +141,7 @@ test("the example: slider, groups, downloads equal to the command line's", async
   }
   await page.locator("#pattern").selectOption("2:4");
   await settled(page);
+  assert.match(await shown(page, "warning"), /only sets weights to zero/);
   assert.ok((await downloaded(page, "#download")).equals(await replayed(page, model)));
   assert.deepEqual(foreign, []);
   assert.deepEqual(complaints, []);
@@ -174,6 +175,18 @@ test("the second example, a ViT: heads leave, and the downloads equal the comman
   }
   await page.locator("#attention").selectOption("");
   await settled(page);
+  // Every bar is a group of its own: heads and their channels, which share a weight, too.
+  const bars = await page.locator("#bars button").evaluateAll((all) => all.map((b) => ({ id: b.dataset.group, name: b.children[0].textContent, count: b.children[2].textContent })));
+  const groups = JSON.parse(await downloaded(page, "#plan")).groups;
+  assert.deepEqual(bars.map((b) => [b.id, b.name]), groups.map((g) => [g.id, g.name]));
+  assert.deepEqual(bars.map((b) => b.count), groups.map((g) => `${g.size - g.removed.length} of ${g.size}`));
+  assert.equal(new Set(bars.map((b) => b.name)).size, bars.length);
+  assert.ok(bars.some((b) => b.name === "blocks.0.q.weight (heads)") && bars.some((b) => b.name === "blocks.0.q.weight (channels per head)"));
+  const heads = page.locator('#bars button[data-group="g2"]');
+  await heads.click();
+  await settled(page);
+  assert.match(await heads.textContent(), /\(heads\)6 of 6$/);
+  assert.match(await page.locator('#bars button[data-group="g3"]').getAttribute("aria-pressed"), /false/);
   await accessible(page);
   await picture(page, "vit");
   assert.deepEqual(foreign, []);
@@ -188,8 +201,14 @@ test("a repair on dropped samples: most of the accuracy is back, and the command
   await set(page, 30);
   await page.waitForFunction(() => /2\.0\dx/.test(document.querySelector("#numbers").textContent));
   await settled(page);
+  assert.match(await shown(page, "warning"), /^Expect a much lower accuracy, often near chance.*press Repair/);
+  assert.ok(await page.locator("#download.warned").isVisible(), "the download is amber");
+  await accessible(page);
+  await picture(page, "unrepaired");
   const begun = performance.now();
   const said = await repaired(page);
+  assert.ok(await page.locator("#warning").isHidden() && await page.locator("#download:not(.warned)").isVisible(), "a repaired model has no warning");
+  assert.match(said, /same top-1 \d+ % → \d+ %/);
   console.log(`${said} ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   const [, before, after] = said.match(/on 20 of them that it did not see, cosine to the original's outputs (-?[\d.]+) → ([\d.]+)/).map(Number);
   assert.ok(before < 0.9 && after > 0.97, said);
@@ -250,6 +269,7 @@ test("a repair on dropped samples: most of the accuracy is back, and the command
     await page.waitForFunction((t) => new RegExp(t).test(document.querySelector("#error").textContent), what.source);
   }
   assert.match(await repaired(page), /6 samples/);
+  assert.doesNotMatch(await shown(page, "mended"), /top-1/, "of one sample that it did not see");
   assert.deepEqual(foreign, []);
   assert.deepEqual(complaints, []);
   await context.close();

@@ -15,10 +15,10 @@ func TestWarnings(t *testing.T) {
 	h := handlerOf(t, Config{})
 	var plan []byte
 	for target, want := range map[string]string{
-		"/v1/prune?speed-up=2":  "unrepaired: expect accuracy near chance",
+		"/v1/prune?speed-up=2":  "unrepaired: expect a much lower accuracy, often near chance",
 		"/v1/prune?pattern=2:4": "zeros-only: expect a lower accuracy",
 		"/v1/prune?speed-up=1":  "",
-		"/v1/masks?speed-up=2":  "unrepaired: expect accuracy near chance",
+		"/v1/masks?speed-up=2":  "unrepaired: expect a much lower accuracy, often near chance",
 	} {
 		w := call(h, "POST", target, bytes.NewReader(data))
 		require.Equal(t, 200, w.Code, w.Body)

@@ -1,6 +1,8 @@
 export interface Layer { node: string; op: string; macs: number; params: number; shape: string }
-export interface Member { tensor: string; axis: number; role: string }
-export interface Group { name: string; units: number; frozen?: string; kind?: "heads" | "head-dim"; macs: number; members: Member[] }
+/** `name` is for people: the tensor's, or the layer's node path where an exporter has numbered the tensor; `node` is the layer that reads it. */
+export interface Member { tensor: string; name: string; node?: string; axis: number; role: string }
+/** `id` (such as g12) and `name` tell the groups of a model apart; `ignore` takes both. */
+export interface Group { id: string; name: string; units: number; frozen?: string; kind?: "heads" | "head-dim"; macs: number; members: Member[] }
 /** What a model wants to be fed; a dimension below 0 is free. */
 export interface Input { name: string; type: string; dims: number[] }
 /** What a model consists of. */
@@ -15,15 +17,17 @@ export interface Options {
   target?: Target; criterion?: "l2" | "l1" | "bn" | "random" | "metanet" | "obs"; reduction?: "mean" | "sum" | "max" | "first"; normalizer?: "mean" | "max" | "none" | "original";
   ranking?: "global" | "group" | "isomorphic"; pattern?: string; sparsity?: number; steps?: number; round_to?: number; max_ratio?: number; ignore?: string[]; seed?: number; attention?: "heads" | "head-dim";
 }
-export interface PlanGroup { name: string; size: number; removed: number[] | null }
+export interface PlanGroup { id: string; name: string; size: number; removed: number[] | null }
+/** What to expect of a model and what to do about it; code "unrepaired": channels are removed and nothing is repaired, "zeros-only": zeros make neither the file smaller nor a dense runtime faster. */
+export interface Warning { code: "unrepaired" | "zeros-only"; message: string; advice: string }
 /** A plan: `plan` is the file that the command line replays to the same bytes. */
-export interface Plan { plan: string; macs: [number, number]; params: [number, number]; bytes: [number, number]; groups: PlanGroup[] | null; zeros: boolean }
+export interface Plan { plan: string; macs: [number, number]; params: [number, number]; bytes: [number, number]; groups: PlanGroup[] | null; zeros: boolean; warnings: Warning[] | null }
 /** Samples of an input, [samples, ...]. */
 export interface Samples { name: string; dims: number[]; data: Float32Array }
-/** How much a model's outputs are like the original's: mean cosine, and the share of samples with the same largest output. */
-export interface Fidelity { cosine: number; top1: number; samples: number }
+/** How much a model's outputs are like the original's: mean cosine, and the share of samples with the same largest output, which is missing on noise and on fewer than 20 samples. */
+export interface Fidelity { cosine: number; top1?: number; samples: number; noise?: boolean }
 /** A repaired plan; `repaired` is the file that goes beside it as plan.repaired.safetensors, missing where nothing came closer than the cut itself (method "none"). */
-export interface Repair { plan: string; method: "none" | "match" | "solve"; before: Fidelity; after: Fidelity; samples: number; repaired?: Uint8Array }
+export interface Repair { plan: string; method: "none" | "match" | "solve"; before: Fidelity; after: Fidelity; samples: number; noise: boolean; warnings: Warning[] | null; repaired?: Uint8Array }
 /** A value of a run: data are the bytes of its numbers; stacked says that samples lie one behind the other along the first axis. */
 export interface Value { type: string; dims: number[]; data: Uint8Array; stacked: boolean }
 /** What a runtime's module exports: runs a model's file on samples, one after the other, and returns every output. Arrays that are not stacked go to each sample whole. */
