@@ -165,6 +165,9 @@ func (l *loader) edgeTypes() []string {
 // Load reads a metanetwork under the reference's parameter names. Sizes follow from the parameters; `mlps.*` are never used. An edge type that the metadata's "edge_types" names may lack a decoder: its edges have no
 // parameters.
 func Load(f *File) (*Network, error) {
+	if err := readable(f.Metadata); err != nil {
+		return nil, err
+	}
 	l := &loader{f: f, used: map[string]bool{}}
 	n := &Network{Metadata: f.Metadata}
 	n.nodeEnc, n.nodeDec = l.stack("nodeEnc", false), l.stack("nodeDec", true)

@@ -11,6 +11,24 @@ import (
 	"sync"
 )
 
+// Format and Version are what the metadata of a metanetwork's file say. The version counts up when its parameters or metadata change their meaning.
+const (
+	Format  = "metaprune-metanet"
+	Version = 1
+)
+
+// readable refuses a metanetwork of a version that this program does not know. Files of other formats have none: checkpoints of the paper's code.
+func readable(metadata map[string]string) error {
+	v := metadata["version"]
+	if metadata["format"] != Format || v == "" || v == strconv.Itoa(Version) {
+		return nil
+	}
+	if n, err := strconv.Atoi(v); err == nil && n > Version {
+		return fmt.Errorf("made by a newer metaprune (metanetwork version %d); this program reads version %d: update it", n, Version)
+	}
+	return fmt.Errorf("metadata version is %q, want %d", v, Version)
+}
+
 //go:embed universal.safetensors
 var embedded []byte
 
@@ -38,7 +56,7 @@ type Sizes struct {
 // New returns the weights of an untrained metanetwork, drawn by seed. Its decoders end in zeros, so that it passes a network's weights on unchanged until it is trained.
 func New(s Sizes, seed uint64) *File {
 	f := &File{Tensors: map[string]*Tensor{}, Metadata: map[string]string{
-		"format": "metaprune-metanet", "version": "1", "scheme": s.Scheme, "name": "untrained", "hidden": strconv.Itoa(s.Hidden), "layers": strconv.Itoa(s.Layers),
+		"format": Format, "version": strconv.Itoa(Version), "scheme": s.Scheme, "name": "untrained", "hidden": strconv.Itoa(s.Hidden), "layers": strconv.Itoa(s.Layers),
 		"node_res_ratio": "0.05", "edge_res_ratio": "0.05", "seed": strconv.FormatUint(seed, 10),
 		"training": "none: the decoders are zero, weights pass unchanged"}}
 	if len(s.EdgeTypes) > 1 {
@@ -156,8 +174,8 @@ func Convert(f *File, scheme string) (*File, error) {
 	if old := out.Metadata["scheme"]; old != "" && old != scheme {
 		return nil, fmt.Errorf("the metanetwork is of feature scheme %q, which %q cannot stand for", old, scheme)
 	}
-	set("format", "metaprune-metanet")
-	set("version", "1")
+	out.Metadata["format"] = Format // a checkpoint's own is that of its framework
+	set("version", strconv.Itoa(Version))
 	set("scheme", scheme)
 	set("hidden", strconv.Itoa(n.Hidden))
 	set("layers", strconv.Itoa(n.Layers))

@@ -153,7 +153,7 @@ func (a *app) allocateOne(ctx context.Context, b *xla.Backend, path string, f *a
 	}
 	defer closeModel()
 	out := cmp.Or(f.out, metatrain.AllocationPath(path))
-	want := &metatrain.Allocation{Format: "metaprune-allocation", Version: 1, ModelSHA256: s.SHA256(), Options: metatrain.AllocationOptions{SpeedUps: f.options.SpeedUps, Rounds: f.options.Rounds,
+	want := &metatrain.Allocation{Format: metatrain.AllocationFormat, Version: metatrain.AllocationVersion, ModelSHA256: s.SHA256(), Options: metatrain.AllocationOptions{SpeedUps: f.options.SpeedUps, Rounds: f.options.Rounds,
 		Step: f.options.Step, Seed: f.seed, Criterion: f.criterion, Samples: f.samples, Judge: f.judge, Data: f.data.describe(), Backend: b.Kind}}
 	if old, err := metatrain.ReadAllocation(out); err == nil {
 		if d := train.Differences(&old.Options, &want.Options); d != "" || old.ModelSHA256 != want.ModelSHA256 {

@@ -104,7 +104,7 @@ func (a *app) curveClaims(paths []string, f *curveFlags) error {
 	seen := map[string]bool{}
 	for _, path := range paths {
 		c.model(path, "the model", nil)
-		for _, j := range f.jobs(modelName(path), "") {
+		for _, j := range f.jobs(modelName(path), "", curveOptions{}) {
 			if name := filepath.Join(j.folder(), pointsFile); f.output != "" && !seen[name] {
 				seen[name] = true
 				c.writesIn(f.output, "measured points", name)

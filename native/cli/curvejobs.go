@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,10 +12,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio/outfile"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/xla"
 )
@@ -22,8 +23,12 @@ import (
 // pointsFile is the last file of a job's folder: it says that the job is done.
 const pointsFile = "points.json"
 
+// curveVersion counts up when what the points count, or the options that they follow from, change. Version 1 had no number, knew files by their names alone, and did not count products of integers.
+const curveVersion = 2
+
 // curveJob is what one machine measures at a time: a model by one criterion and one seed at all speed-ups, or the model itself.
 type curveJob struct {
+	Version     int          `json:"version"`
 	Model       string       `json:"model"`
 	ModelSHA256 string       `json:"model_sha256"`
 	Criterion   string       `json:"criterion"`
@@ -36,9 +41,9 @@ type curveJob struct {
 type curveOptions struct {
 	SpeedUps   []string `json:"speed_ups"`
 	Weights    string   `json:"weights"`
-	Allocation string   `json:"allocation"`
+	Allocation string   `json:"allocation"` // name and hash of the file
 	Ranking    string   `json:"ranking"`
-	Metanet    string   `json:"metanet"`
+	Metanet    string   `json:"metanet"` // name and hash of the file
 	Repair     string   `json:"repair"`
 	Calibrate  string   `json:"calibrate"`
 	Samples    int      `json:"samples"`
@@ -46,10 +51,35 @@ type curveOptions struct {
 	Limit      int      `json:"limit"`
 }
 
-func (f *curveFlags) options() curveOptions {
+func (f *curveFlags) options() (curveOptions, error) {
 	d := &f.data
-	return curveOptions{SpeedUps: f.speedUps, Weights: f.weights, Allocation: f.allocation, Ranking: f.ranking, Metanet: f.metanet.file, Repair: f.repair.mode, Calibrate: f.repair.calibrate, Samples: f.repair.samples,
-		Data: []string{d.spec, d.images, d.labels, d.mean, d.std, strings.Join(d.inputs, " ")}, Limit: d.limit}
+	files := map[string]string{}
+	for _, path := range []string{f.allocation, f.metanet.file} {
+		sum, err := hashedFile(path)
+		if err != nil {
+			return curveOptions{}, err
+		}
+		files[path] = sum
+	}
+	return curveOptions{SpeedUps: f.speedUps, Weights: f.weights, Allocation: files[f.allocation], Ranking: f.ranking, Metanet: files[f.metanet.file], Repair: f.repair.mode, Calibrate: f.repair.calibrate, Samples: f.repair.samples,
+		Data: []string{d.spec, d.images, d.labels, d.mean, d.std, fmt.Sprintf("%q", d.inputs)}, Limit: d.limit}, nil
+}
+
+// hashedFile is the name of a file with the hash of what it holds, so that another file of that name is another option; nothing for no file.
+func hashedFile(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return fmt.Sprintf("%s sha256:%x", filepath.Base(path), sum.Sum(nil)), nil
 }
 
 func (j *curveJob) folder() string {
@@ -60,9 +90,9 @@ func (j *curveJob) folder() string {
 }
 
 // jobs lists what there is to measure of a model, in one order.
-func (f *curveFlags) jobs(name, sha string) []*curveJob {
+func (f *curveFlags) jobs(name, sha string, options curveOptions) []*curveJob {
 	job := func(criterion string, seed int64) *curveJob {
-		return &curveJob{Model: name, ModelSHA256: sha, Criterion: criterion, Seed: seed, Options: f.options()}
+		return &curveJob{Version: curveVersion, Model: name, ModelSHA256: sha, Criterion: criterion, Seed: seed, Options: options}
 	}
 	out := []*curveJob{job("none", f.seeds[0])}
 	for _, c := range f.criteria {
@@ -108,7 +138,11 @@ func (r *curveRun) mender(m *measuring, seed int64) (*mender, error) {
 func (r *curveRun) model(ctx context.Context, name string, s *session.Session) ([]curvePoint, error) {
 	m := &measuring{s: s, menders: map[int64]*mender{}}
 	var out []curvePoint
-	for _, j := range r.jobs(name, s.SHA256()) {
+	options, err := r.options()
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range r.jobs(name, s.SHA256(), options) {
 		own := r.number%r.n == r.k
 		r.number++
 		if err := r.kept(ctx, j, func(done bool) error {
@@ -157,8 +191,17 @@ func (r *curveRun) kept(ctx context.Context, j *curveJob, do func(done bool) err
 
 // take takes over the points of an earlier run, which has to have measured the same.
 func (j *curveJob) take(text []byte, path string) error {
+	var head struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(text, &head); err != nil {
+		return fmt.Errorf("%s: %w; remove it to measure these points again", path, err)
+	}
+	if head.Version != curveVersion {
+		return fmt.Errorf("%s holds points of version %d, and this program measures version %d; choose another --output, or remove it to measure these points again", path, max(head.Version, 1), curveVersion)
+	}
 	var had curveJob
-	if err := json.Unmarshal(text, &had); err != nil {
+	if err := prune.Strict(text, &had); err != nil {
 		return fmt.Errorf("%s: %w; remove it to measure these points again", path, err)
 	}
 	if had.ModelSHA256 != j.ModelSHA256 || had.Criterion != j.Criterion || had.Seed != j.Seed || !reflect.DeepEqual(had.Options, j.Options) {

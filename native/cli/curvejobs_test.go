@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,4 +65,41 @@ func TestAverageOfSeeds(t *testing.T) {
 	require.InDelta(t, 2.05, got[0].SpeedUp, 1e-12)
 	require.Equal(t, "60.0 ± 10.0 %", got[0].percent())
 	require.Equal(t, "90.0 %", got[1].percent())
+}
+
+// Points that were measured by another version, with another file of the same name, or with an option that is not known, are not taken over.
+func TestPointsThatAreNotTaken(t *testing.T) {
+	dir := t.TempDir()
+	at := filepath.Join(dir, "net.safetensors")
+	options := func(text string) curveOptions {
+		require.NoError(t, os.WriteFile(at, []byte(text), 0o600))
+		f := curveFlags{}
+		f.metanet.file = at
+		o, err := f.options()
+		require.NoError(t, err)
+		return o
+	}
+	job := func(o curveOptions) *curveJob {
+		return (&curveFlags{seeds: []int64{0}}).jobs("m", "00", o)[0]
+	}
+	had := job(options("one"))
+	had.Points = []curvePoint{{Model: "m"}}
+	text, err := json.Marshal(had)
+	require.NoError(t, err)
+	again := job(options("one"))
+	require.NoError(t, again.take(text, "p"))
+	require.Len(t, again.Points, 1)
+	require.ErrorContains(t, job(options("two")).take(text, "p"), "of other options")
+	for _, c := range [][3]string{
+		{`"version":2`, `"version":3`, "holds points of version 3, and this program measures version 2"},
+		{`"version":2,`, ``, "holds points of version 1"},
+		{`"points"`, `"dreams":[],"points"`, `unknown field "dreams"`},
+	} {
+		changed := strings.Replace(string(text), c[0], c[1], 1)
+		require.NotEqual(t, string(text), changed)
+		require.ErrorContains(t, job(options("one")).take([]byte(changed), "p"), c[2])
+	}
+	f := curveFlags{allocation: filepath.Join(dir, "nowhere.json")}
+	_, err = f.options()
+	require.ErrorContains(t, err, "nowhere.json")
 }

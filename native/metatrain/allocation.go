@@ -3,6 +3,7 @@ package metatrain
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -15,9 +16,15 @@ import (
 	"github.com/metaprune/metaprune/prune/allocate"
 )
 
+// What the file of a search says that it is. The version counts up when fields are added or change their meaning.
+const (
+	AllocationFormat  = "metaprune-allocation"
+	AllocationVersion = 1
+)
+
 // Allocation is the file of a search for what each group of a model may lose (prune/allocate).
 type Allocation struct {
-	Format      string            `json:"format"` // "metaprune-allocation"
+	Format      string            `json:"format"` // AllocationFormat
 	Version     int               `json:"version"`
 	ModelSHA256 string            `json:"model_sha256"`
 	Options     AllocationOptions `json:"options"`
@@ -49,12 +56,33 @@ func ReadAllocation(path string) (*Allocation, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Allocation{}
-	if err := json.Unmarshal(raw, r); err != nil {
+	r, err := parseAllocation(raw)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if r.Format != "metaprune-allocation" || r.Version != 1 || len(r.Result.Offsets) == 0 {
-		return nil, fmt.Errorf("%s is no allocation of version 1; `metaprune allocate` makes one", path)
+	return r, nil
+}
+
+func parseAllocation(raw []byte) (*Allocation, error) {
+	var head struct {
+		Format  string `json:"format"`
+		Version int    `json:"version"`
+	}
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return nil, err
+	}
+	switch {
+	case head.Format != AllocationFormat || head.Version < 1:
+		return nil, fmt.Errorf("this is no allocation (format %q, version %d); `metaprune allocate` makes one", head.Format, head.Version)
+	case head.Version > AllocationVersion:
+		return nil, fmt.Errorf("made by a newer metaprune (allocation version %d); this program reads version %d: update it", head.Version, AllocationVersion)
+	}
+	r := &Allocation{}
+	if err := prune.Strict(raw, r); err != nil {
+		return nil, fmt.Errorf("%w; allocation version %d has no such field or value", err, head.Version)
+	}
+	if len(r.Result.Offsets) == 0 {
+		return nil, errors.New("it has no offsets; `metaprune allocate` makes an allocation with some")
 	}
 	return r, nil
 }

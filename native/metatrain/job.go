@@ -103,8 +103,8 @@ func (j *Job) finished(folder string) (*JobResult, error) {
 		return nil, err
 	}
 	r := &JobResult{Done: true}
-	if err := json.Unmarshal(raw, r); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err := train.ReadRecord(raw, path, r); err != nil {
+		return nil, err
 	}
 	if d := train.Differences(&r.Job, j); d != "" {
 		return nil, fmt.Errorf("%s is of another job: %s; choose another folder or remove this one", path, d)

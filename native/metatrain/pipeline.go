@@ -134,8 +134,8 @@ func (r *PipelineRun) prepare() error {
 		return err
 	default:
 		var old Pipeline
-		if err := json.Unmarshal(raw, &old); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		if err := train.ReadRecord(raw, path, &old); err != nil {
+			return err
 		}
 		if d := train.Differences(&old, &r.Pipeline); d != "" {
 			return fmt.Errorf("%s holds a pipeline with other options: %s; choose another folder or remove this one", r.Folder, d)
@@ -152,8 +152,8 @@ func (r *PipelineRun) stage(ctx context.Context, name string, do func(ctx contex
 	path, file := filepath.Join(folder, "stage.json"), filepath.Join(folder, "model.onnx")
 	s := &Stage{Name: name}
 	if raw, err := os.ReadFile(path); err == nil {
-		if err := json.Unmarshal(raw, s); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		if err := train.ReadRecord(raw, path, s); err != nil {
+			return err
 		}
 		if r.model, err = load(file); err != nil {
 			return err

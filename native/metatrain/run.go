@@ -190,8 +190,8 @@ func (r *Run) resume() error {
 		return err
 	}
 	var old Plan
-	if err := json.Unmarshal(raw, &old); err != nil {
-		return fmt.Errorf("%s: %w", r.path("config.json"), err)
+	if err := train.ReadRecord(raw, r.path("config.json"), &old); err != nil {
+		return err
 	}
 	if d := train.Differences(&old, &r.Plan); d != "" {
 		return fmt.Errorf("%s holds a run with another configuration: %s; choose another folder or remove this one", r.Folder, d)

@@ -24,8 +24,8 @@ func (r *Run) resume() error {
 	raw, err := os.ReadFile(path)
 	if err == nil {
 		var old Config
-		if err := json.Unmarshal(raw, &old); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		if err := ReadRecord(raw, path, &old); err != nil {
+			return err
 		}
 		if d := Differences(&old, &r.Config); d != "" {
 			return fmt.Errorf("%s holds a run with another configuration: %s; choose another folder or remove this one", r.Folder, d)

@@ -94,6 +94,14 @@ func (c *Config) oneCycle(k, total float64) float64 {
 	return between(c.Rate, to, (k-up)/(total-1-up))
 }
 
+// ReadRecord reads the options of an earlier run, which path holds. A field that is not known is an error: the run went by it.
+func ReadRecord(raw []byte, path string, v any) error {
+	if err := prune.Strict(raw, v); err != nil {
+		return fmt.Errorf("%s was not written by this version of metaprune: %w; go on with the version that wrote it, or choose another folder", path, err)
+	}
+	return nil
+}
+
 // Differences names the fields in which two configurations differ, as JSON has them; the field version does not count.
 func Differences(a, b any) string {
 	var x, y map[string]any
@@ -101,8 +109,13 @@ func Differences(a, b any) string {
 		c any
 		m *map[string]any
 	}{{a, &x}, {b, &y}} {
-		raw, _ := json.Marshal(p.c)
-		_ = json.Unmarshal(raw, p.m)
+		raw, err := json.Marshal(p.c)
+		if err == nil {
+			err = json.Unmarshal(raw, p.m)
+		}
+		if err != nil {
+			return fmt.Sprintf("the options cannot be compared (%v)", err)
+		}
 	}
 	out := differences("", x, y)
 	slices.Sort(out)
