@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws random networks, prunes each of them and has the result judged in ONNX Runtime.
 
-    bench/randomnets.py [-n 300] [--seed 1] [--speed-up 1.5] [-- OPTIONS OF PRUNE]
+    bench/randomnets.py [-n 300] [--seed 1] [--speed-up 1.5] [--hide] [-- OPTIONS OF PRUNE]
 
 Prints what fails and one line for all; exit code 1 where something failed."""
 import argparse, collections, concurrent.futures, glob, json, os, re, subprocess, sys, tempfile
@@ -36,10 +36,10 @@ def judge(model, a):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("-n", type=int, default=300); p.add_argument("--seed", type=int, default=1); p.add_argument("--speed-up", type=float, default=1.5); p.add_argument("options", nargs="*")
+    p.add_argument("-n", type=int, default=300); p.add_argument("--seed", type=int, default=1); p.add_argument("--speed-up", type=float, default=1.5); p.add_argument("--hide", action="store_true", help="hide ranks in all networks"); p.add_argument("options", nargs="*")
     a = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["go", "run", "./bench/random", "-n", str(a.n), "-seed", str(a.seed), "-o", folder], check=True, cwd=os.path.join(HERE, ".."))
+        subprocess.run(["go", "run", "./bench/random", "-n", str(a.n), "-seed", str(a.seed), "-o", folder, *["-hide"] * a.hide], check=True, cwd=os.path.join(HERE, ".."))
         models = sorted(glob.glob(folder + "/*.onnx"))
         failed, less = 0, 0
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

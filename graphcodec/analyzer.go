@@ -226,7 +226,7 @@ func (a *analyzer) run(c *call) {
 		c.handleLeaks()
 	}
 	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil && !v.copiedIntegers() })
-	if domain != "" || opaque[c.node.OpType] || a.concealed[c.node] || c.node.OpType == "Compress" {
+	if c.blind || domain != "" || opaque[c.node.OpType] || a.concealed[c.node] || c.node.OpType == "Compress" {
 		plain = false
 	}
 	if a.reading {

@@ -26,7 +26,7 @@ func (c *call) takes(bodies ...*onnxio.Graph) {
 			return // external initializers could not be written as nodes
 		}
 	}
-	if c.depth == 0 && !c.reading && (len(bodies) == 1 || !slices.Contains(c.node.Outputs, "")) {
+	if c.depth == 0 && !c.reading && c.input(0) != nil && (len(bodies) == 1 || !slices.Contains(c.node.Outputs, "")) {
 		c.taken = append(c.taken, taken{c.node, bodies})
 	}
 }

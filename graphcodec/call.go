@@ -20,6 +20,7 @@ type call struct {
 	derived    bool        // stands for a part of another call; its inputs are not the node's
 	macs       *macs
 	why        int32
+	blind      bool // the rule could not read the node: all its inputs are kept whole, so nothing of it is patched
 }
 
 // inputSet is a set of a node's inputs by their number.
@@ -114,8 +115,19 @@ func (c *call) input(i int) *Value {
 	return c.in[i]
 }
 
-// axis returns the labels of an axis: nil where it is untracked, fresh ones where a constant's axis is used for the first time.
+// result is output i, a value that nothing reads where the model does not want it.
+func (c *call) result(i int) *Value {
+	if i >= len(c.out) || c.out[i] == nil {
+		return &Value{}
+	}
+	return c.out[i]
+}
+
+// axis returns the labels of an axis: nil where it is untracked or v does not have it, fresh ones where a constant's axis is used for the first time.
 func (c *call) axis(v *Value, k int) []label {
+	if !v.has(k) {
+		return nil
+	}
 	if v.Const == nil {
 		if v.axes == nil {
 			return nil
@@ -132,8 +144,12 @@ func (c *call) axis(v *Value, k int) []label {
 	return v.Const.axes[k]
 }
 
-// join makes axis k of v equal to labels (nil: not cut).
+// join makes axis k of v equal to labels (nil: not cut), which are frozen where v does not have that axis.
 func (c *call) join(v *Value, k int, to []label) {
+	if !v.has(k) {
+		c.lab.freezeAll(to, c.met())
+		return
+	}
 	if v.Const != nil && v.Const.axes[k] == nil {
 		if to == nil || int64(len(to)) != v.Shape[k].N {
 			c.lab.freezeAll(to, c.met())
@@ -144,6 +160,17 @@ func (c *call) join(v *Value, k int, to []label) {
 		return
 	}
 	c.joinLabels(c.axis(v, k), to)
+}
+
+// along joins a vector that is added to or scales labelled positions, or is left out; one that is not known to be a vector keeps them whole.
+func (c *call) along(v *Value, to []label) {
+	switch {
+	case v == nil:
+	case len(v.Shape) == 1:
+		c.join(v, 0, to)
+	case c.alive(to):
+		c.lab.freezeAll(to, c.because("%q is not known to be a vector along these channels", v.Name))
+	}
 }
 
 func (c *call) joinLabels(a, b []label) {
@@ -159,6 +186,10 @@ func (c *call) joinLabels(a, b []label) {
 
 // link makes two axes equal.
 func (c *call) link(v *Value, k int, w *Value, j int) {
+	if !v.has(k) || !w.has(j) {
+		c.joinLabels(c.axis(v, k), c.axis(w, j))
+		return
+	}
 	if v.Const != nil && v.Const.axes[k] == nil && w.Const == nil {
 		c.join(v, k, c.axis(w, j))
 		return
@@ -170,8 +201,11 @@ func (c *call) link(v *Value, k int, w *Value, j int) {
 	c.joinLabels(c.axis(v, k), c.axis(w, j))
 }
 
-// freeze keeps one axis whole.
+// freeze keeps one axis whole, if v has it.
 func (c *call) freeze(v *Value, k int, format string, args ...any) {
+	if !v.has(k) {
+		return
+	}
 	if v.Const != nil && v.Const.axes[k] == nil {
 		v.Const.axes[k] = make([]label, v.Shape[k].N)
 		return
@@ -233,11 +267,11 @@ func (c *call) role(v *Value, k int, r Role) {
 
 // origin follows a value through Transpose, Cast, Identity and Unsqueeze or Squeeze to the constant it is computed from, and the axis to that constant's.
 func (c *call) origin(v *Value, k int) (*Constant, int) {
-	if v.Const != nil {
+	if v.Const != nil && v.has(k) {
 		return v.Const, k
 	}
 	t, ok := c.traces[v]
-	if !ok || t.perm[k] < 0 {
+	if !ok || k < 0 || k >= len(t.perm) || t.perm[k] < 0 {
 		return nil, 0
 	}
 	return t.source, t.perm[k]
@@ -305,6 +339,7 @@ var multiplies = map[string]bool{"Conv": true, "ConvTranspose": true, "Gemm": tr
 
 // unknown gives all outputs the shapes that the model declares and freezes the inputs.
 func (c *call) unknown(format string, args ...any) {
+	c.blind = true
 	once := int64(0) // the least that it costs: once through the weights
 	for _, v := range c.in {
 		c.freezeValue(v, format, args...)

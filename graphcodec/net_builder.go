@@ -119,6 +119,8 @@ func (p *provenance) depth() int {
 // labelsOf returns an axis' labels, nil where it is untracked.
 func labelsOf(v *Value, k int) []label {
 	switch {
+	case !v.has(k):
+		return nil
 	case v.Const != nil:
 		return v.Const.axes[k]
 	case v.axes == nil:

@@ -120,8 +120,13 @@ func (c *call) present(i int, p projected, total Dim) {
 
 // cached joins past keys or values [batch, heads, length, dim] with what they continue, and returns their length.
 func (c *call) cached(past *Value, p *projected) Dim {
-	if past == nil || len(past.Shape) != 4 {
+	if past == nil {
 		return Num(0)
+	}
+	if len(past.Shape) != 4 {
+		c.lab.freezeAll(p.head, c.because("continues past keys or values of unknown shape"))
+		c.lab.freezeAll(p.inner, c.because("continues past keys or values of unknown shape"))
+		return Symbol("?" + c.outName(0) + ".past")
 	}
 	c.joinLabels(c.axis(past, 1), p.head)
 	c.joinLabels(c.axis(past, 3), p.inner)
@@ -132,12 +137,15 @@ func (c *call) cached(past *Value, p *projected) Dim {
 }
 
 // biased joins what is added to the attention scores, [.., heads, query, key] from the right.
-func (c *call) biased(mask *Value, queries []label, heads Dim) {
+func (c *call) biased(mask *Value, queries []label) {
 	if mask == nil {
 		return
 	}
-	for k := range mask.Shape {
-		if k == len(mask.Shape)-3 && mask.Shape[k] == heads && heads != Num(1) {
+	if !mask.Ranked {
+		c.lab.freezeAll(queries, c.because("adds %q, which may have a row for every head", mask.Name))
+	}
+	for k, d := range mask.Shape {
+		if k == len(mask.Shape)-3 && d != Num(1) {
 			c.join(mask, k, queries)
 			continue
 		}
@@ -157,7 +165,7 @@ func attention(c *call) {
 	past := c.cached(c.input(4), &k)
 	c.cached(c.input(5), &v)
 	queries := c.attend(q, k, v, past)
-	c.biased(c.input(3), queries, q.heads)
+	c.biased(c.input(3), queries)
 	if n := c.input(6); n != nil {
 		c.freezeValue(n, "holds lengths")
 	}
@@ -190,7 +198,7 @@ func multiHead(c *call) {
 	past := c.cached(c.input(6), &k)
 	c.cached(c.input(7), &v)
 	queries := c.attend(q, k, v, past)
-	c.biased(c.input(5), queries, q.heads)
+	c.biased(c.input(5), queries)
 	for i := 8; i < len(c.in); i++ {
 		c.freezeValue(c.in[i], "holds lengths or indices")
 	}
@@ -235,7 +243,7 @@ func groupQuery(c *call) {
 		c.rotate(q, c.input(7), c.input(8), c.int("rotary_interleaved", 0) != 0)
 		c.rotate(k, c.input(7), c.input(8), c.int("rotary_interleaved", 0) != 0)
 	}
-	total := Symbol("?" + c.node.Outputs[0] + ".total")
+	total := Symbol("?" + c.outName(0) + ".total")
 	if c.sizes != nil {
 		total = past // attend adds what is new
 	}
@@ -248,10 +256,8 @@ func groupQuery(c *call) {
 	for _, i := range []int{5, 6, 9} {
 		c.freezeValue(c.input(i), "holds lengths or positions")
 	}
-	c.biased(c.input(10), queries, q.heads)
-	if sink := c.input(11); sink != nil && len(sink.Shape) == 1 {
-		c.join(sink, 0, queries)
-	}
+	c.biased(c.input(10), queries)
+	c.along(c.input(11), queries)
 }
 
 // packedAttention is ONNX Runtime's fused attention: input [batch, length, I], weight [I, Q+K+V], bias [Q+K+V].
@@ -306,9 +312,7 @@ func (c *call) packed() []projected {
 	c.role(w, 1, Output)
 	c.contract(x, 2, w, 0)
 	columns := c.axis(w, 1)
-	if bias != nil && len(bias.Shape) == 1 {
-		c.join(bias, 0, columns)
-	}
+	c.along(bias, columns)
 	zero := isZero
 	if w.zero != isZero || bias != nil && bias.zero != isZero {
 		zero = nonZero
@@ -349,7 +353,7 @@ func (c *call) packed() []projected {
 	if m := c.input(3); m != nil {
 		c.freezeValue(m, "masks keys")
 	}
-	c.biased(c.input(5), queries, parts[0].heads)
+	c.biased(c.input(5), queries)
 	c.freezeValue(c.input(6), "holds lengths")
 	c.cost(x.Shape[0].Mul(x.Shape[1]).N, axisCost(w, 0, c.axis(w, 0)), axisCost(w, 1, columns))
 	return parts

@@ -84,7 +84,7 @@ func gcd(a, b int64) int64 {
 // patchBnb4 sets N and K to what is kept.
 func patchBnb4(p *patching) {
 	w, ok := p.old.bnb4()
-	y := p.old.out[0]
+	y := p.old.result(0)
 	if !ok || !y.Ranked {
 		return
 	}

@@ -145,7 +145,7 @@ func rangeOp(c *call) {
 	start, limit, delta := c.in[0].elems[0], c.in[1].elems[0], c.in[2].elems[0]
 	t := c.in[0].Type
 	if start.IsFloat || !start.Int.IsNum() || !limit.Int.IsNum() || !delta.Int.IsNum() || delta.Int.N == 0 || limit.IsFloat {
-		n := Symbol("?" + c.node.Outputs[0])
+		n := Symbol("?" + c.outName(0))
 		if !start.IsFloat && delta.Int == Num(1) {
 			n = limit.Int.Add(start.Int.Neg())
 		}

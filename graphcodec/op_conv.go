@@ -101,9 +101,7 @@ func conv(c *call) {
 		c.freeze(w, k, "a kernel's extent")
 		c.freeze(x, k, "convolves along this axis")
 	}
-	if bias != nil && len(bias.Shape) == 1 {
-		c.join(bias, 0, out)
-	}
+	c.along(bias, out)
 	shape := []Dim{x.Shape[0], ws[0]}
 	for i := range n {
 		shape = append(shape, win.out(i, x.Shape[i+2]))
@@ -202,9 +200,7 @@ func convTranspose(c *call) {
 		c.freeze(w, k, "a kernel's extent")
 		c.freeze(x, k, "convolves along this axis")
 	}
-	if bias != nil && len(bias.Shape) == 1 {
-		c.join(bias, 0, out)
-	}
+	c.along(bias, out)
 	shape := []Dim{x.Shape[0], Num(int64(group * dims[1]))}
 	for i := range n {
 		shape = append(shape, c.transposedOut(win, i, x.Shape[i+2]))

@@ -121,7 +121,7 @@ func einsum(c *call) {
 	}
 	y := c.set(0, in[0].value.Type, shape, axes...)
 	for k, l := range out {
-		if c.alive(y.axes[k]) && !zeroAlong(in, l) {
+		if c.alive(c.axis(y, k)) && !zeroAlong(in, l) {
 			y.zero = nonZero
 		}
 	}

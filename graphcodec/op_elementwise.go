@@ -268,6 +268,8 @@ func (c *call) covers(v, out *Value) bool {
 	return true
 }
 
+var variadic = map[string]bool{"Max": true, "Min": true, "Sum": true, "Mean": true}
+
 func broadcastOp(c *call) {
 	for _, v := range c.in {
 		if v == nil {
@@ -277,6 +279,10 @@ func broadcastOp(c *call) {
 	}
 	if len(c.in) == 0 {
 		c.unknown("has no input")
+		return
+	}
+	if len(c.in) < 2 && !variadic[c.node.OpType] {
+		c.unknown("wants two inputs")
 		return
 	}
 	t := c.in[0].Type

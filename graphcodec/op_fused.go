@@ -12,7 +12,7 @@ func init() {
 
 func fusedConv(c *call) {
 	conv(c)
-	y, z := c.out[0], c.input(3)
+	y, z := c.result(0), c.input(3)
 	if !y.Ranked {
 		return
 	}
@@ -33,7 +33,7 @@ func fusedConv(c *call) {
 
 func fusedGemm(c *call) {
 	gemm(c)
-	if y := c.out[0]; y.Ranked {
+	if y := c.result(0); y.Ranked {
 		c.activated(y)
 	}
 }

@@ -348,10 +348,10 @@ func (c *call) sliceAxis(x *Value, b sliceArgs) (Dim, []label) {
 		if n, ok := b.length(d); ok {
 			return n, nil
 		}
-		return Symbol(fmt.Sprintf("?%s.%d", c.node.Outputs[0], b.axis)), nil
+		return Symbol(fmt.Sprintf("?%s.%d", c.outName(0), b.axis)), nil
 	}
 	if labels == nil && d.N > maxAxis {
-		return Symbol(fmt.Sprintf("?%s.%d", c.node.Outputs[0], b.axis)), nil
+		return Symbol(fmt.Sprintf("?%s.%d", c.outName(0), b.axis)), nil
 	}
 	at := b.positions(int(d.N))
 	if labels == nil {

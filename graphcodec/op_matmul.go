@@ -40,7 +40,7 @@ func gemm(c *call) {
 		for k := range bias.Shape {
 			j := 2 - len(bias.Shape) + k
 			if j >= 0 && bias.Shape[k] != Num(1) {
-				c.join(bias, k, y.axes[j])
+				c.join(bias, k, c.axis(y, j))
 			}
 		}
 		if bias.zero != isZero || !c.covers(bias, y) {

@@ -14,13 +14,16 @@ func nhwcConv(c *call) {
 		return
 	}
 	dims, ok := numbers(w.Shape)
+	if !ok {
+		return
+	}
 	n := len(dims) - 2
-	kernel := make([]int64, max(n, 0))
+	kernel := make([]int64, n)
 	for i := range kernel {
 		kernel[i] = int64(dims[i+2])
 	}
-	win, fits := c.window(kernel, n)
-	if !ok || !fits {
+	win, ok := c.window(kernel, n)
+	if !ok {
 		return
 	}
 	shape := []Dim{x.Shape[0]}

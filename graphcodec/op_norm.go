@@ -141,8 +141,11 @@ func patchUniform(p *patching) {
 // scaledByConstant reports whether the groups are put back into channels and scaled by a constant per channel, as a group normalisation written out is: only then the
 // file itself says which channels a statistic is taken over.
 func (c *call) scaledByConstant() bool {
-	for _, n := range c.readersOf(c.node.Outputs[0]) {
+	for _, n := range c.readersOf(c.outName(0)) {
 		if n.OpType != "Reshape" {
+			continue
+		}
+		if len(n.Outputs) == 0 {
 			continue
 		}
 		for _, m := range c.readersOf(n.Outputs[0]) {
@@ -205,6 +208,9 @@ func layerNorm(c *call) {
 		if p == nil {
 			continue
 		}
+		if !p.Ranked {
+			c.freezeValue(x, "the rank of %q is unknown", p.Name)
+		}
 		for k := range p.Shape {
 			if j := len(x.Shape) - len(p.Shape) + k; j >= 0 && p.Shape[k] != Num(1) {
 				c.link(p, k, x, j)
@@ -243,6 +249,10 @@ func fusedNorm(summed, sum int) func(c *call) {
 		}
 		if c.input(summed) == nil {
 			c.unknown("has no scale")
+			return
+		}
+		if slices.ContainsFunc(c.in[:summed], func(v *Value) bool { return v == nil || !v.Ranked }) {
+			c.unknown("an input is left out or of unknown rank")
 			return
 		}
 		for i := range summed {

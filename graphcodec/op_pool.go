@@ -144,7 +144,7 @@ func (c *call) resized(x *Value, axes []int) (shape []Dim, changed []bool, ok bo
 	if c.str("keep_aspect_ratio_policy", "stretch") != "stretch" {
 		for i, k := range axes {
 			if changed[k] {
-				shape[k] = Symbol("?" + c.out[0].Name + "." + string(rune('0'+i)))
+				shape[k] = Symbol("?" + c.outName(0) + "." + string(rune('0'+i)))
 			}
 		}
 	}

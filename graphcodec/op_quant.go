@@ -46,7 +46,7 @@ func (c *call) with(in ...*Value) *call {
 
 // finish takes over what a core has found out.
 func (c *call) finish(d *call) {
-	c.macs, c.why = d.macs, d.why
+	c.macs, c.why, c.blind = d.macs, d.why, c.blind || d.blind
 }
 
 // point is the zero point that a value's integers are counted from; nil for 0.
@@ -113,9 +113,13 @@ func (c *call) track(v *Value) {
 	}
 }
 
-// vectorAlong joins a scale or zero point that is a vector with the axis it stands on; it reports whether it is one.
+// vectorAlong joins a scale or zero point that is a vector with the axis it stands on; it reports whether it is one. One that is neither known to be a vector nor to be one number keeps the axis whole.
 func (c *call) vectorAlong(p, v *Value, k int) bool {
-	if p == nil || len(p.Shape) != 1 || k < 0 || p.Shape[0] != v.Shape[k] || p.Shape[0] == Num(1) {
+	if p == nil || k < 0 || p.single() {
+		return false
+	}
+	if n, ok := p.dim(0); !ok || len(p.Shape) != 1 || n != v.Shape[k] {
+		c.freeze(v, k, "its scale or zero point is not known to be a vector along this axis")
 		return false
 	}
 	c.track(p)
@@ -163,7 +167,7 @@ func (c *call) blocks(x, scale, zero *Value) bool {
 			}
 		}
 		for _, p := range []*Value{scale, zero} {
-			if p != nil && p.Ranked && len(p.Shape) == len(x.Shape) {
+			if p != nil {
 				c.join(p, j, axis)
 			}
 		}
@@ -339,7 +343,7 @@ func (c *call) integerProduct(a, aZero, b, bScale, bZero, bias *Value) bool {
 		c.unknown("the rank of an input is unknown")
 		return false
 	}
-	if aZero != nil && len(aZero.Shape) > 0 && aZero.Shape[0] != Num(1) {
+	if aZero != nil && !aZero.single() {
 		c.freezeValue(a, "has a zero point for every row")
 	}
 	ak, bk, bn := len(a.Shape)-1, max(len(b.Shape)-2, 0), len(b.Shape)-1
@@ -356,8 +360,8 @@ func (c *call) integerProduct(a, aZero, b, bScale, bZero, bias *Value) bool {
 	d.product(a, b, false, false)
 	c.finish(d)
 	c.describe(b, bScale, bZero, bn)
-	if bias != nil && bn >= 0 && len(bias.Shape) == 1 {
-		c.link(bias, 0, b, bn)
+	if bn >= 0 {
+		c.along(bias, c.axis(b, bn))
 	}
 	if len(c.out) == 0 || c.out[0] == nil {
 		return false
@@ -390,11 +394,25 @@ func typeOf(v *Value) onnxio.DataType {
 	return v.Type
 }
 
+// scaleType is the type of what a scale makes of integers.
+func scaleType(v *Value) onnxio.DataType {
+	if v == nil {
+		return onnxio.Float
+	}
+	return v.Type
+}
+
 func matMulInteger(c *call) {
 	c.is(onnxio.Int32, nil, c.integerProduct(c.input(0), c.input(2), c.input(1), nil, c.input(3), nil))
 }
 
 func qlinearMatMul(c *call) {
+	for _, i := range []int{1, 6, 7} {
+		if p := c.input(i); p != nil && !p.single() {
+			c.freezeValue(c.input(0), "has a scale or zero point for every row")
+			c.freezeValue(c.input(3), "has a scale or zero point for every row")
+		}
+	}
 	zero := c.integerProduct(c.input(0), c.input(2), c.input(3), c.input(4), c.input(5), nil)
 	c.is(typeOf(c.input(7)), c.input(7), zero)
 }
@@ -402,7 +420,7 @@ func qlinearMatMul(c *call) {
 func matMulIntegerToFloat(c *call) {
 	bias := c.input(6)
 	zero := c.integerProduct(c.input(0), c.input(4), c.input(1), c.input(3), c.input(5), bias)
-	c.is(c.input(2).Type, nil, zero && (bias == nil || bias.zero == isZero))
+	c.is(scaleType(c.input(2)), nil, zero && (bias == nil || bias.zero == isZero))
 }
 
 func dynamicQuantizeMatMul(c *call) {

@@ -135,6 +135,8 @@ func (c *call) hidden(gates, rows, n int) []label {
 			c.track(v)
 			c.joinLabels(c.gate(v, part.axis, part.blocks, n), h)
 			c.freeze(v, 0, "directions")
+		} else if v != nil && (!v.Ranked || part.axis < len(v.Shape)) {
+			c.lab.freezeAll(h, c.because("%q is not known to have a place for every hidden channel", v.Name))
 		}
 	}
 	c.describe(w, c.input(inputWScale), c.input(inputWPoint), -1)

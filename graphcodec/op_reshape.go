@@ -1,12 +1,16 @@
 package graphcodec
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
 
 func init() {
 	register(
 		rule{op: "Reshape", since: 5, infer: reshape, patch: patchShapeInput, note: "axes split into factors and merge"},
 		rule{op: "Flatten", since: 1, infer: flatten, note: "axes merge"},
-		rule{op: "Squeeze", since: 1, infer: squeeze, note: "axes move"},
+		rule{op: "Squeeze", since: 1, infer: squeeze, patch: patchSqueeze, note: "axes move"},
 		rule{op: "Unsqueeze", since: 1, infer: unsqueeze, note: "axes move"},
 		rule{op: "Transpose", since: 1, infer: transpose, note: "axes move"},
 		rule{op: "Expand", since: 8, infer: expand, patch: patchShapeInput, note: "axes join by broadcasting"},
@@ -182,6 +186,32 @@ func squeeze(c *call) {
 		shape, perm = append(shape, d), append(perm, k)
 	}
 	c.moved(x, shape, perm)
+}
+
+// patchSqueeze names the axes of a Squeeze that drops every axis of length 1, where another axis has length 1 after pruning.
+func patchSqueeze(p *patching) {
+	x, now := p.old.input(0), p.now(0)
+	if p.old.attr("axes") != nil || p.old.input(1) != nil || x == nil || now == nil {
+		return
+	}
+	var axes []int64
+	shorter := false
+	for k, d := range x.Shape {
+		if d == Num(1) {
+			axes = append(axes, int64(k))
+		} else if after, ok := now.dim(k); ok && after == Num(1) {
+			shorter = true
+		}
+	}
+	switch {
+	case !shorter:
+	case len(axes) == 0: // no axes mean all of length 1
+		p.node.OpType, p.changed = "Identity", true
+	case p.old.version < 13:
+		p.setAttr(&onnxio.Attribute{Name: "axes", Type: onnxio.AttrInts, Ints: axes})
+	default:
+		p.setInput(1, onnxio.NewInt64s("", axes))
+	}
 }
 
 // moved gives output 0 the input's axes in a new order; perm[k] is the input's axis, -1 for a new one.
@@ -395,8 +425,8 @@ func (c *call) repeated(x *Value, k int, n Dim) []label {
 
 // patchTile repeats axes of length 1 as often as the result is long now.
 func patchTile(p *patching) {
-	x, reps := p.old.in[0], p.old.input(1)
-	if x == nil || reps == nil || !p.old.out[0].Ranked || len(reps.elems) != len(x.Shape) {
+	x, reps := p.old.input(0), p.old.input(1)
+	if x == nil || reps == nil || !p.old.result(0).Ranked || len(reps.elems) != len(x.Shape) {
 		return
 	}
 	want, now := make([]Dim, len(reps.elems)), p.in[1].elems

@@ -30,11 +30,15 @@ func (p *patching) resolve() error {
 	return nil
 }
 
-func (p *patching) want(i int) []Dim { return p.predicted(p.old.out[i]) }
+// want is the shape that output i will have, nil where it is not known or the model does not want it.
+func (p *patching) want(i int) []Dim { return p.predicted(p.old.result(i)) }
+
+// base is what names of added values begin with.
+func (p *patching) base() string { return p.old.outName(0) }
 
 // setInput makes input i a new constant with the given integers and dims.
 func (p *patching) setInput(i int, t *onnxio.Tensor) {
-	t.Name = p.fresh(p.node.Outputs[0] + "/" + fmt.Sprintf("input%d", i))
+	t.Name = p.fresh(fmt.Sprintf("%s/input%d", p.base(), i))
 	p.addConstant(t)
 	p.rewire(i, t.Name)
 }
@@ -90,7 +94,7 @@ func (p *patching) setVector(i int, want []Dim) {
 	source := p.node.Inputs[i]
 	var parts []string
 	for k, d := range want {
-		c := &onnxio.Tensor{Dims: []int64{1}, DataType: t, Name: p.fresh(fmt.Sprintf("%s/input%d.%d", p.node.Outputs[0], i, k))}
+		c := &onnxio.Tensor{Dims: []int64{1}, DataType: t, Name: p.fresh(fmt.Sprintf("%s/input%d.%d", p.base(), i, k))}
 		if d.IsNum() {
 			c.SetInt64s([]int64{d.N})
 			p.addConstant(c)
@@ -105,7 +109,7 @@ func (p *patching) setVector(i int, want []Dim) {
 			Attributes: []*onnxio.Attribute{{Name: "axis", Type: onnxio.AttrInt}}})
 		parts = append(parts, out)
 	}
-	out := p.fresh(fmt.Sprintf("%s/input%d", p.node.Outputs[0], i))
+	out := p.fresh(fmt.Sprintf("%s/input%d", p.base(), i))
 	p.insert(&onnxio.Node{OpType: "Concat", Name: out, Inputs: parts, Outputs: []string{out},
 		Attributes: []*onnxio.Attribute{{Name: "axis", Type: onnxio.AttrInt}}})
 	if p.err == nil {
@@ -136,10 +140,10 @@ func (p *patching) correct(i int, want []Dim) bool {
 			delta[k] = d.N - n.N
 		}
 	}
-	c := &onnxio.Tensor{Dims: []int64{int64(len(delta))}, DataType: p.old.in[i].Type, Name: p.fresh(fmt.Sprintf("%s/delta%d", p.node.Outputs[0], i))}
+	c := &onnxio.Tensor{Dims: []int64{int64(len(delta))}, DataType: p.old.in[i].Type, Name: p.fresh(fmt.Sprintf("%s/delta%d", p.base(), i))}
 	c.SetInt64s(delta)
 	p.addConstant(c)
-	out := p.fresh(fmt.Sprintf("%s/input%d", p.node.Outputs[0], i))
+	out := p.fresh(fmt.Sprintf("%s/input%d", p.base(), i))
 	p.insert(&onnxio.Node{OpType: "Add", Name: out, Inputs: []string{p.node.Inputs[i], c.Name}, Outputs: []string{out}})
 	if p.err == nil {
 		p.rewire(i, out)
@@ -213,26 +217,46 @@ func (p *patching) dropAttr(name string) {
 // patchGroup sets the number of groups of a convolution from its smaller weight.
 func patchGroup(p *patching) {
 	old := p.old.int("group", 1)
-	if old == 1 || len(p.in) < 2 || len(p.old.out) == 0 || !p.old.out[0].Ranked {
+	if old == 1 {
 		return
 	}
 	weight := 1
 	if p.node.OpType == "QLinearConv" {
 		weight = 3
 	}
-	w, channels := p.in[weight].Shape, p.in[0].Shape[1]
-	if p.node.OpType == "ConvTranspose" {
-		channels = p.want(0)[1]
+	channels, known := p.old.input(0).dim(1) // of an input of unknown rank nothing is cut, nor are groups that read it
+	each, fits := p.now(weight).dim(1)
+	if !known || !fits {
+		return
 	}
-	if g, ok := channels.DivExact(w[1]); ok && g.IsNum() && g.N != old {
+	if channels, known = p.now(0).dim(1); p.node.OpType == "ConvTranspose" {
+		channels, known = dimOf(p.want(0), 1)
+	}
+	if g, ok := channels.DivExact(each); known && ok && g.IsNum() && g.N != old {
 		p.setAttr(&onnxio.Attribute{Name: "group", Type: onnxio.AttrInt, I: g.N})
 	}
 }
 
+// now is input i of the smaller model, nil where it is left out.
+func (p *patching) now(i int) *Value {
+	if i >= len(p.in) {
+		return nil
+	}
+	return p.in[i]
+}
+
+func dimOf(shape []Dim, k int) (Dim, bool) {
+	if k >= len(shape) {
+		return Dim{}, false
+	}
+	return shape[k], true
+}
+
 func patchNumGroups(p *patching) {
 	old := p.old.int("num_groups", 1)
-	before, after := p.old.in[0].Shape[1], p.in[0].Shape[1]
-	if before == after || !before.IsNum() || !after.IsNum() {
+	before, a := p.old.input(0).dim(1)
+	after, b := p.now(0).dim(1)
+	if !a || !b || before == after || !before.IsNum() || !after.IsNum() {
 		return
 	}
 	p.setAttr(&onnxio.Attribute{Name: "num_groups", Type: onnxio.AttrInt, I: after.N * old / before.N})
@@ -244,12 +268,12 @@ func patchShapeInput(p *patching) {
 	if p.node.OpType == "ConstantOfShape" {
 		i = 0
 	}
-	if len(p.old.out) == 0 || p.old.out[0] == nil || !p.old.out[0].Ranked || i >= len(p.in) {
+	if !p.old.result(0).Ranked || p.old.input(i) == nil || i >= len(p.in) {
 		return
 	}
 	want := p.want(0)
 	was := p.old.in[i].elems
-	if was == nil || slices.Equal(want, p.old.out[0].Shape) && !p.old.in[i].tainted() {
+	if was == nil || slices.Equal(want, p.old.result(0).Shape) && !p.old.in[i].tainted() {
 		return
 	}
 	if p.targetHolds(i, want) {
@@ -314,21 +338,32 @@ func (p *patching) targetHolds(i int, want []Dim) bool {
 }
 
 func patchSplit(p *patching) {
-	axis, ok := normAxis(p.old.int("axis", 0), len(p.old.in[0].Shape))
-	if !ok || !p.old.out[0].Ranked {
+	x := p.old.input(0)
+	if x == nil {
+		return
+	}
+	axis, ok := normAxis(p.old.int("axis", 0), len(x.Shape))
+	if !ok {
+		return
+	}
+	before, ok := p.old.splitSizes(x, axis)
+	if !ok {
 		return
 	}
 	c := &call{analyzer: p.an, node: p.node, index: p.old.index, version: p.old.version, in: p.in, out: p.old.out}
 	sizes, ok := c.splitSizes(p.in[0], axis)
 	same := ok
 	want := make([]int64, len(p.old.out))
-	for i := range want {
-		w := p.want(i)[axis]
+	whole, at := p.old.axis(x, axis), int64(0)
+	for i, w := range before {
 		if !w.IsNum() {
 			return
 		}
-		want[i] = w.N
-		same = same && sizes[i] == w
+		if want[i] = w.N; whole != nil {
+			want[i] = p.surviving(whole[at : at+w.N : at+w.N]).N
+		}
+		at += w.N
+		same = same && sizes[i] == Num(want[i])
 	}
 	if same {
 		return
@@ -342,8 +377,8 @@ func patchSplit(p *patching) {
 }
 
 func patchSlice(p *patching) {
-	x := p.old.in[0]
-	if x == nil || !x.Ranked || !p.old.out[0].Ranked {
+	x := p.old.input(0)
+	if x == nil || !x.Ranked || !p.old.result(0).Ranked {
 		return
 	}
 	bounds, ok := p.old.sliceBounds(len(x.Shape))
@@ -428,8 +463,8 @@ func boundsFor(want []int, b sliceArgs, n int) (start, end int64) {
 }
 
 func patchGather(p *patching) {
-	x, index := p.old.in[0], p.old.in[1]
-	if x == nil || index == nil || !x.Ranked || !p.old.out[0].Ranked || !p.old.shapeIn.has(1) {
+	x, index := p.old.input(0), p.old.input(1)
+	if x == nil || index == nil || !x.Ranked || !p.old.result(0).Ranked || !p.old.shapeIn.has(1) {
 		return
 	}
 	axis, ok := normAxis(p.old.int("axis", 0), len(x.Shape))
@@ -461,8 +496,8 @@ func patchGather(p *patching) {
 
 // patchPad sets the amounts to what is left of the padding, and keeps them where they are computed from lengths that changed.
 func patchPad(p *patching) {
-	x := p.old.in[0]
-	if x == nil || !x.Ranked || !p.old.out[0].Ranked {
+	x, y := p.old.input(0), p.old.result(0)
+	if x == nil || !x.Ranked || !y.Ranked {
 		return
 	}
 	rank := len(x.Shape)
@@ -474,7 +509,7 @@ func patchPad(p *patching) {
 	for k := range rank {
 		before, after := amounts[k].Int, amounts[rank+k].Int
 		want[k], want[rank+k] = before, after
-		padded := p.old.out[0].axes[k]
+		padded := y.axes[k]
 		if padded == nil || !before.IsNum() || !after.IsNum() {
 			continue
 		}
@@ -516,10 +551,10 @@ func (p *patching) surviving(axis []label) Dim {
 // patchResize rewrites the sizes of axes that were cut.
 func patchResize(p *patching) {
 	_, i := p.old.resizeInputs()
-	if i < 0 || p.old.input(i) == nil || !p.old.out[0].Ranked || len(p.old.in[i].elems) == 0 {
+	if i < 0 || p.old.input(i) == nil || !p.old.result(0).Ranked || len(p.old.in[i].elems) == 0 {
 		return
 	}
-	axes, ok := p.old.resizeAxes(len(p.old.in[0].Shape))
+	axes, ok := p.old.resizeAxes(len(p.old.result(0).Shape))
 	if !ok {
 		return
 	}

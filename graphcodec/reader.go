@@ -117,7 +117,7 @@ func (c *call) readTarget(x, s *Value) bool {
 		case e.Int == Num(0) && x.Ranked && k < len(x.Shape):
 			shape[k] = x.Shape[k]
 		default:
-			shape[k] = expression(fmt.Sprintf("?%s.%d", c.node.Outputs[0], k))
+			shape[k] = expression(fmt.Sprintf("?%s.%d", c.outName(0), k))
 		}
 	}
 	c.set(0, x.Type, shape)
@@ -258,20 +258,20 @@ func (s *sight) look() {
 		s.all(false, 0, 0)
 		s.all(false, w, 1)
 	case "MatMul", "MatMulInteger", "QLinearMatMul":
-		x := s.reader.values[c.in[0].Name]
-		if x == nil || len(x.Shape) == 0 {
+		x := c.input(0)
+		if x == nil || s.reader.values[x.Name] == nil || len(s.reader.values[x.Name].Shape) == 0 {
 			s.cost.seenFixed = 0
 			return
 		}
 		s.all(true, 0, 0)
-		s.see(c.in[0], s.call.in[0], len(c.in[0].Shape)-1)
+		s.see(x, s.call.input(0), len(x.Shape)-1)
 	case "Gemm":
 		s.all(true, 0, 0)
 		k := 0
 		if c.int("transB", 0) != 0 {
 			k = 1
 		}
-		s.see(c.in[1], s.call.in[1], k)
+		s.see(c.input(1), s.call.input(1), k)
 	default:
 		s.cost.seenFixed = 0
 	}
@@ -279,17 +279,20 @@ func (s *sight) look() {
 
 // all multiplies the cost by the axes of an output or an input, from one on.
 func (s *sight) all(output bool, i, from int) {
-	v, own := s.base.in[i], s.call.in[i]
+	v, own := s.base.input(i), s.call.input(i)
 	if output {
-		v, own = s.base.out[i], s.call.out[i]
+		v, own = s.base.result(i), s.call.result(i)
 	}
-	for k := from; k < len(v.Shape); k++ {
+	for k := from; v != nil && k < len(v.Shape); k++ {
 		s.see(v, own, k)
 	}
 }
 
 // see multiplies the cost by one axis of v, which the analysis has as own, where the reader sees its length.
 func (s *sight) see(v, own *Value, k int) {
+	if v == nil || own == nil {
+		return
+	}
 	rv := s.reader.values[v.Name]
 	if rv == nil || k < 0 || k >= len(rv.Shape) || k >= len(v.Shape) || !rv.Shape[k].IsNum() || rv.Shape[k].N < 1 {
 		return

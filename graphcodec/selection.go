@@ -69,7 +69,7 @@ func (p *patching) selectInputs() {
 		for i, k := range keep {
 			at[i] = int64(k)
 		}
-		out := p.fresh(fmt.Sprintf("%s/input%d", p.node.Outputs[0], s.input))
+		out := p.fresh(fmt.Sprintf("%s/input%d", p.base(), s.input))
 		index := onnxio.NewInt64s(p.fresh(out+"/kept"), at)
 		p.addConstant(index)
 		p.insert(&onnxio.Node{OpType: "Gather", Name: out, Inputs: []string{p.node.Inputs[s.input], index.Name}, Outputs: []string{out},

@@ -254,7 +254,7 @@ func (sh *shrinker) step(old *call) error {
 			p.pin(i)
 		}
 	}
-	if r := lookup(n.Domain, n.OpType, old.version); r != nil && r.patch != nil && !sh.an.funcs[n.Domain+":"+n.OpType] {
+	if r := lookup(n.Domain, n.OpType, old.version); r != nil && r.patch != nil && !old.blind && !sh.an.funcs[n.Domain+":"+n.OpType] {
 		r.patch(p)
 	}
 	if p.err != nil {

@@ -66,6 +66,9 @@ func newClasses(a *Analysis, costs []callCost) *classes {
 			b.class(l)
 		}
 	}
+	for _, l := range slices.Concat(a.an.heads, a.an.headDims) { // of packed weights no value has these axes
+		b.class(l)
+	}
 	for i, cost := range costs {
 		if cost.fixed != 0 || cost.seenFixed != 0 {
 			n := nodeCost{call: i}

@@ -82,6 +82,22 @@ func (v *Value) Rank() int {
 	return len(v.Shape)
 }
 
+// has reports whether the value is there and is known to have axis k.
+func (v *Value) has(k int) bool { return v != nil && k >= 0 && k < len(v.Shape) }
+
+// dim is the length of axis k; false where the value is left out or is not known to have that axis.
+func (v *Value) dim(k int) (Dim, bool) {
+	if !v.has(k) {
+		return Dim{}, false
+	}
+	return v.Shape[k], true
+}
+
+// single reports whether the value is known to have one element.
+func (v *Value) single() bool {
+	return v.Ranked && !slices.ContainsFunc(v.Shape, func(d Dim) bool { return d != Num(1) })
+}
+
 // length is how many elements a vector has, -1 where that is not known.
 func (v *Value) length() int {
 	if v == nil || len(v.Shape) != 1 || !v.Shape[0].IsNum() {

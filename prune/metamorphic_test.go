@@ -178,15 +178,20 @@ func reordered(nodes []*onnxio.Node, r *rand.Rand) []*onnxio.Node {
 	return out
 }
 
+// hidings are ways of hiding ranks, by a bit of the style and of the seed.
+var hidings = [2][2]randnet.Hiding{{}, {randnet.Reshaped, randnet.Mystery}}
+
 // Any random network, written in any way and cut by any share, becomes a model that is analysed again and whose plan removes the same from it once more.
 func FuzzRandomNetwork(f *testing.F) {
 	f.Add(uint64(1), uint8(8), uint8(17), uint8(0), uint8(30))
 	f.Add(uint64(7), uint8(20), uint8(13), uint8(15), uint8(90))
 	f.Add(uint64(3), uint8(16), uint8(17), uint8(32), uint8(50))
 	f.Add(uint64(5), uint8(16), uint8(17), uint8(64), uint8(50))
+	f.Add(uint64(8), uint8(20), uint8(17), uint8(128), uint8(50))
+	f.Add(uint64(9), uint8(20), uint8(17), uint8(128), uint8(50))
 	f.Fuzz(func(t *testing.T, seed uint64, steps, opset, style, share uint8) {
 		o := randnet.Options{Seed: seed, Steps: 1 + int(steps)%24, Opset: 13 + int64(opset)%10,
-			Style: randnet.Style{Identities: style&1 != 0, MatMulAdd: style&2 != 0, Constants: style&4 != 0, FreeBatch: style&8 != 0, SharedZeros: style&32 != 0, Standardised: style&64 != 0}, Alike: style&16 != 0}
+			Style: randnet.Style{Identities: style&1 != 0, MatMulAdd: style&2 != 0, Constants: style&4 != 0, FreeBatch: style&8 != 0, SharedZeros: style&32 != 0, Standardised: style&64 != 0, Hide: hidings[style>>7][seed&1]}, Alike: style&16 != 0}
 		a := analyzed(t, randnet.New(o))
 		p, err := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{Ratio: float64(1+share%99) / 100}, Criterion: prune.Criterion{Kind: "random", Seed: int64(seed)}})
 		if err != nil {

@@ -27,7 +27,8 @@ type Style struct {
 	FreeBatch  bool // a symbol for the batch
 	// Biases of zeros: each its own, or one vector a length for all of them.
 	ZeroBiases, SharedZeros bool
-	Standardised            bool // the graph normalises weights over the channels that they read; another function
+	Standardised            bool   // the graph normalises weights over the channels that they read; another function
+	Hide                    Hiding // some inputs' ranks are hidden
 }
 
 // value is what a node gives: [N, C, H, W], [N, T, C] or [N, C].
@@ -49,6 +50,7 @@ type net struct {
 	Options
 	g    *onnxio.Graph
 	r    *rand.Rand
+	veil *rand.Rand // what is hidden
 	pool []*value
 	step int
 	n    map[string]int
@@ -62,13 +64,17 @@ func New(o Options) *onnxio.Model {
 	if o.Opset == 0 {
 		o.Opset = 17
 	}
-	n := &net{Options: o, g: &onnxio.Graph{Name: "random"}, r: rand.New(rand.NewPCG(o.Seed, 0x4a11d)), n: map[string]int{}}
+	n := &net{Options: o, g: &onnxio.Graph{Name: "random"}, r: rand.New(rand.NewPCG(o.Seed, 0x4a11d)), veil: rand.New(rand.NewPCG(o.Seed, 0x4e11)), n: map[string]int{}}
 	n.input()
 	for n.step = 1; n.step <= o.Steps; n.step++ {
 		n.draw()
 	}
 	n.finish()
-	return &onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: o.Opset}}, Graph: n.g}
+	m := &onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: o.Opset}}, Graph: n.g}
+	if o.Style.Hide == Mystery {
+		m.OpsetImport = append(m.OpsetImport, &onnxio.OpsetID{Domain: MysteryDomain, Version: 1})
+	}
+	return m
 }
 
 func (n *net) input() {
@@ -160,6 +166,7 @@ func (n *net) nodes(op string, dims [][]int, in []string, attrs ...*onnxio.Attri
 			v.used = v.used || v.name == name
 		}
 	}
+	in = n.hidden(in)
 	n.g.Nodes = append(n.g.Nodes, &onnxio.Node{OpType: op, Name: "node_" + names[0], Inputs: in, Outputs: names, Attributes: attrs})
 	return out
 }
