@@ -125,7 +125,7 @@ func TestBadRequests(t *testing.T) {
 		{2, `ignore: "conv[" is no name`, []string{"prune", fashion, "--pattern", "2:4", "--ignore", "conv[", "-o", out}},
 		{2, `"conv[" is no name`, []string{"explain", fashion, "conv["}},
 		{2, "name it with -o FILE", []string{"prune", "-", "--speed-up", "2"}},
-		{2, "it would be overwritten", []string{"prune", other, "--speed-up", "1.1", "-o", other}},
+		{2, "would be overwritten", []string{"prune", other, "--speed-up", "1.1", "-o", other}},
 		{2, "no such file", []string{"prune", filepath.Join(dir, "none.onnx"), "--speed-up", "2", "-o", out}},
 		{2, "does not exist", []string{"prune", fashion, "--speed-up", "2", "-o", filepath.Join(dir, "no", "folder", "o.onnx")}},
 		{2, "is a folder", []string{"prune", fashion, "--speed-up", "2", "-o", dir}},

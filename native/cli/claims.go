@@ -56,7 +56,7 @@ func (c *claims) model(path, use string, m *onnxio.Model) bool {
 		names = onnxio.DataFiles(path)
 	}
 	for _, name := range names {
-		c.reads(filepath.Join(filepath.Dir(path), filepath.FromSlash(name)), "external data of "+use)
+		c.reads(filepath.Join(filepath.Dir(path), filepath.FromSlash(name)), "external data of "+path)
 	}
 	return len(names) > 0
 }
@@ -113,7 +113,7 @@ func (c *claims) writesModel(path, use string, external, force bool) {
 	if c.err = err; err != nil || !t.TakesPair() {
 		return
 	}
-	c.writes(outfile.DataName(path), "the weights of "+use)
+	c.writes(outfile.DataName(path), "the weights of "+path)
 	c.pairs = append(c.pairs, pairClaim{path, force})
 }
 

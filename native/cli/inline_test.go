@@ -25,7 +25,7 @@ func TestInline(t *testing.T) {
 	require.Zero(t, decode[inlined](t, ok(t, "inline", flat, "-o", again, "--json")).Stay)
 	require.Equal(t, read(t, flat), read(t, again))
 	require.Equal(t, read(t, flat), []byte(ok(t, "inline", model, "-o", "-", "-q")))
-	for want, args := range map[string][]string{"it would be overwritten": {"inline", flat, "-o", flat}, "no such file": {"inline", filepath.Join(dir, "none.onnx"), "-o", out}} {
+	for want, args := range map[string][]string{"would be overwritten": {"inline", flat, "-o", flat}, "no such file": {"inline", filepath.Join(dir, "none.onnx"), "-o", out}} {
 		code, _, said := run(t, args...)
 		require.Equal(t, exitInput, code, args)
 		require.Contains(t, strings.ToLower(said), want)

@@ -36,15 +36,14 @@ type ClashError struct {
 }
 
 func (e *ClashError) Error() string {
-	why := "it would be overwritten"
+	name, other := e.Other, ""
+	if e.Output != e.Other {
+		other = fmt.Sprintf("%s is the same file; ", e.Output)
+	}
 	if e.Written {
-		why = "one would overwrite the other"
+		return fmt.Sprintf("%s would be written twice: %sit would be written as %s and as %s; choose another name for one of them", name, other, e.OtherUse, e.OutputUse)
 	}
-	same := fmt.Sprintf("%s (%s) and %s (%s) are the same file", e.Output, e.OutputUse, e.Other, e.OtherUse)
-	if e.Output == e.Other {
-		same = fmt.Sprintf("%s is %s and %s", e.Output, e.OutputUse, e.OtherUse)
-	}
-	return fmt.Sprintf("%s: %s; choose another name for %s", same, why, e.OutputUse)
+	return fmt.Sprintf("%s would be overwritten: %sit is read as %s and would be written as %s; choose another name for the output", name, other, e.OtherUse, e.OutputUse)
 }
 
 // place is where a file is: the file itself, or the deepest folder on the way to it that exists, and the rest of the way.

@@ -111,11 +111,7 @@ func (t *Target) Ready() error {
 		return t.failed(fmt.Errorf("%s is not a folder", shown))
 	}
 	if t.Info != nil { // a file that may not be written is not to be replaced either
-		f, err := os.OpenFile(t.Path, os.O_WRONLY, 0)
-		if err != nil {
-			return t.failed(err)
-		}
-		if err := f.Close(); err != nil {
+		if err := replaceable(t.Path); err != nil {
 			return t.failed(err)
 		}
 	}
