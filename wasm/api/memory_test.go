@@ -72,3 +72,15 @@ func TestApplyTakesNoMoreMemoryThanFiles(t *testing.T) {
 		})
 	}
 }
+
+// What decoding a plan takes counts among the memory of requests, before it is decoded.
+func TestPlansTakeMemoryOfRequests(t *testing.T) {
+	data := model(t)
+	h := handlerOf(t, Config{Memory: 64 << 20})
+	plan := []byte(fmt.Sprintf(`{"format":"metaprune-plan","version":1,"model_sha256":%q,"removed":[%s{}]}`, fmt.Sprintf("%x", sha256.Sum256(data)), strings.Repeat("{},", 1<<20)))
+	body, kind := multi(t, "model", data, "plan", plan)
+	var w *httptest.ResponseRecorder
+	took := allocated(func() { w = call(h, "POST", "/v1/apply", body, "Content-Type", kind) })
+	checkProblem(t, w, 413, "", "of memory, more than the")
+	require.Less(t, took, uint64(8*(len(plan)+len(data))))
+}

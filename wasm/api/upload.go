@@ -299,7 +299,7 @@ func (h *handler) parts(f *form, r *multipart.Reader, size int64) error {
 		case to != nil && *to != nil:
 			return problem(http.StatusBadRequest, "part "+name, "it is there twice")
 		case name == partPlan:
-			f.plan, err = Memory{}.Keep(&bounded{part, maxPlan, maxPlan}, -1)
+			f.plan, err = h.config.Store.Keep(&bounded{part, maxPlan, maxPlan}, min(size, maxPlan))
 		case to != nil:
 			*to, err = h.config.Store.Keep(&bounded{part, h.config.MaxBytes, h.config.MaxBytes}, min(size, h.config.MaxBytes))
 		default:
