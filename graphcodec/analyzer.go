@@ -216,6 +216,8 @@ func (a *analyzer) run(c *call) {
 	switch {
 	case a.funcs[c.node.Domain+":"+c.node.OpType]:
 		c.unknown("a function of the model, which is not looked into")
+	case r == nil && layoutDomains[domain]:
+		c.unknown("operator %s.%s is for one processor; %s", domain, c.node.OpType, saveExtended)
 	case r == nil && domain != "":
 		c.unknown("no rule for operator %s.%s", domain, c.node.OpType)
 	case r == nil:

@@ -3,6 +3,7 @@ package prune
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -41,10 +42,15 @@ type Options struct {
 // TargetError reports a target that cannot be reached.
 type TargetError struct {
 	Want, Got string
+	Advice    string // what to do about it, where the model tells
 }
 
 func (e *TargetError) Error() string {
-	return fmt.Sprintf("the target %s cannot be reached; the most that can leave gives %s", e.Want, e.Got)
+	said := fmt.Sprintf("the target %s cannot be reached; the most that can leave gives %s", e.Want, e.Got)
+	if e.Advice != "" {
+		said += ". " + e.Advice
+	}
+	return said
 }
 
 func (t Target) validate() error {
@@ -183,6 +189,9 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 		choose = p.chooseBalanced
 	}
 	if err := choose(ctx); err != nil {
+		if t := (*TargetError)(nil); errors.As(err, &t) {
+			t.Advice = a.Advice()
+		}
 		return nil, err
 	}
 	c := o.Criterion
@@ -217,7 +226,7 @@ func (p *planner) choose(ctx context.Context) error {
 	}
 	if p.progress() < 1 {
 		want, got := p.describe()
-		return &TargetError{want, got}
+		return &TargetError{Want: want, Got: got}
 	}
 	return nil
 }

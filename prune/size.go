@@ -39,7 +39,7 @@ func (p *planner) chooseBySize(ctx context.Context) error {
 		case size > goal && missed != nil:
 			p.rest = rest
 			want, got := p.describe()
-			return &TargetError{want, got}
+			return &TargetError{Want: want, Got: got}
 		}
 		if rest == p.rest || size <= goal && goal-size <= goal/100 {
 			break
@@ -48,7 +48,7 @@ func (p *planner) chooseBySize(ctx context.Context) error {
 	}
 	if best == nil {
 		want, got := p.describe()
-		return &TargetError{want, got}
+		return &TargetError{Want: want, Got: got}
 	}
 	p.state = best
 	return nil

@@ -53,7 +53,7 @@ func PlanPattern(a *graphcodec.Analysis, pattern string, ignore ...string) (*Pla
 		}
 	}
 	if len(p.Zeroed) == 0 {
-		return nil, &TargetError{"pattern " + pattern, "nothing: no weight has a multiple of " + strconv.Itoa(m) + " input channels"}
+		return nil, &TargetError{Want: "pattern " + pattern, Got: "nothing: no weight has a multiple of " + strconv.Itoa(m) + " input channels"}
 	}
 	return p, nil
 }

@@ -97,6 +97,9 @@ func (a *app) printReport(path string, r *session.Report, groups, all bool) {
 	for op, n := range r.Unknown {
 		fmt.Fprintf(a.out, "  no rule      %s (%d nodes): what it touches is frozen\n", plain(op), n)
 	}
+	if r.Advice != "" {
+		fmt.Fprintf(a.out, "  advice       %s\n", r.Advice)
+	}
 	if a.quiet {
 		return
 	}

@@ -176,6 +176,7 @@ type Report struct {
 	Layers      []graphcodec.LayerCost `json:"layers"`
 	Groups      []GroupReport          `json:"groups"`
 	Unknown     map[string]int         `json:"operators_without_rule,omitempty"`
+	Advice      string                 `json:"advice,omitempty"` // how to get a model of which more can be pruned
 }
 
 // GroupReport describes one group.
@@ -204,7 +205,7 @@ func (s *Session) Inspect() *Report {
 	m := s.Model
 	r := &Report{IRVersion: m.IRVersion, Opset: map[string]int64{}, Producer: strings.TrimSpace(m.ProducerName + " " + m.ProducerVersion),
 		Nodes: len(m.Graph.Nodes), FileBytes: int(s.size), MACs: st.MACs(), Params: st.Params(), Bytes: st.Bytes(),
-		Activations: s.Analysis.Activations(st), CountedAt: s.Analysis.CountedAt(), Layers: st.Layers(), Unknown: s.Analysis.Unknown(), Inputs: []string{}, Outputs: []string{}}
+		Activations: s.Analysis.Activations(st), CountedAt: s.Analysis.CountedAt(), Layers: st.Layers(), Unknown: s.Analysis.Unknown(), Advice: s.Analysis.Advice(), Inputs: []string{}, Outputs: []string{}}
 	for _, o := range m.OpsetImport {
 		r.Opset[orDefault(o.Domain, "ai.onnx")] = o.Version
 	}
