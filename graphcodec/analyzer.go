@@ -224,6 +224,7 @@ func (a *analyzer) run(c *call) {
 		c.unknown("no rule for operator %s (opset %d)", c.node.OpType, c.version)
 	default:
 		r.infer(c)
+		c.signs()
 		c.passPoints()
 		c.handleLeaks()
 	}

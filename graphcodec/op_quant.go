@@ -302,7 +302,7 @@ func (c *call) passPoints() {
 		case same:
 			c.points[v] = points[0]
 		default:
-			v.zero = nonZero
+			v.zero, v.positive, v.below = nonZero, false, false
 		}
 	}
 }

@@ -44,19 +44,20 @@ type Constant struct {
 
 // Value is what is known of one tensor in the graph.
 type Value struct {
-	Name   string
-	Type   onnxio.DataType
-	Ranked bool // whether Shape is known
-	Shape  []Dim
-	Const  *Constant // nil for activations
-	axes   [][]label
-	elems  []Elem // contents of a small tensor, nil where unknown
-	zero   zeroState
-	loose  int      // not 0: it is zero where positions are removed on any axis but this one minus 1
-	plain  bool     // the shape follows from the file without evaluating computed shapes
-	static bool     // computed from constants alone
-	seq    []*Value // items of a sequence that is known, not nil then
-	mean   *Value   // where this is a mean over tracked axes: of what
+	Name            string
+	Type            onnxio.DataType
+	Ranked          bool // whether Shape is known
+	Shape           []Dim
+	Const           *Constant // nil for activations
+	axes            [][]label
+	elems           []Elem // contents of a small tensor, nil where unknown
+	zero            zeroState
+	loose           int      // not 0: it is zero where positions are removed on any axis but this one minus 1
+	positive, below bool     // has no element below zero; none above zero where positions are removed
+	plain           bool     // the shape follows from the file without evaluating computed shapes
+	static          bool     // computed from constants alone
+	seq             []*Value // items of a sequence that is known, not nil then
+	mean            *Value   // where this is a mean over tracked axes: of what
 }
 
 // Elem is one element of a small tensor whose contents are known.
