@@ -220,9 +220,13 @@ func TestJudge(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/models/*.onnx")
 	require.NoError(t, err)
 	files = append(files, fashion)
-	quantised, err := filepath.Glob("../../testdata/field/*.onnx") // the judge does not count products of integers
-	require.NoError(t, err)
-	quantised = append(quantised, "../../testdata/field/int4/12_qdq_i4.onnx")
+	quantised := []string{"../../testdata/field/int4/12_qdq_i4.onnx"} // the judge does not count products of integers
+	for _, pattern := range []string{"12_*", "unsigned_*"} {
+		more, err := filepath.Glob("../../testdata/field/" + pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, more)
+		quantised = append(quantised, more...)
+	}
 	dir := t.TempDir()
 	out, plan := filepath.Join(dir, "o.onnx"), filepath.Join(dir, "p.json")
 	for i, f := range slices.Concat(files, quantised) {
