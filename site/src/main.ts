@@ -14,6 +14,7 @@ let control: AbortController | undefined; // of what is under way
 let name = "model";
 let curve: Curve | undefined; // of the bundled example
 let tiles: Tile[] = [];
+let sizes: string[] = []; // of inputs that are counted at; none for assumed ones
 let samples: Samples[] | undefined; // that were given
 let mended: Repair | undefined; // of the plan
 let noisy = false; // random pictures were given
@@ -73,6 +74,7 @@ async function open(chosen: Blob, title: string, measured?: Curve) {
   samples = undefined;
   noisy = false;
   seen = undefined;
+  sizes = [];
   $("had").textContent = "none: random pictures stand in for them";
   kept.clear();
   name = title.replace(/\.onnx$/i, "");
@@ -110,10 +112,33 @@ function showModel(r: Report) {
       return row;
     }),
   );
+  showSizes(r);
   for (const id of ["model", "controls", "groups"]) $(id).hidden = false;
   $("of").hidden = !(r.groups ?? []).some((g) => g.kind);
   if ($("of").hidden) $<HTMLSelectElement>("attention").value = "";
   showFrozen(r);
+}
+
+// showSizes says at which sizes of its free inputs the model is counted.
+function showSizes(r: Report) {
+  $("counted").hidden = !r.counted_at;
+  if (!r.counted_at) return;
+  $<HTMLInputElement>("sizes").value = Object.entries(r.counted_at.inputs).map(([input, dims]) => `${input}=${dims.join("x")}`).join("; ");
+  $("assumed").textContent = r.counted_at.assumed ? "assumed: type the size that you use" : "";
+}
+
+// resize counts at the sizes that were typed.
+async function resize() {
+  const typed = $<HTMLInputElement>("sizes").value.split(/\s*;\s*/).filter((s) => s !== "");
+  try {
+    report = await during("Counting …", (c) => pruner.inspect({ inputs: typed }, c));
+    sizes = typed;
+    showModel(report);
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  await replan();
 }
 
 function showFrozen(r: Report) {
@@ -155,6 +180,7 @@ function options(): Options {
   $("target").setAttribute("aria-valuetext", shown);
   const o: Options = { criterion: $<HTMLSelectElement>("criterion").value as Options["criterion"] };
   const attention = $<HTMLSelectElement>("attention").value;
+  if (report?.counted_at) o.inputs = sizes;
   if (pattern === "channels" && attention !== "") o.attention = attention as Options["attention"];
   if (pattern === "channels") Object.assign(o, { target: goal, round_to: Number($<HTMLSelectElement>("round").value), ignore: ignored() });
   else Object.assign(o, { pattern, criterion: "l2" });
@@ -444,6 +470,7 @@ async function example(button: HTMLButtonElement) {
   }
 }
 
+$("sizes").addEventListener("change", () => void resize());
 const chosen = $<HTMLInputElement>("file");
 chosen.addEventListener("change", () => {
   const file = chosen.files?.[0];

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/metaprune/metaprune/prune"
@@ -12,9 +13,9 @@ type object = map[string]any
 // describe makes the OpenAPI 3.1 document from the tables that requests are read by.
 func (h *handler) describe() object {
 	paths := object{
-		"/v1/inspect": object{"post": h.modelOperation("inspect", "What a model consists of: layers, groups, cost", nil, "application/json", object{"type": "object", "required": []string{"macs", "params", "groups"}})},
-		"/v1/masks":   object{"post": h.modelOperation("masks", "What would leave: a plan that the command line, /v1/apply and the page replay", optionParameters(), "application/json", ref("Plan"))},
-		"/v1/prune":   object{"post": h.modelOperation("prune", "The smaller model", optionParameters(), "application/octet-stream", object{"type": "string", "format": "binary"})},
+		"/v1/inspect": object{"post": h.modelOperation("inspect", "What a model consists of: layers, groups, cost", []string{"input"}, "application/json", object{"type": "object", "required": []string{"macs", "params", "groups"}})},
+		"/v1/masks":   object{"post": h.modelOperation("masks", "What would leave: a plan that the command line, /v1/apply and the page replay", optionNames(), "application/json", ref("Plan"))},
+		"/v1/prune":   object{"post": h.modelOperation("prune", "The smaller model", optionNames(), "application/octet-stream", object{"type": "string", "format": "binary"})},
 		"/v1/apply":   object{"post": h.applyOperation()},
 		"/v1/ops": object{"get": secured(object{"operationId": "ops", "summary": "Operators that have a rule", "responses": object{
 			"200": object{"description": "the list", "content": object{"application/json": object{"schema": object{"type": "array", "items": ref("Operator")}}}}, "401": ref2("Problem")}})},
@@ -52,10 +53,13 @@ func secured(op object) object {
 	return op
 }
 
-// optionParameters are the options as query parameters.
-func optionParameters() []object {
+// optionParameters are the options of these names as query parameters.
+func optionParameters(names []string) []object {
 	var out []object
 	for _, o := range options {
+		if !slices.Contains(names, o.name) {
+			continue
+		}
 		s := optionSchema(o)
 		p := object{"name": o.name, "in": "query", "description": o.doc, "schema": s}
 		if o.kind == "strings" {
@@ -95,34 +99,32 @@ func optionSchema(o option) object {
 }
 
 // formSchema is a form with files and the options as fields.
-func formSchema(files []string, optional []string, withOptions bool) object {
+func formSchema(files, optional, names []string) object {
 	properties := object{}
 	for _, name := range append(append([]string{}, files...), optional...) {
 		properties[name] = object{"type": "string", "format": "binary"}
 	}
-	if withOptions {
-		for _, o := range options {
+	for _, o := range options {
+		if slices.Contains(names, o.name) {
 			properties[o.name] = optionSchema(o)
 		}
 	}
 	return object{"type": "object", "required": files, "properties": properties}
 }
 
-func (h *handler) modelOperation(id, summary string, parameters []object, kind string, schema object) object {
+func (h *handler) modelOperation(id, summary string, names []string, kind string, schema object) object {
 	op := object{"operationId": id, "summary": summary,
 		"requestBody": object{"required": true, "content": object{
 			"application/octet-stream": object{"schema": object{"type": "string", "format": "binary"}},
-			"multipart/form-data":      object{"schema": formSchema([]string{partModel}, nil, parameters != nil)}}},
+			"multipart/form-data":      object{"schema": formSchema([]string{partModel}, nil, names)}}},
 		"responses": h.modelResponses(kind, schema)}
-	if parameters != nil {
-		op["parameters"] = parameters
-	}
+	op["parameters"] = optionParameters(names)
 	return secured(op)
 }
 
 func (h *handler) applyOperation() object {
 	return secured(object{"operationId": "apply", "summary": "The model that a plan describes",
-		"requestBody": object{"required": true, "content": object{"multipart/form-data": object{"schema": formSchema([]string{partModel, partPlan}, []string{partRepaired}, false)}}},
+		"requestBody": object{"required": true, "content": object{"multipart/form-data": object{"schema": formSchema([]string{partModel, partPlan}, []string{partRepaired}, nil)}}},
 		"responses":   h.modelResponses("application/octet-stream", object{"type": "string", "format": "binary"})})
 }
 
@@ -147,7 +149,7 @@ func schemas() object {
 		"Operator": object{"type": "object", "required": strings.Split("op since rule", " "), "properties": object{"domain": str, "op": str, "since": integer, "rule": str}},
 		"Plan": object{"type": "object", "required": strings.Split("format version model_sha256 criterion weights target achieved removed groups", " "), "properties": object{
 			"format": object{"type": "string", "const": "metaprune-plan"}, "version": object{"type": "integer", "minimum": 1, "maximum": prune.PlanVersion}, "model_sha256": object{"type": "string", "pattern": "^[0-9a-f]{64}$"},
-			"criterion": str, "weights": str, "achieved": object{"type": "object", "properties": object{"macs": pair, "seen_macs": pair, "params": pair}},
+			"criterion": str, "weights": str, "counted_at": object{"type": "object", "properties": object{"inputs": object{"type": "object", "additionalProperties": object{"type": "array", "items": integer}}, "assumed": object{"type": "boolean"}}}, "achieved": object{"type": "object", "properties": object{"macs": pair, "seen_macs": pair, "params": pair}},
 			"removed": object{"type": []string{"array", "null"}, "items": object{"type": "object", "required": strings.Split("tensor axis indices", " "), "properties": object{
 				"tensor": str, "axis": integer, "indices": object{"type": "array", "items": integer}}}},
 			"groups":   object{"type": "array", "items": object{"type": "object", "properties": object{"id": str, "name": str, "size": integer, "removed": object{"type": "array", "items": integer}}}},

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
 )
@@ -30,6 +31,7 @@ type job struct {
 	weights string
 	share   float64             // of the file's size, where the target size is one
 	given   map[string][]string // options by name, as they were sent
+	inputs  []string            // sizes that work is counted at
 }
 
 func newJob() *job {
@@ -101,6 +103,27 @@ func size(j *job, v string) error {
 	return nil
 }
 
+func inputSize(j *job, v string) error {
+	all := append(j.inputs, v)
+	if _, err := graphcodec.ParseSizes(all); err != nil {
+		return err
+	}
+	j.inputs = all
+	return nil
+}
+
+// countAt sets the sizes of inputs that work is counted at.
+func (j *job) countAt(s *session.Session) error {
+	sizes, err := graphcodec.ParseSizes(j.inputs)
+	if err != nil || sizes == nil {
+		return err
+	}
+	if err := s.CountAt(sizes); err != nil {
+		return badOption("query input", err)
+	}
+	return nil
+}
+
 func truth(at func(*job) *bool) func(*job, string) error {
 	return func(j *job, v string) error {
 		if v != "true" && v != "false" {
@@ -127,7 +150,8 @@ func choice(name string, at func(*job) *string, def any, doc string, allowed ...
 // options lists what /v1/masks and /v1/prune understand.
 var options = []option{
 	{name: "speed-up", kind: "number", doc: "target: multiply-accumulates before / after", set: factor(func(j *job) *float64 { return &j.Target.SpeedUp })},
-	{name: "count-computed", kind: "boolean", def: false, doc: "of speed-up: count what is computed alone, not also as a reader of the file does who cannot tell the shapes that the model computes", set: truth(func(j *job) *bool { return &j.Target.Computed })},
+	{name: "count-computed", kind: "boolean", def: false, doc: "of speed-up: count the MACs with shapes evaluated alone, not also those at static shapes", set: truth(func(j *job) *bool { return &j.Target.Computed })},
+	{name: "input", kind: "strings", doc: "NAME=SIZES of an input that work is counted at, such as x=1x3x224x224, without NAME= where there is one input; may be repeated; free sizes are assumed where it is missing", set: inputSize},
 	{name: "params", kind: "number", doc: "target: share of the parameters that are kept, such as 0.5 or 50%", set: share(func(j *job) *float64 { return &j.Target.Params }, 1)},
 	{name: "size", kind: "string", doc: "target: size of the smaller model, such as 10MB, or 50% of its present size", set: size},
 	{name: "ratio", kind: "number", doc: "target: share of the prunable channels that are removed, such as 0.3 or 30%", set: share(func(j *job) *float64 { return &j.Target.Ratio }, 1)},
@@ -180,6 +204,12 @@ func unknownOption(place, name string) *Problem {
 
 // badOption says what an option takes.
 func badOption(place string, err error) *Problem {
+	var size *graphcodec.SizeError
+	if errors.As(err, &size) {
+		p := problem(http.StatusBadRequest, place, "%v", err)
+		p.Want, p.Got = size.Want, size.Got
+		return p
+	}
 	var o *prune.OptionError
 	if !errors.As(err, &o) {
 		return problem(http.StatusBadRequest, place, "%v", err)

@@ -87,6 +87,9 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 		s.Hashed(f.model.SHA256)
 	}
 	s.StartHash()
+	if err := f.job.countAt(s); err != nil {
+		return err
+	}
 	return do(r.Context(), s, f)
 }
 
@@ -104,6 +107,9 @@ func (h *handler) streamed(r *http.Request, e *Event, f *form, do func(ctx conte
 	}
 	defer s.Close()
 	s.Hashed(f.model.SHA256)
+	if err := f.job.countAt(s); err != nil {
+		return err
+	}
 	return do(r.Context(), s, f)
 }
 

@@ -24,6 +24,7 @@ func main() {
 		"openFile": t.jsOpenFile,
 		"estimate": func(a []js.Value) (any, error) { return float64(estimate(int64(a[0].Float()))), nil },
 		"score":    t.jsScore,
+		"inspect":  t.jsInspect,
 		"plan":     t.jsPlan,
 		"apply":    t.jsApply,
 		"give":     t.jsGive,
@@ -118,6 +119,14 @@ func (t *tool) jsScore(args []js.Value) (any, error) {
 	t.watch(args[1])
 	_, _, err = t.score(context.Background(), r)
 	return nil, err
+}
+
+func (t *tool) jsInspect(args []js.Value) (any, error) {
+	r, err := parse(args[0].String())
+	if err != nil {
+		return nil, err
+	}
+	return text(t.inspect(r.Inputs))
 }
 
 func (t *tool) jsPlan(args []js.Value) (any, error) {

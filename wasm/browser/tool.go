@@ -38,7 +38,8 @@ type tool struct {
 	session  *session.Session
 	prepared map[string]*session.Prepared // by criterion and weights
 	scores   map[scoring]prune.Scores
-	given    *given // nil where the page has no samples
+	given    *given   // nil where the page has no samples
+	sizes    []string // of inputs that work is counted at; nil for assumed ones
 	progress func(what string, done, total int)
 }
 
@@ -62,6 +63,7 @@ type request struct {
 	MaxRatio   float64      `json:"max_ratio"`
 	Ignore     []string     `json:"ignore"`
 	Seed       int64        `json:"seed"`
+	Inputs     []string     `json:"inputs"`    // sizes that work is counted at, such as x=1x3x224x224; where it is missing, the last ones given
 	Attention  string       `json:"attention"` // heads or head-dim: only these leave of an attention
 }
 
@@ -86,6 +88,8 @@ type view struct {
 	Groups []prune.PlanGroup `json:"groups"`
 	Zeros  bool              `json:"zeros"` // zeros instead of smaller tensors
 
+	CountedAt *graphcodec.Counted `json:"counted_at,omitempty"` // sizes of inputs that the model leaves free
+
 	Warnings []prune.Warning `json:"warnings"` // what to expect of the model
 }
 
@@ -107,8 +111,34 @@ func (t *tool) open(data []byte) (*opened, error) {
 
 // with takes a session.
 func (t *tool) with(s *session.Session) *opened {
+	t.sizes = nil
 	t.session, t.prepared, t.scores, t.given = s, map[string]*session.Prepared{}, map[scoring]prune.Scores{}, nil
 	return &opened{s.Inspect(), t.inputs()}
+}
+
+// inspect counts the work at other sizes of inputs, or where there are none at assumed ones.
+func (t *tool) inspect(inputs []string) (*opened, error) {
+	if t.session == nil {
+		return nil, errNoModel
+	}
+	if err := t.countAt(inputs); err != nil {
+		return nil, err
+	}
+	return &opened{t.session.Inspect(), t.inputs()}, nil
+}
+
+func (t *tool) countAt(inputs []string) error {
+	if slices.Equal(inputs, t.sizes) {
+		return nil
+	}
+	sizes, err := graphcodec.ParseSizes(inputs)
+	if err == nil {
+		err = t.session.CountAt(sizes)
+	}
+	if err == nil {
+		t.sizes = inputs
+	}
+	return err
 }
 
 // openFile reads a model of which only parts are in memory at a time.
@@ -203,6 +233,11 @@ func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.Inputs != nil {
+		if err := t.countAt(r.Inputs); err != nil {
+			return nil, err
+		}
+	}
 	q := session.Request{Pattern: r.Pattern, Sparsity: cmp.Or(r.Sparsity, .5)}
 	q.Target, q.Criterion, q.Ranking, q.Steps, q.RoundTo, q.MaxRatio, q.Ignore, q.Scores = r.Target, r.criterion(), r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore, scores
 	q.Attention = graphcodec.Kind(r.Attention)
@@ -215,7 +250,7 @@ func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &view{Plan: string(raw), MACs: plan.Achieved.MACs, Params: plan.Achieved.Params, Bytes: plan.Achieved.Bytes, Groups: plan.Groups, Zeros: len(plan.Zeroed) > 0, Warnings: plan.NewWarnings()}, nil
+	return &view{Plan: string(raw), MACs: plan.Achieved.MACs, Params: plan.Achieved.Params, Bytes: plan.Achieved.Bytes, Groups: plan.Groups, Zeros: len(plan.Zeroed) > 0, CountedAt: plan.CountedAt, Warnings: plan.NewWarnings()}, nil
 }
 
 // apply makes the smaller model; fitted is the file of a plan's repair, nil where it has none.
@@ -263,7 +298,7 @@ func parse(raw string) (*request, error) {
 	if err := json.Unmarshal([]byte(raw), &known); err != nil {
 		return nil, fmt.Errorf("the request cannot be read: %w", err)
 	}
-	fields := []string{"target", "criterion", "reduction", "normalizer", "ranking", "pattern", "sparsity", "steps", "round_to", "max_ratio", "ignore", "seed", "attention"}
+	fields := []string{"target", "criterion", "reduction", "normalizer", "ranking", "pattern", "sparsity", "steps", "round_to", "max_ratio", "ignore", "seed", "attention", "inputs"}
 	for name := range known {
 		if !slices.Contains(fields, name) {
 			return nil, fmt.Errorf("there is no option %q; the options are %q", name, fields)

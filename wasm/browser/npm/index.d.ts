@@ -5,23 +5,27 @@ export interface Member { tensor: string; name: string; node?: string; axis: num
 export interface Group { id: string; name: string; units: number; frozen?: string; kind?: "heads" | "head-dim"; macs: number; members: Member[] }
 /** What a model wants to be fed; a dimension below 0 is free. */
 export interface Input { name: string; type: string; dims: number[] }
+/** Sizes of the inputs that a model leaves free, at which its work is counted; assumed says that one of them was not given. */
+export interface Counted { inputs: Record<string, number[]>; assumed: boolean }
 /** What a model consists of. */
 export interface Report {
   ir_version: number; opset: Record<string, number>; producer: string; nodes: number; file_bytes: number;
   inputs: string[]; outputs: string[]; macs: number; params: number; bytes: number; peak_activation_bytes: number; prunable_units: number;
-  tensors: Input[]; layers: Layer[] | null; groups: Group[] | null; operators_without_rule?: Record<string, number>;
+  counted_at?: Counted; tensors: Input[]; layers: Layer[] | null; groups: Group[] | null; operators_without_rule?: Record<string, number>;
 }
 /** Exactly one of these, unless a pattern of zeros is asked for. */
 export interface Target { speed_up?: number; params?: number; bytes?: number; ratio?: number }
 export interface Options {
   target?: Target; criterion?: "l2" | "l1" | "bn" | "random" | "metanet" | "obs"; reduction?: "mean" | "sum" | "max" | "first"; normalizer?: "mean" | "max" | "none" | "original";
   ranking?: "global" | "group" | "isomorphic"; pattern?: string; sparsity?: number; steps?: number; round_to?: number; max_ratio?: number; ignore?: string[]; seed?: number; attention?: "heads" | "head-dim";
+  /** Sizes that work is counted at, such as "x=1x3x224x224"; without a name where there is one input. */
+  inputs?: string[];
 }
 export interface PlanGroup { id: string; name: string; size: number; removed: number[] | null }
 /** What to expect of a model and what to do about it; code "unrepaired": channels are removed and nothing is repaired, "zeros-only": zeros make neither the file smaller nor a dense runtime faster. */
 export interface Warning { code: "unrepaired" | "zeros-only"; message: string; advice: string }
 /** A plan: `plan` is the file that the command line replays to the same bytes. */
-export interface Plan { plan: string; macs: [number, number]; params: [number, number]; bytes: [number, number]; groups: PlanGroup[] | null; zeros: boolean; warnings: Warning[] | null }
+export interface Plan { plan: string; macs: [number, number]; params: [number, number]; bytes: [number, number]; groups: PlanGroup[] | null; zeros: boolean; counted_at?: Counted; warnings: Warning[] | null }
 /** Samples of an input, [samples, ...]. */
 export interface Samples { name: string; dims: number[]; data: Float32Array }
 /** How much a model's outputs are like the original's: mean cosine, and the share of samples with the same largest output, which is missing on noise and on fewer than 20 samples. */
@@ -41,6 +45,7 @@ export class Pruner {
   constructor(options?: { workerURL?: string | URL; runtimeURL?: string | URL });
   open(file: Blob | ArrayBuffer | Uint8Array, control?: Control): Promise<Report>;
   estimate(size: number): Promise<number>;
+  inspect(options?: Pick<Options, "inputs">, control?: Control): Promise<Report>;
   score(options?: Options, control?: Control): Promise<void>;
   plan(options: Options, control?: Control): Promise<Plan>;
   apply(plan: string, control?: Control, repaired?: Uint8Array): Promise<Uint8Array>;

@@ -110,6 +110,12 @@ export class Pruner {
     return this.#call("score", { options }, control);
   }
 
+  /** Counts the work at the sizes in options.inputs, such as ["x=1x3x224x224"], from now on, and reports again what the model consists of. Without any, free sizes are assumed. */
+  async inspect(options = {}, control = {}) {
+    await this.#opened(control);
+    return this.#call("inspect", { options: { inputs: options.inputs ?? [] } }, control);
+  }
+
   /** Chooses what leaves. */
   async plan(options, control = {}) {
     await this.#opened(control);

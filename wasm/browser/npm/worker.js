@@ -20,6 +20,7 @@ const operations = {
   open: (m, tool) => parsed(m.file ? tool.openFile(m.file) : tool.open(new Uint8Array(m.data))),
   estimate: (m, tool) => tool.estimate(m.size),
   score: (m, tool, progress) => tool.score(JSON.stringify(m.options), progress),
+  inspect: (m, tool) => parsed(tool.inspect(JSON.stringify(m.options))),
   plan: (m, tool, progress) => parsed(tool.plan(JSON.stringify(m.options), progress)),
   apply: (m, tool, progress) => tool.apply(m.plan, progress, m.repaired),
   give: (m, tool) => tool.give(m.arrays.map((a) => ({ ...a, data: bytes(a.data) }))),
