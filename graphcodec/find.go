@@ -25,6 +25,45 @@ func (a *Analysis) Has(name string) bool {
 	return a.an.values[name] != nil || slices.ContainsFunc(a.an.calls, func(c *call) bool { return c.name() == name })
 }
 
+// Unfollowed says why a node or a tensor belongs to no group: what is not known of its node, or what froze channels in front of it.
+func (a *Analysis) Unfollowed(name string) string {
+	froze := map[string]string{}
+	for _, r := range a.an.lab.reasons {
+		if _, ok := froze[r.Node]; !ok {
+			froze[r.Node] = r.String()
+		}
+	}
+	made := map[*Value]*call{}
+	var next []*call
+	for _, c := range a.an.calls {
+		for _, v := range c.out {
+			made[v] = c
+		}
+		if c.name() == name || slices.Contains(c.node.Inputs, name) || slices.Contains(c.node.Outputs, name) {
+			next = append(next, c)
+		}
+	}
+	for seen := map[*call]bool{nil: true}; len(next) > 0; next = next[1:] {
+		c := next[0]
+		if seen[c] {
+			continue
+		}
+		seen[c] = true
+		if lookup(c.node.Domain, c.node.OpType, c.version) == nil {
+			return fmt.Sprintf("there is no rule for operator %s of node %s", strings.TrimPrefix(c.node.Domain+"."+c.node.OpType, "."), c.name())
+		}
+		if why := froze[c.name()]; why != "" {
+			return why
+		}
+		for _, v := range c.in {
+			if v != nil {
+				next = append(next, made[v])
+			}
+		}
+	}
+	return "neither its weights nor the values that it reads and gives have channels that are followed"
+}
+
 // Matching lists the groups that a name stands for or, where there is none, those whose tensors, nodes or names a pattern fits; its * stands for any characters, a slash too.
 func (a *Analysis) Matching(pattern string) ([]int, error) {
 	if out := a.GroupsOf(pattern); len(out) > 0 {

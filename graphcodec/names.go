@@ -106,14 +106,31 @@ func (a *Analysis) LayerOf(c *Constant) string {
 	return ""
 }
 
-// NameOf is what a constant is called for people: its own name, or the node path of the layer that reads it where an exporter has numbered the constant.
+// NameOf is what a constant is called for people: its own name, or the node path of the layer that reads it where an exporter has numbered the constant, with the path of its module in front where the node is only numbered too.
 func (a *Analysis) NameOf(c *Constant) string {
 	layer := a.LayerOf(c)
-	switch own, other := telling(c.Name), telling(layer); {
-	case own == numbered && other > numbered, own == flatNumbered && other == pathOfModules:
+	own, other := telling(c.Name), telling(layer)
+	if own == numbered && other < flat {
+		if m := module(a.layers[c]); m != "" {
+			return m + "/" + layer
+		}
+	}
+	if own == numbered && other > numbered || own == flatNumbered && other == pathOfModules {
 		return layer
 	}
 	return c.Name
+}
+
+// module is the path of the module that a node comes from, where PyTorch's exporter has noted it: a list such as [”, 'layer1', 'layer1.0', 'linear'], which the operation ends.
+func module(c *call) string {
+	if c == nil {
+		return ""
+	}
+	scopes := strings.Split(strings.Trim(c.node.Metadata("pkg.torch.onnx.name_scopes"), "[]"), ", ")
+	if len(scopes) < 2 {
+		return ""
+	}
+	return strings.Trim(scopes[len(scopes)-2], "'\"")
 }
 
 // How much a name says, from nothing to a path of modules.

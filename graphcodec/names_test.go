@@ -141,3 +141,28 @@ func TestHeadsSaySo(t *testing.T) {
 	require.Equal(t, HeadDim, names["blocks.0.q.weight (channels per head)"])
 	require.Len(t, a.GroupsOf("blocks.0.q.weight"), 3, "the trunk, the heads and their channels")
 }
+
+// A weight and a node that PyTorch's exporter has only numbered are called by the module that the node comes from.
+func TestNamesByModules(t *testing.T) {
+	a := explained(t, "../testdata/models/heads.dy.onnx")
+	require.Equal(t, "i/node_MatMul_3", a.Groups[0].Name)
+	require.Contains(t, a.Groups[0].Tensor, "val_")
+	found, err := a.Matching("i/*")
+	require.NoError(t, err)
+	require.Contains(t, found, 0)
+}
+
+// Layers of which nothing is known say why.
+func TestUnfollowed(t *testing.T) {
+	m := readModel(t, "../testdata/fashion-resnet20.onnx")
+	strange := 0
+	for _, n := range m.Graph.Nodes {
+		if n.OpType == "Conv" && strange == 0 {
+			n.Domain, strange = "nobody", strange+1
+		}
+	}
+	a, err := Analyze(m)
+	require.NoError(t, err)
+	require.Empty(t, a.GroupsOf("/conv1/Conv"))
+	require.Equal(t, "there is no rule for operator nobody.Conv of node /conv1/Conv", a.Unfollowed("/conv1/Conv"))
+}

@@ -13,8 +13,9 @@ import (
 
 // explanation is what explain says of one group.
 type explanation struct {
-	ID      string            `json:"id"`
-	Group   string            `json:"group"`
+	ID      string            `json:"id,omitempty"`    // of the group, as Group
+	Layer   string            `json:"layer,omitempty"` // what belongs to no group
+	Group   string            `json:"group,omitempty"`
 	Units   int               `json:"units"`
 	Frozen  string            `json:"frozen,omitempty"`
 	Node    string            `json:"frozen_by,omitempty"`
@@ -66,12 +67,13 @@ func (a *app) explain(model, layer string, draw []string) error {
 	switch {
 	case err != nil:
 		return err
-	case len(groups) == 0 && s.Analysis.Has(layer):
-		return fmt.Errorf("%q has no channels that could be pruned: no weight and none of the values that it reads or gives has channels of a group; metaprune inspect --groups lists the groups", layer)
-	case len(groups) == 0:
+	case len(groups) == 0 && !s.Analysis.Has(layer):
 		return fmt.Errorf("%q is no tensor, node or group of the model; metaprune inspect --all --groups lists them", layer)
 	}
 	var all []explanation
+	if len(groups) == 0 {
+		all = append(all, explanation{Layer: layer, Frozen: s.Analysis.Unfollowed(layer), Members: []explainedMember{}, Path: []graphcodec.Step{}})
+	}
 	for _, i := range groups {
 		g := &s.Analysis.Groups[i]
 		e := explanation{ID: g.ID, Group: g.Name, Units: len(g.Units), Frozen: g.Frozen, Node: g.Node, Path: s.Analysis.Path(i)}
@@ -113,11 +115,18 @@ func (a *app) drawExplained(file string, all []explanation) error {
 }
 
 func (e *explanation) title() string {
+	if e.Layer != "" {
+		return fmt.Sprintf("%s is in no group and cannot be pruned: %s", e.Layer, e.Frozen)
+	}
 	return fmt.Sprintf("%s, %s: %d channels", e.ID, e.Group, e.Units)
 }
 
 func (a *app) explained(e explanation) {
 	if a.quiet {
+		return
+	}
+	if e.Layer != "" {
+		fmt.Fprintln(a.out, plain(e.title()))
 		return
 	}
 	what := "which are removed one by one, each with its slices of all these tensors"

@@ -22,6 +22,8 @@ type Client struct {
 	URL   string       // such as http://localhost:8080
 	Token string       // bearer token, empty for none
 	HTTP  *http.Client // nil for http.DefaultClient
+
+	Warning func(text string) // is told what to expect of a model that comes, such as "unrepaired: expect ..."; may be nil
 }
 
 // Options of a request; zero values are left to the service.
@@ -135,6 +137,11 @@ func (c *Client) call(ctx context.Context, path, kind string, body io.Reader, re
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode == http.StatusOK {
+		for _, w := range answer.Header.Values("Metaprune-Warning") {
+			if c.Warning != nil {
+				c.Warning(w)
+			}
+		}
 		return read(answer.Body)
 	}
 	p := &api.Problem{Status: answer.StatusCode, Detail: answer.Status}

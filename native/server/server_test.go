@@ -65,12 +65,14 @@ func leftovers(t *testing.T, folder string) int {
 func TestClient(t *testing.T) {
 	spoolDir, ctx, data := t.TempDir(), context.Background(), model(t)
 	s, stop := start(t, Config{Spool: spoolDir, API: api.Config{Store: newSpool(spoolDir, 1000), Token: "word"}})
-	c := &client.Client{URL: "http://" + s.Addr(), Token: "word"}
+	var told []string
+	c := &client.Client{URL: "http://" + s.Addr(), Token: "word", Warning: func(text string) { told = append(told, text) }}
 	own, err := session.Open(data, nil)
 	require.NoError(t, err)
 	report, err := c.Inspect(ctx, bytes.NewReader(data))
 	require.NoError(t, err)
 	require.Equal(t, own.Inspect().Groups, report.Groups)
+	require.Empty(t, told)
 	p, err := c.Masks(ctx, bytes.NewReader(data), client.Options{SpeedUp: 2, Ignore: []string{"conv1.weight", "layers.0.*"}, Steps: 2})
 	require.NoError(t, err)
 	require.InDelta(t, 2, float64(p.Achieved.MACs[0])/float64(p.Achieved.MACs[1]), .1)
@@ -80,6 +82,8 @@ func TestClient(t *testing.T) {
 	require.NoError(t, err)
 	var pruned, applied bytes.Buffer
 	require.NoError(t, c.Prune(ctx, bytes.NewReader(data), client.Options{SpeedUp: 2, Ignore: []string{"conv1.weight", "layers.0.*"}, Steps: 2}, &pruned))
+	require.Len(t, told, 2)
+	require.Contains(t, told[1], "unrepaired: expect")
 	require.True(t, bytes.Equal(want, pruned.Bytes()))
 	require.NoError(t, c.Apply(ctx, bytes.NewReader(data), p, nil, &applied))
 	require.True(t, bytes.Equal(want, applied.Bytes()))

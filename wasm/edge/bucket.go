@@ -106,7 +106,11 @@ func (s *stored) answer(r *http.Request, query url.Values, key, to string) *api.
 		}
 	}
 	s.w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(s.w).Encode(map[string]any{"key": to, "bytes": size, "speed_up": number(out.head.Get("Metaprune-Speed-Up")), "params": number(out.head.Get("Metaprune-Params"))})
+	answer := map[string]any{"key": to, "bytes": size, "speed_up": number(out.head.Get("Metaprune-Speed-Up")), "params": number(out.head.Get("Metaprune-Params"))}
+	if w := out.head.Values("Metaprune-Warning"); len(w) > 0 {
+		answer["warnings"] = w
+	}
+	_ = json.NewEncoder(s.w).Encode(answer)
 	return nil
 }
 
