@@ -60,6 +60,7 @@ type Group struct {
 	Units   []UnitID // in order of their first position
 	Frozen  string   // why its units stay; empty where they can leave
 	Node    string   // the node that froze it
+	NoLayer bool     // no layer and no normalisation has its channels, which is why its units stay
 	Kind    Kind     // what its units are to an attention
 }
 
@@ -262,7 +263,7 @@ func (a *Analysis) newGroup(u int32, refs []axisRef) Group {
 		r := a.an.lab.reasons[w-1]
 		g.Frozen, g.Node = r.String(), r.Node
 	} else if !slices.ContainsFunc(g.Members, func(m Member) bool { return m.Role == Output || m.Role == Input || m.Role == Norm }) {
-		g.Frozen = "no layer's channels"
+		g.Frozen, g.NoLayer = "no layer's channels", true
 	}
 	g.Tensor = g.first().Const.Name
 	return g

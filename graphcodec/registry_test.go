@@ -40,3 +40,23 @@ func TestFunctionsWithColonsInTheirNames(t *testing.T) {
 	require.Empty(t, calls)
 	require.Equal(t, "c", m.Graph.Nodes[0].OpType)
 }
+
+// That no layer has a group's channels is a fact of the group, whatever its reason says.
+func TestGroupsWithoutLayersAreAFact(t *testing.T) {
+	a, err := Analyze(readModel(t, "../testdata/models/ellipsis.onnx"))
+	require.NoError(t, err)
+	some := false
+	for i := range a.Groups {
+		g := &a.Groups[i]
+		layers := false
+		for _, m := range g.Members {
+			layers = layers || m.Role == Output || m.Role == Input || m.Role == Norm
+		}
+		some = some || g.NoLayer
+		if g.NoLayer {
+			require.NotEmpty(t, g.Frozen, g.Name)
+			require.False(t, layers, g.Name)
+		}
+	}
+	require.True(t, some)
+}

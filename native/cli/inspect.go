@@ -143,7 +143,7 @@ func (a *app) printFrozen(r *session.Report) {
 	t.SetColumnConfigs(append(rightAligned(3, 4), table.ColumnConfig{Number: 5, WidthMax: 70}))
 	n := 0
 	for _, g := range r.Groups {
-		if g.Frozen != "" && g.Frozen != "no layer's channels" {
+		if g.Frozen != "" && !g.NoLayer {
 			t.AppendRow(table.Row{g.ID, g.Name, g.Units, count(g.MACs), g.Frozen})
 			n++
 		}

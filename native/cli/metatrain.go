@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -171,11 +172,13 @@ func modelFiles(args []string) ([]string, error) {
 		}
 		before := len(out)
 		for _, pattern := range []string{"model.onnx", "*/model.onnx"} {
-			found, err := filepath.Glob(filepath.Join(arg, pattern))
+			found, err := fs.Glob(os.DirFS(arg), pattern) // a folder's own name is no pattern
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, found...)
+			for _, name := range found {
+				out = append(out, filepath.Join(arg, filepath.FromSlash(name)))
+			}
 		}
 		if len(out) == before {
 			return nil, fmt.Errorf("%s: no model.onnx in it or in its folders", arg)

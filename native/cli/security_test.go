@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,4 +64,16 @@ func TestWhatReachesOutside(t *testing.T) {
 	for _, said := range []string{"verify --engine ort", "prune --latency", "named data sets", "buckets"} {
 		require.Contains(t, page, said)
 	}
+}
+
+// A folder's name is no pattern: brackets in it are themselves.
+func TestModelsInFoldersWithBrackets(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "nets[0-9]")
+	for _, name := range []string{"model.onnx", filepath.Join("a", "model.onnx")} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	files, err := modelFiles([]string{dir})
+	require.NoError(t, err)
+	require.Equal(t, []string{filepath.Join(dir, "model.onnx"), filepath.Join(dir, "a", "model.onnx")}, files)
 }

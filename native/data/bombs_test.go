@@ -154,3 +154,17 @@ func TestPicturesThatAreTooLarge(t *testing.T) {
 	require.Less(t, took, uint64(1<<20))
 	require.True(t, strings.HasPrefix(err.Error(), path))
 }
+
+// A folder's name is no pattern: brackets in it are themselves.
+func TestFoldersWithBrackets(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cifar[1]")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	record := make([]byte, 1+3*32*32)
+	for _, name := range []string{"data_batch_1.bin", "data_batch_2.bin", "test_batch.bin"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), record, 0o600))
+	}
+	s, err := openCIFAR(dir)
+	require.NoError(t, err)
+	require.Equal(t, 2, s.Train.N)
+	require.Equal(t, 1, s.Test.N)
+}

@@ -2,6 +2,7 @@ package data
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,13 @@ func readCIFAR(name string, labelBytes int, paths ...string) (*Set, error) {
 
 // openCIFAR reads a folder with data_batch_*.bin and test_batch.bin, or train.bin and test.bin.
 func openCIFAR(dir string) (*Splits, error) {
-	batches, _ := filepath.Glob(filepath.Join(dir, "data_batch_*.bin"))
+	batches, err := fs.Glob(os.DirFS(dir), "data_batch_*.bin") // a folder's own name is no pattern
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range batches {
+		batches[i] = filepath.Join(dir, name)
+	}
 	if len(batches) > 0 {
 		train, err := readCIFAR("cifar10", 1, batches...)
 		if err != nil {

@@ -185,6 +185,7 @@ type GroupReport struct {
 	Name    string         `json:"name"` // unique, for people
 	Units   int            `json:"units"`
 	Frozen  string         `json:"frozen,omitempty"`
+	NoLayer bool           `json:"-"`              // Frozen, because no layer has its channels
 	Kind    string         `json:"kind,omitempty"` // heads or head-dim, of an attention
 	MACs    int64          `json:"macs"`           // of all layers that work on the group's channels
 	Members []MemberReport `json:"members"`
@@ -219,7 +220,7 @@ func (s *Session) Inspect() *Report {
 	}
 	for i := range s.Analysis.Groups {
 		g := &s.Analysis.Groups[i]
-		gr := GroupReport{ID: g.ID, Name: g.Name, Units: len(g.Units), Frozen: g.Frozen, Kind: string(g.Kind), MACs: s.Analysis.GroupMACs(g)}
+		gr := GroupReport{ID: g.ID, Name: g.Name, Units: len(g.Units), Frozen: g.Frozen, NoLayer: g.NoLayer, Kind: string(g.Kind), MACs: s.Analysis.GroupMACs(g)}
 		if g.Frozen == "" {
 			r.Prunable += len(g.Units)
 		}
