@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/compute"
 	_ "github.com/gomlx/compute/gobackend" // registers "go"
 
+	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 )
 
@@ -71,13 +72,26 @@ func firstLine(err error) string {
 func recovered(p any) error {
 	e, ok := p.(error)
 	if !ok {
-		return fmt.Errorf("gomlx: %v", p)
+		e = fmt.Errorf("%v", p)
 	}
-	var u *failure
-	if errors.As(e, &u) {
-		return u.err
+	return Wrap(e)
+}
+
+// located says of a panic that is not this package's own at which node the engine failed: defer it where a node is built.
+func located(at string) {
+	p := recover()
+	if p == nil {
+		return
 	}
-	return fmt.Errorf("gomlx: %s", firstLine(e))
+	e, ok := p.(error)
+	if !ok {
+		e = fmt.Errorf("%v", p)
+	}
+	var f *failure
+	if errors.As(e, &f) {
+		panic(f)
+	}
+	panic(&failure{&onnxio.UnsupportedError{Path: at, What: "running this operator with these inputs (GoMLX: " + firstLine(e) + ")"}})
 }
 
 // failure carries an error of this package through GoMLX's graph building.
@@ -93,7 +107,7 @@ func Wrap(err error) error {
 		return f.err
 	}
 	if err != nil {
-		return fmt.Errorf("gomlx: %s", firstLine(err))
+		return fmt.Errorf("the engine failed (GoMLX: %s); another one may run it: give --backend", firstLine(err))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package xla
 
 import (
 	"fmt"
+	"strings"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -79,14 +80,23 @@ func (o *op) call(data []byte, feeds map[string]*Node, names []string) (outs []*
 			if f, ok := p.(*failure); ok {
 				panic(f)
 			}
-			o.fail("running this operator (%s)", firstLine(fmt.Errorf("%v", p)))
+			o.refused(fmt.Errorf("%v", p))
 		}
 	}()
 	model, err := parser.Parse(data)
 	if err != nil {
-		o.fail("running this operator (%s)", firstLine(err))
+		o.refused(err)
 	}
 	return model.CallGraph(nil, o.e.g, feeds, names...)
+}
+
+// refused fails with what onnx-gomlx said of the operator, in a sentence.
+func (o *op) refused(err error) {
+	if line := firstLine(err); strings.HasPrefix(line, "unimplemented ONNX op") {
+		o.fail("this operator, which the engine has no implementation of")
+	} else {
+		o.fail("running this operator with these inputs (GoMLX: %s)", line)
+	}
 }
 
 // undeclared is a type that nothing checks: the shape comes from the graph.

@@ -44,17 +44,51 @@ func (e *Engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repa
 	}
 	defer r.Close()
 	var in []Array
-	for _, i := range p.Inputs {
-		a := feeds[i.Name]
-		in = append(in, Array{Dims: a.Dims, Floats: a.Floats, Ints: a.Ints, Type: onnxio.Float})
+	return repair.OneByOne(feeds, func(feeds map[string]repair.Array) ([]repair.Array, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		in = in[:0]
+		for _, i := range p.Inputs {
+			a := feeds[i.Name]
+			t := onnxio.Float
+			if a.Ints != nil {
+				t = a.Type
+			}
+			in = append(in, Array{Dims: a.Dims, Floats: a.Floats, Ints: a.Ints, Type: t})
+		}
+		out, err := r.Run(in...)
+		if err != nil {
+			return nil, err
+		}
+		result := make([]repair.Array, len(out))
+		for i, a := range out {
+			result[i] = repair.Array{Dims: a.Dims, Floats: a.Floats, Ints: a.Ints, Type: a.Type}
+		}
+		return result, nil
+	})
+}
+
+// Batches says how many samples a model has to be run on at a time: 0 for any number, else the batch that it declares, where it does not give for more samples what it gives for each batch.
+func (e *Engine) Batches(ctx context.Context, m *onnxio.Model, samples map[string]repair.Array) int {
+	if e.batch == 0 {
+		return 0
 	}
-	out, err := r.Run(in...)
+	few := map[string]repair.Array{}
+	for name, a := range samples {
+		if len(a.Dims) == 0 || a.Dims[0] < 2*e.batch {
+			return 0
+		}
+		few[name], _ = a.Split(2 * e.batch)
+	}
+	out, err := e.Run(ctx, m, few)
 	if err != nil {
-		return nil, err
+		return e.batch
 	}
-	result := make([]repair.Array, len(out))
-	for i, a := range out {
-		result[i] = repair.Array{Dims: a.Dims, Floats: a.Floats, Ints: a.Ints, Type: a.Type}
+	for _, a := range out {
+		if len(a.Dims) == 0 || a.Dims[0] != 2*e.batch {
+			return e.batch
+		}
 	}
-	return result, nil
+	return 0
 }

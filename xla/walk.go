@@ -76,6 +76,7 @@ func (e *env) nodes(s *scope, nodes []*onnxio.Node, path string) {
 }
 
 func (e *env) build(s *scope, n *onnxio.Node, at string) {
+	defer located(at)
 	done := true
 	for _, name := range n.Outputs {
 		done = done && (name == "" || s.values[name] != nil)

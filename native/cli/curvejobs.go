@@ -123,11 +123,11 @@ type measuring struct {
 }
 
 // mender is the repair of a seed, which all criteria share.
-func (r *curveRun) mender(m *measuring, seed int64) (*mender, error) {
+func (r *curveRun) mender(ctx context.Context, m *measuring, seed int64) (*mender, error) {
 	if w, ok := m.menders[seed]; ok {
 		return w, nil
 	}
-	w, err := r.app.mender(&r.repair, &r.data, r.backend, m.s.Model, seed)
+	w, err := r.app.mender(ctx, &r.repair, &r.data, r.backend, m.s.Model, seed)
 	if err == nil {
 		m.menders[seed] = w
 	}
@@ -230,7 +230,7 @@ func (r *curveRun) measure(ctx context.Context, m *measuring, j *curveJob) error
 		j.Points = []curvePoint{{Model: j.Model, Criterion: "none", Wanted: 1, SpeedUp: 1, Params: m.s.Analysis.NewState().Params(), Bytes: m.s.Size() + m.s.Model.ExternalSize(), Accuracy: base.Accuracy, Loss: base.Loss, Repair: "none"}}
 		return nil
 	}
-	w, err := r.mender(m, j.Seed)
+	w, err := r.mender(ctx, m, j.Seed)
 	if err != nil {
 		return err
 	}

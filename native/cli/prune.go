@@ -309,7 +309,7 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 		return nil, err
 	}
 	defer b.Finalize()
-	w, err := a.mender(&f.repair, &f.data, b, s.Model, f.seed)
+	w, err := a.mender(ctx, &f.repair, &f.data, b, s.Model, f.seed)
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,6 +67,7 @@ type repairReport struct {
 	Tensors int                       `json:"tensors"`
 	Backend string                    `json:"backend"`
 	Seconds float64                   `json:"seconds"`
+	Skipped []string                  `json:"skipped,omitempty"` // pruned layers that a repair does not work on
 }
 
 // mender repairs pruned versions of one model.
@@ -79,7 +82,7 @@ type mender struct {
 }
 
 // mender reads or makes the inputs; nil where nothing is to be repaired.
-func (a *app) mender(f *repairFlags, d *dataFlags, b *xla.Backend, m *onnxio.Model, seed int64) (*mender, error) {
+func (a *app) mender(ctx context.Context, f *repairFlags, d *dataFlags, b *xla.Backend, m *onnxio.Model, seed int64) (*mender, error) {
 	if f.mode == "none" {
 		return nil, nil
 	}
@@ -98,6 +101,9 @@ func (a *app) mender(f *repairFlags, d *dataFlags, b *xla.Backend, m *onnxio.Mod
 		return nil, err
 	}
 	w.fit, w.held = repair.SplitLast(all, repair.Held(w.samples))
+	if n := w.engine.Batches(ctx, m, all); n > 0 {
+		w.fit, w.held = repair.Stacks(w.fit, n), repair.Stacks(w.held, n)
+	}
 	if !a.quiet && isTerminal(a.err) {
 		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("repair"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 		w.progress = func(done, total int) { bar.ChangeMax(total); _ = bar.Set(done) }
@@ -176,26 +182,27 @@ func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int
 	if err != nil {
 		return nil, 0, err
 	}
+	if !slices.ContainsFunc(p.Inputs, func(in xla.Input) bool { _, ok := arrays[in.Name]; return ok }) {
+		return nil, 0, nil
+	}
 	out := map[string]repair.Array{}
 	n := -1
 	for _, in := range p.Inputs {
 		v, ok := arrays[in.Name]
-		switch {
-		case !ok && len(out) == 0:
-			continue
-		case !ok || len(v.Dims) == 0 || n >= 0 && v.Dims[0] != n:
-			return nil, 0, fmt.Errorf("%s: want an array %q with as many samples as the others", path, in.Name)
-		case v.Bytes != nil || (v.Floats == nil) != (in.Type != onnxio.Float):
-			return nil, 0, fmt.Errorf("%s: array %q is not of the input's type, %s", path, in.Name, in.Type)
+		if !ok {
+			return nil, 0, fmt.Errorf("%s: no array %q; want %s %s for that input of the model; the file has %s", path, in.Name, in.Type, wantedShape(in), strings.Join(slices.Sorted(maps.Keys(arrays)), ", "))
+		}
+		if v.Bytes != nil || (v.Floats == nil) != (in.Type != onnxio.Float) {
+			return nil, 0, fmt.Errorf("%s: array %q: want %s, got %s", path, in.Name, in.Type, typeOf(v))
+		}
+		if !fitsInput(in, v.Dims) {
+			return nil, 0, fmt.Errorf("%s: array %q: want shape %s, got %v", path, in.Name, wantedShape(in), v.Dims)
+		}
+		if n >= 0 && v.Dims[0] != n {
+			return nil, 0, fmt.Errorf("%s: array %q: want %d samples as in the arrays before, got %d", path, in.Name, n, v.Dims[0])
 		}
 		n = v.Dims[0]
 		out[in.Name] = repair.Array{Dims: v.Dims, Floats: v.Floats, Ints: v.Ints, Type: in.Type}
-	}
-	if len(out) == 0 {
-		return nil, 0, nil
-	}
-	if len(out) < len(p.Inputs) {
-		return nil, 0, fmt.Errorf("%s: has %d of the model's %d inputs", path, len(out), len(p.Inputs))
 	}
 	if n < repair.Least {
 		return nil, 0, fmt.Errorf("%s: %d samples; a repair wants at least %d", path, n, repair.Least)
@@ -205,6 +212,43 @@ func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int
 		n = limit
 	}
 	return out, n, nil
+}
+
+// wantedShape is the shape of samples for an input, with names for what is free.
+func wantedShape(in xla.Input) string {
+	words := []string{"samples"}
+	for _, d := range in.Dims[min(1, len(in.Dims)):] {
+		if d < 0 {
+			words = append(words, "any")
+		} else {
+			words = append(words, strconv.Itoa(d))
+		}
+	}
+	return "[" + strings.Join(words, " ") + "]"
+}
+
+// fitsInput reports whether dims are samples for an input.
+func fitsInput(in xla.Input, dims []int) bool {
+	if len(dims) == 0 || len(dims) != max(len(in.Dims), 1) {
+		return false
+	}
+	for k, d := range in.Dims {
+		if k > 0 && d >= 0 && d != dims[k] {
+			return false
+		}
+	}
+	return true
+}
+
+// typeOf names what an array of a file holds.
+func typeOf(v data.Array) string {
+	switch {
+	case v.Bytes != nil:
+		return "uint8"
+	case v.Ints != nil:
+		return "integers"
+	}
+	return "float32"
 }
 
 // looksAtInputs reports whether a criterion looks at unlabelled inputs.
@@ -222,7 +266,7 @@ func (w *mender) scores(ctx context.Context, s *session.Session, criterion strin
 	}
 	v, err := surgeon.Scores(ctx, w.engine, s.Model, s.Analysis, criterion, w.fit)
 	if err != nil {
-		return nil, fmt.Errorf("criterion %s: %w", criterion, err)
+		return nil, fmt.Errorf("criterion %s: %w", criterion, cannotRun(err))
 	}
 	return v, nil
 }
@@ -266,13 +310,21 @@ func (w *mender) mend(ctx context.Context, p *prune.Plan, m *onnxio.Model) (*rep
 	start := time.Now()
 	r, err := repair.Repair(ctx, w.engine, w.original, m, p.Removed, w.fit, w.held, repair.Options{Progress: w.progress})
 	if err != nil {
-		return nil, nil, fmt.Errorf("repair: %w", err)
+		return nil, nil, fmt.Errorf("repair: %w", cannotRun(err))
 	}
 	noise, tried := w.mode == "noise", map[string]repair.Figures{}
 	for method, f := range r.Tried {
 		tried[method] = f.Figures(noise)
 	}
-	return r, &repairReport{w.mode, r.Method, r.Before.Figures(noise), r.After.Figures(noise), tried, w.samples, len(r.Tensors), w.backend.Kind, time.Since(start).Seconds()}, nil
+	return r, &repairReport{w.mode, r.Method, r.Before.Figures(noise), r.After.Figures(noise), tried, w.samples, len(r.Tensors), w.backend.Kind, time.Since(start).Seconds(), r.Skipped}, nil
+}
+
+// cannotRun says what to do about a model that the engine does not run as a whole.
+func cannotRun(err error) error {
+	if u := (*onnxio.UnsupportedError)(nil); errors.As(err, &u) {
+		return fmt.Errorf("%w; pruning on samples needs an engine that runs the whole model: give --repair none and a criterion that reads weights alone, or prune the float model before it is quantised or optimised", err)
+	}
+	return err
 }
 
 // repairedPath is where the repaired tensors of a plan go.
@@ -308,10 +360,17 @@ func (r *repairReport) sentence() string {
 	if r.Method == repair.None {
 		return fmt.Sprintf("repair (%s): nothing came closer to the original than pruning alone (cosine %.3f on %d %s); nothing was repaired", r.Mode, r.Before.Cosine, r.Before.N, samples)
 	}
+	left := ""
+	if n := len(r.Skipped); n > 0 {
+		left = fmt.Sprintf("; not repaired, since least squares are for Conv, Gemm and MatMul: %s", strings.Join(r.Skipped[:min(n, 3)], ", "))
+		if n > 3 {
+			left += fmt.Sprintf(" and %d more", n-3)
+		}
+	}
 	top1 := ""
 	if r.Before.Top1 != nil && r.After.Top1 != nil {
 		top1 = fmt.Sprintf(", same top-1 %.0f %% -> %.0f %%", 100**r.Before.Top1, 100**r.After.Top1)
 	}
-	return fmt.Sprintf("repair (%s, %s): cosine to the original's outputs %.3f -> %.3f%s on %d %s that were not fitted on%s; %.1f s on %s",
-		r.Mode, r.Method, r.Before.Cosine, r.After.Cosine, top1, r.After.N, samples, may, r.Seconds, r.Backend)
+	return fmt.Sprintf("repair (%s, %s): cosine to the original's outputs %.3f -> %.3f%s on %d %s that were not fitted on%s; %.1f s on %s%s",
+		r.Mode, r.Method, r.Before.Cosine, r.After.Cosine, top1, r.After.N, samples, may, r.Seconds, r.Backend, left)
 }

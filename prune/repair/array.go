@@ -1,6 +1,10 @@
 package repair
 
-import "github.com/metaprune/metaprune/onnxio"
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
 
 // Array is a value: Floats, or Ints for integers and booleans.
 type Array struct {
@@ -8,7 +12,106 @@ type Array struct {
 	Floats []float32
 	Ints   []int64
 	Type   onnxio.DataType
-	Stack  int // samples that an engine which takes one at a time has laid one behind the other along the first axis; 0 for a value that it computed at once
+	Stack  int  // samples that an engine which takes one at a time has laid one behind the other along the first axis; 0 for a value that it computed at once
+	Raised bool // of a stack: a sample has no axis of its own there, being a number or a vector, and the first axis is the stack's
+}
+
+// Sample is one sample of a stack, and what is no stack as it is.
+func (a Array) Sample(i int) Array {
+	if a.Stack == 0 {
+		return a
+	}
+	out := Array{Dims: a.sampleDims(), Type: a.Type}
+	if n := len(a.Floats) / a.Stack; a.Floats != nil {
+		out.Floats = a.Floats[i*n : (i+1)*n]
+	}
+	if n := len(a.Ints) / a.Stack; a.Ints != nil {
+		out.Ints = a.Ints[i*n : (i+1)*n]
+	}
+	return out
+}
+
+// sampleDims are the dims of one sample of a stack.
+func (a Array) sampleDims() []int {
+	switch {
+	case a.Stack == 0:
+		return a.Dims
+	case a.Raised:
+		return a.Dims[1:]
+	}
+	return append([]int{a.Dims[0] / a.Stack}, a.Dims[1:]...)
+}
+
+// stacked lays what an engine computed of each sample one behind the other; false where they are not of one shape. Integers that are the same for all samples, shapes among them, become no stack.
+func stacked(samples []Array) (Array, bool) {
+	a := samples[0]
+	same := a.Ints != nil
+	for _, s := range samples[1:] {
+		if !slices.Equal(s.Dims, a.Dims) {
+			return a, false
+		}
+		same = same && slices.Equal(s.Ints, a.Ints)
+	}
+	if same {
+		return a, true
+	}
+	out := Array{Type: a.Type, Stack: len(samples), Raised: len(a.Dims) < 2}
+	if out.Raised {
+		out.Dims = append([]int{len(samples)}, a.Dims...)
+	} else {
+		out.Dims = append([]int{len(samples) * a.Dims[0]}, a.Dims[1:]...)
+	}
+	for _, s := range samples {
+		out.Floats, out.Ints = append(out.Floats, s.Floats...), append(out.Ints, s.Ints...)
+	}
+	return out, true
+}
+
+// OneByOne runs a model sample by sample where feeds are stacks: run takes one sample's. What it returns are stacks too.
+func OneByOne(feeds map[string]Array, run func(feeds map[string]Array) ([]Array, error)) ([]Array, error) {
+	n := 0
+	for _, a := range feeds {
+		n = max(n, a.Stack)
+	}
+	if n == 0 {
+		return run(feeds)
+	}
+	var each [][]Array // by output
+	for i := range n {
+		own := map[string]Array{}
+		for name, a := range feeds {
+			own[name] = a.Sample(i)
+		}
+		got, err := run(own)
+		if err != nil {
+			return nil, err
+		}
+		if each == nil {
+			each = make([][]Array, len(got))
+		}
+		for k, a := range got {
+			each[k] = append(each[k], a)
+		}
+	}
+	out := make([]Array, len(each))
+	for k, samples := range each {
+		var ok bool
+		if out[k], ok = stacked(samples); !ok {
+			return nil, &onnxio.UnsupportedError{What: "a value whose shape differs from sample to sample"}
+		}
+	}
+	return out, nil
+}
+
+// Stacks makes stacks of samples, of n each, for a model that takes n at a time; left over ones are dropped.
+func Stacks(all map[string]Array, n int) map[string]Array {
+	out := map[string]Array{}
+	for name, a := range all {
+		a, _ = a.Split(a.Dims[0] / n * n)
+		a.Stack = a.Dims[0] / n
+		out[name] = a
+	}
+	return out
 }
 
 // Split cuts an array after n samples.

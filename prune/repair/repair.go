@@ -63,6 +63,7 @@ type Result struct {
 	Before  Fidelity
 	After   Fidelity
 	Tried   map[string]Fidelity
+	Skipped []string // pruned layers that least squares and moments do not know, by node and operator
 }
 
 // Repair fits a pruned model to its original. removed says which slices are gone; fit are the samples to fit on, held those to choose by, both as the model's inputs by name.
@@ -135,7 +136,7 @@ func (r *Reference) Repair(ctx context.Context, pruned *onnxio.Model, removed []
 	if err != nil {
 		return nil, fmt.Errorf("pruned model: %w", err)
 	}
-	out := &Result{Model: pruned, Method: None, Before: before, After: before, Tried: map[string]Fidelity{None: before}}
+	out := &Result{Model: pruned, Method: None, Before: before, After: before, Tried: map[string]Fidelity{None: before}, Skipped: skipped(newStepper(r.engine, pruned, nil), removed)}
 	for _, method := range o.Methods {
 		m, changed, err := r.Fit(ctx, pruned, removed, method, o)
 		if err != nil {
@@ -154,6 +155,35 @@ func (r *Reference) Repair(ctx context.Context, pruned *onnxio.Model, removed []
 	return out, nil
 }
 
+// otherLayers have weights that no method of repair works on.
+var otherLayers = []string{"ConvTranspose", "DeformConv", "Einsum", "LSTM", "GRU", "RNN", "ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul", "MatMulNBits", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "FusedConv", "FusedGemm", "FusedMatMul",
+	"Attention", "QAttention", "MoE", "QMoE"}
+
+// skipped lists the nodes with pruned weights that no method works on.
+func skipped(s *stepper, removed []graphcodec.Removal) []string {
+	cut := map[string]bool{}
+	for _, r := range removed {
+		if t := s.constant(r.Tensor); t != nil && len(t.Dims) > 1 && slices.Max(t.Dims) < product(t.Dims) {
+			cut[r.Tensor] = true
+		}
+	}
+	var out []string
+	for i, n := range s.nodes {
+		if s.layerOf(i) == nil && (slices.Contains(otherLayers, n.OpType) || n.OpType == "Conv" || n.OpType == "Gemm" || n.OpType == "MatMul") && slices.ContainsFunc(n.Inputs, func(in string) bool { return cut[in] }) {
+			out = append(out, fmt.Sprintf("%s (%s)", cmp.Or(n.Name, n.Outputs[0]), n.OpType))
+		}
+	}
+	return out
+}
+
+func product(dims []int64) int64 {
+	n := int64(1)
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}
+
 // better compares by cosine; top-1 agreement decides where that is no number.
 func (f Fidelity) better(g Fidelity) bool {
 	return !math.IsNaN(f.Cosine) && (f.Cosine > g.Cosine || math.IsNaN(g.Cosine))
@@ -169,11 +199,12 @@ func (r *Reference) Fidelity(ctx context.Context, m *onnxio.Model) (Fidelity, er
 	outputs := 0
 	for i, w := range r.want {
 		g := got[i]
-		if len(w.Floats) == 0 || len(w.Floats) != len(g.Floats) || len(w.Dims) == 0 || outputs > 0 && w.Dims[0] != f.N {
+		n := w.samples(r.held)
+		if len(w.Floats) == 0 || len(w.Floats) != len(g.Floats) || n == 0 || outputs > 0 && n != f.N {
 			continue
 		}
 		outputs++
-		f.N = w.Dims[0]
+		f.N = n
 		f.add(w.Floats, g.Floats)
 	}
 	if outputs == 0 {
@@ -182,6 +213,22 @@ func (r *Reference) Fidelity(ctx context.Context, m *onnxio.Model) (Fidelity, er
 	f.Cosine /= float64(outputs * f.N)
 	f.Top1 /= float64(outputs * f.N)
 	return f, nil
+}
+
+// samples is how many samples an output is of: the length of its first axis, or what a stack of inputs has.
+func (a Array) samples(inputs map[string]Array) int {
+	if a.Stack == 0 {
+		if len(a.Dims) == 0 {
+			return 0
+		}
+		return a.Dims[0]
+	}
+	for _, in := range inputs {
+		if in.Stack == a.Stack && in.Dims[0] == a.Dims[0] { // several samples at a time
+			return a.Dims[0]
+		}
+	}
+	return a.Stack
 }
 
 // Distance is one minus the cosine, at least 0, and 2 where the outputs are no numbers: the goal of searches.

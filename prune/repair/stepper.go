@@ -203,16 +203,20 @@ func (s *stepper) provide(g *onnxio.Graph, name string, feeds map[string]Array) 
 	if !ok {
 		return // a subgraph's own name
 	}
-	if v.Ints != nil || len(v.Floats) == 0 {
+	if v.Stack == 0 && (v.Ints != nil || len(v.Floats) == 0) {
 		g.Initializers = append(g.Initializers, tensorOf(name, v))
 		return
 	}
 	feeds[name] = v
 	shape := &onnxio.Shape{}
-	for _, d := range v.Dims {
+	for _, d := range v.sampleDims() {
 		shape.Dims = append(shape.Dims, &onnxio.Dim{Value: int64(d), HasValue: true})
 	}
-	g.Inputs = append(g.Inputs, &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float, Shape: shape}}})
+	kind := onnxio.Float
+	if v.Ints != nil {
+		kind = v.Type
+	}
+	g.Inputs = append(g.Inputs, &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: kind, Shape: shape}}})
 }
 
 // tensorOf writes a value as a tensor.

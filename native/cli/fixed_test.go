@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// writeNPZ writes one array of zeros and ones.
+func writeNPZ(t *testing.T, name, kind string, dims ...int) string {
+	t.Helper()
+	n, shape := 1, ""
+	for _, d := range dims {
+		n *= d
+		shape += fmt.Sprintf("%d,", d)
+	}
+	var b bytes.Buffer
+	header := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", kind, shape)
+	header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
+	b.WriteString("\x93NUMPY\x01\x00")
+	require.NoError(t, binary.Write(&b, binary.LittleEndian, uint16(len(header))))
+	b.WriteString(header)
+	for i := range n {
+		var err error
+		if kind == "<f4" {
+			err = binary.Write(&b, binary.LittleEndian, float32(i*7%5)-2)
+		} else {
+			err = binary.Write(&b, binary.LittleEndian, int64(i%2))
+		}
+		require.NoError(t, err)
+	}
+	path := filepath.Join(t.TempDir(), "samples.npz")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	defer f.Close()
+	z := zip.NewWriter(f)
+	w, err := z.Create(name + ".npy")
+	require.NoError(t, err)
+	_, err = w.Write(b.Bytes())
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	return path
+}
+
+// Models that run one sample at a time, having its number written into their shapes, are repaired sample by sample.
+func TestRepairOfFixedBatch(t *testing.T) {
+	for _, c := range []struct{ model, options string }{
+		{"crnn.ts", "--repair noise"},
+		{"crnn.ts", "--criterion obs --calibrate " + writeNPZ(t, "x", "<f4", 6, 1, 16, 24)},
+		{"stylegan.ts", "--criterion obs --repair noise"},
+	} {
+		out := filepath.Join(t.TempDir(), "small.onnx")
+		args := append([]string{"prune", "testdata/fixed/" + c.model + ".onnx", "--ratio", "0.3", "--samples", "6", "--backend", "go", "-o", out}, strings.Fields(c.options)...)
+		said := ok(t, args...)
+		require.Contains(t, said, "repair (", c)
+		require.FileExists(t, out)
+		if c.model == "crnn.ts" {
+			require.Contains(t, said, "not repaired, since least squares are for Conv, Gemm and MatMul: /r/LSTM (LSTM)")
+		}
+	}
+}
+
+// An array that is not what the model takes is named, with what is wanted and what it is.
+func TestArraysOfTheWrongShape(t *testing.T) {
+	for want, path := range map[string]string{
+		`array "x": want shape [samples 1 16 24], got [6 1 32 24]`: writeNPZ(t, "x", "<f4", 6, 1, 32, 24),
+		`array "x": want shape [samples 1 16 24], got [6 24]`:      writeNPZ(t, "x", "<f4", 6, 24),
+		`array "x": want float32, got integers`:                    writeNPZ(t, "x", "<i8", 6, 1, 16, 24),
+		`want an array x`:                                          writeNPZ(t, "other", "<f4", 6, 1, 16, 24),
+		`3 samples; a repair wants at least 5`:                     writeNPZ(t, "x", "<f4", 3, 1, 16, 24),
+	} {
+		code, _, said := run(t, "prune", "testdata/fixed/crnn.ts.onnx", "--ratio", "0.3", "--calibrate", path, "--backend", "go", "-o", filepath.Join(t.TempDir(), "small.onnx"))
+		require.NotZero(t, code)
+		require.Contains(t, said, want)
+		require.Contains(t, said, path)
+	}
+}
+
+// What the engine does not run is said with the node and what to do, not in the engine's words.
+func TestOperatorsThatNoEngineRuns(t *testing.T) {
+	code, _, said := run(t, "prune", "../../testdata/field/12_dyn.onnx", "--ratio", "0.3", "--repair", "noise", "--backend", "go", "-o", filepath.Join(t.TempDir(), "small.onnx"))
+	require.NotZero(t, code)
+	require.Contains(t, said, `"/a/Conv_quant" (ConvInteger)`)
+	require.Contains(t, said, "the engine has no implementation of")
+	require.Contains(t, said, "--repair none")
+	require.NotContains(t, said, "attrs[")
+	require.NotContains(t, said, "goroutine")
+}
