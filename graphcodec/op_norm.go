@@ -88,12 +88,16 @@ func instanceNorm(c *call) {
 	for k := 2; k < len(x.Shape); k++ {
 		grouped = grouped || c.alive(c.axis(x, k))
 	}
-	if grouped {
+	switch {
+	case !grouped:
+	case x.plain && c.scaledByConstant() && !c.concealed[c.node]:
 		c.freeze(x, 1, "the number of groups of a group normalisation")
 		ch = c.axis(x, 1)
-		if !x.plain || !c.scaledByConstant() || c.concealed[c.node] {
-			c.freezeOthers(x, 1)
+	default: // whole groups leave, which changes no statistic
+		for k := 2; k < len(x.Shape); k++ {
+			c.freeze(x, k, "normalises over channels whose number the file does not say: their shape is computed, or they have no constant scale")
 		}
+		grouped, ch = false, c.axis(x, 1)
 	}
 	for i, p := range c.in[1:3] {
 		if i == 0 {
