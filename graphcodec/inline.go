@@ -68,9 +68,10 @@ func (a *Analysis) Source() *onnxio.Model {
 	return a.Model
 }
 
-// Flat returns the model with calls of its own functions and Ifs whose condition is known replaced by their bodies, so that weights in those can leave as any others. Functions that cannot be written out (Analyze) stay.
+// Flat returns the model with calls of its own functions and Ifs whose condition is known replaced by their bodies, and with the weights inside other Ifs moved out of them, so that all of these can be pruned as any others. Functions
+// that cannot be written out (Analyze) stay.
 func (a *Analysis) Flat() *onnxio.Model {
-	out, called := *a.Unjoin(a.Model), map[string]bool{}
+	out, called := *lifted(a.Unjoin(a.Model)), map[string]bool{}
 	domains(out.Graph.Nodes, nil, called)
 	if slices.ContainsFunc(out.Functions, func(f *onnxio.Function) bool { return called[f.Domain] }) {
 		return &out

@@ -66,11 +66,11 @@ func constant(c *call) {
 	if c.bodies[c.node] && c.out[0].Const != nil {
 		where := "a function of the model, which `metaprune inline` writes out"
 		if c.concealed[c.node] {
-			where = "a branch"
+			where = "a branch of an If; `metaprune inline` moves it out"
 		}
 		for k := range c.out[0].Shape {
 			if c.axis(c.out[0], k); c.alive(c.out[0].Const.axes[k]) {
-				c.freeze(c.out[0], k, "stands in %s", where)
+				c.freeze(c.out[0], k, "is in %s", where)
 			}
 		}
 	}

@@ -294,6 +294,7 @@ var unlearnable = map[string]string{
 	"attention23.onnx":        "RotaryEmbedding as ONNX has it: onnx-gomlx has another one",
 	"branches.onnx":           "If: a condition that depends on the data",
 	"control.onnx":            "Loop: onnx-gomlx has none",
+	"if_in.onnx":              "If: a condition that depends on the data",
 	"merged.onnx":             "If: a condition that depends on the data",
 	"deform.onnx":             "DeformConv: onnx-gomlx has none",
 	"sequence.onnx":           "SplitToSequence: onnx-gomlx has none",

@@ -13,9 +13,10 @@ func (a *app) inlineCommand() *cobra.Command {
 	var force bool
 	c := &cobra.Command{
 		Use:   "inline MODEL",
-		Short: "Write a model's own functions, and Ifs that are decided, out into its graph",
+		Short: "Write a model's own functions, Ifs that are decided, and weights inside other Ifs out into its graph",
 		Long: `Some exporters (jax2onnx, PyTorch's with modules as functions) put layers with their weights into functions of the model. A plan has no name for those, so they stay whole; written out into the graph
-they are pruned like any other layer. What the model computes stays the same.`,
+they are pruned like any other layer. The weights inside the branches of an If whose condition is not known are moved out of the branches, which read them from the graph then; the If itself is kept,
+so that still only the branch that is taken is computed. What the model computes stays the same.`,
 		Example: `  metaprune inline model.onnx
   metaprune prune model.inlined.onnx --speed-up 2 -o smaller.onnx`,
 		Args: cobra.ExactArgs(1),
@@ -30,6 +31,7 @@ they are pruned like any other layer. What the model computes stays the same.`,
 type inlined struct {
 	Before int `json:"nodes_before"`
 	After  int `json:"nodes"`
+	Moved  int `json:"tensors_moved"` // out of the branches of Ifs
 	Stay   int `json:"functions"` // that stay, for some are called in ways that cannot be written out
 }
 
@@ -51,7 +53,7 @@ func (a *app) inline(path, out string, force bool) error {
 	if err := files.check(); err != nil {
 		return errors.Join(err, closeModel())
 	}
-	r := inlined{len(s.Model.Graph.Nodes), len(flat.Graph.Nodes), len(flat.Functions)}
+	r := inlined{len(s.Model.Graph.Nodes), len(flat.Graph.Nodes), len(flat.Graph.Initializers) - len(s.Model.Graph.Initializers), len(flat.Functions)}
 	if _, err = session.FromModel(flat, nil); err != nil {
 		err = fmt.Errorf("%s: what would be written does not hold together: %w", path, err)
 	} else {
@@ -69,6 +71,9 @@ func (a *app) inline(path, out string, force bool) error {
 
 func (r inlined) sentence(out string) string {
 	s := fmt.Sprintf("%s: %d nodes where there were %d", out, r.After, r.Before)
+	if r.Moved > 0 {
+		s += fmt.Sprintf("; %d weights were moved out of the branches of Ifs", r.Moved)
+	}
 	if r.Stay > 0 {
 		s += fmt.Sprintf("; the model's %d functions stay, for some are called in ways that cannot be written out", r.Stay)
 	}

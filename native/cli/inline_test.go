@@ -32,6 +32,18 @@ func TestInline(t *testing.T) {
 	}
 }
 
+// Weights inside the branches of an If whose condition is an input are moved out and pruned; what is written is the model of testdata that TestJudge has judged.
+func TestInlineMovesWeightsOutOfBranches(t *testing.T) {
+	dir := t.TempDir()
+	model, flat, out := filepath.Join("..", "..", "testdata", "functions", "if_in.onnx"), filepath.Join(dir, "flat.onnx"), filepath.Join(dir, "out.onnx")
+	code, _, _ := run(t, "prune", model, "--speed-up", "1.5", "-o", out)
+	require.Equal(t, exitTarget, code)
+	require.Contains(t, ok(t, "inspect", model, "--json"), "metaprune inline")
+	require.Contains(t, ok(t, "inline", model, "-o", flat), "6 weights were moved out of the branches of Ifs")
+	require.Equal(t, read(t, filepath.Join("..", "..", "testdata", "models", "if_in.onnx")), read(t, flat))
+	ok(t, "prune", flat, "--speed-up", "1.5", "-o", out, "-q")
+}
+
 func TestInlinedComputesTheSame(t *testing.T) {
 	needsORT(t)
 	for _, name := range []string{"functions/experts", "models/functions", "models/branches"} {
