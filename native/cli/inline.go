@@ -32,7 +32,7 @@ type inlined struct {
 	Before int `json:"nodes_before"`
 	After  int `json:"nodes"`
 	Moved  int `json:"tensors_moved"` // out of the branches of Ifs
-	Stay   int `json:"functions"` // that stay, for some are called in ways that cannot be written out
+	Stay   int `json:"functions"`     // that stay, for some are called in ways that cannot be written out
 }
 
 func (a *app) inline(path, out string, force bool) error {
