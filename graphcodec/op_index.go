@@ -57,16 +57,25 @@ func concat(c *call) {
 	c.contents(y, elems)
 }
 
+// concatElems evaluates a small Concat, nil where its contents are not known.
 func (c *call) concatElems(axis int) []Elem {
-	if axis != 0 || len(c.in[0].Shape) != 1 {
-		return nil
-	}
-	out := []Elem{}
-	for _, v := range c.in {
-		if v.elems == nil || len(out)+len(v.elems) > maxElems {
+	total := 0
+	runs := make([]int, len(c.in)) // of elements that follow one another in the result
+	for i, v := range c.in {
+		dims, ok := numbers(v.Shape)
+		if total += len(v.elems); v.elems == nil || !ok || total > maxElems {
 			return nil
 		}
-		out = append(out, v.elems...)
+		runs[i] = 1
+		for _, d := range dims[axis:] {
+			runs[i] *= d
+		}
+	}
+	out := make([]Elem, 0, total)
+	for at := 0; len(out) < total; at++ {
+		for i, v := range c.in {
+			out = append(out, v.elems[at*runs[i]:(at+1)*runs[i]]...)
+		}
 	}
 	return out
 }
