@@ -359,10 +359,10 @@ func (s *State) Units() []UnitID {
 	return out
 }
 
-// MACs returns the multiply-accumulates of one run; dimensions known only at run time count as 1.
+// MACs returns the multiply-accumulates of one run at the sizes of CountedAt, with shapes evaluated; dimensions that depend on data count as 1.
 func (s *State) MACs() int64 { return s.total }
 
-// VisibleMACs is MACs as a reader of the file counts them who does not evaluate shapes that nodes compute: such dimensions count as 1.
+// VisibleMACs is MACs at static shapes, as ONNX's shape inference sees them: shapes that nodes compute count as 1, and so do free sizes that were not given.
 func (s *State) VisibleMACs() int64 { return s.visible }
 
 // Params returns the number of parameters: floating-point numbers and quantised weights, without scales and zero points.
@@ -456,7 +456,7 @@ func (a *Analysis) GroupMACs(g *Group) int64 {
 	return sum
 }
 
-// Activations returns the bytes of the largest set of values that are alive at one time, dimensions known only at run time counting as 1.
+// Activations returns the bytes of the largest set of values that are alive at one time at the sizes of CountedAt; dimensions that depend on data count as 1.
 func (a *Analysis) Activations(s *State) int64 {
 	a.counts()
 	last := map[string]int{}

@@ -72,7 +72,7 @@ func (p *Plan) Cut() *Plan {
 // Achieved are costs before and after.
 type Achieved struct {
 	MACs   [2]int64 `json:"macs"`
-	Seen   [2]int64 `json:"seen_macs,omitzero"` // as a reader counts who does not evaluate shapes that the model computes; where that is another ratio
+	Seen   [2]int64 `json:"seen_macs,omitzero"` // at static shapes, as ONNX's shape inference sees them; where that is another ratio
 	Params [2]int64 `json:"params"`
 	Bytes  [2]int64 `json:"bytes"`
 }

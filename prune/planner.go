@@ -15,12 +15,12 @@ import (
 
 // Target is what to reach; exactly one field is set.
 type Target struct {
-	SpeedUp float64 `json:"speed_up,omitempty"` // multiply-accumulates before / after, also as a reader counts who does not evaluate shapes that the model computes (graphcodec.State.VisibleMACs)
+	SpeedUp float64 `json:"speed_up,omitempty"` // MACs before / after, with shapes evaluated and at static shapes (graphcodec.State.VisibleMACs)
 	Params  float64 `json:"params,omitempty"`   // share of the parameters that may stay
 	Bytes   int64   `json:"bytes,omitempty"`    // size of the files that are written: the model and its external data
 	Ratio   float64 `json:"ratio,omitempty"`    // share of the prunable units that leave
 
-	Computed bool `json:"computed,omitempty"` // SpeedUp counts what is computed and nothing else
+	Computed bool `json:"computed,omitempty"` // SpeedUp counts MACs with shapes evaluated and nothing else
 }
 
 // Options of planning. The zero value but for the target ranks globally in one shot.
@@ -131,7 +131,7 @@ func (p *planner) describe() (want, got string) {
 		}
 		got = fmt.Sprintf("%.3f", math.Floor(min(real, seen)*1000)/1000) // what is said can be asked for
 		if real > 1.01*seen {
-			got += fmt.Sprintf(", as a reader counts who does not evaluate the shapes that this model computes (%.2f with them: count-computed goes by those, or ask for params, a size, a ratio or a latency instead)", real)
+			got += fmt.Sprintf(", counted at static shapes (%.2f with shapes evaluated: count-computed goes by those alone, or ask for params, a size, a ratio or a latency instead)", real)
 		}
 		return fmt.Sprintf("speed-up %g", t.SpeedUp), got
 	case t.Params != 0:
