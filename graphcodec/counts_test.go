@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
 
@@ -34,14 +35,47 @@ func TestParametersWithoutScales(t *testing.T) {
 	require.EqualValues(t, (12*160+160+160*80+80+80*24)+(2*24*64+2*16*64+2*128)+(32*96+96)+32*32+32*7, s.Params())
 }
 
-// Four-bit weights count one by one, in the layer as in the model, and so do their products.
+// Packed weights count one by one, in the layer as in the model, and so do their products: blocks that are filled up, and zero points, count nothing.
 func TestPackedWeights(t *testing.T) {
-	var layers []graphcodec.LayerCost
-	for _, l := range load(t, "../testdata/models/quantised.onnx").NewState().Layers() {
-		if l.Op == "MatMulNBits" {
-			layers = append(layers, l)
+	layers := map[string]graphcodec.LayerCost{}
+	for _, name := range []string{"quantised", "packed", "moe"} {
+		for _, l := range load(t, "../testdata/models/"+name+".onnx").NewState().Layers() {
+			layers[l.Op+" "+l.Node] = l
 		}
 	}
-	require.Len(t, layers, 1)
-	require.EqualValues(t, 48*64, layers[0].Params)
+	const rows = 6
+	for name, want := range map[string][2]int64{ // weights and biases
+		"MatMulNBits matmulnbits17_n": {96 * 64, 96}, "MatMulNBits matmulnbits43_n": {72 * 64, 0}, "MatMulNBits matmulnbits74_n": {64 * 64, 0}, "MatMulNBits matmulnbits88_n": {64 * 48, 0},
+		"MatMulBnb4 matmulbnb4108_n": {128 * 64, 0}, "MatMulBnb4 matmulbnb4112_n": {64 * 128, 0},
+		"MoE moe21_n": {2*64*32 + 2*32*32, 2*64 + 2*32}, "QMoE qmoe51_n": {2 * 2 * 32 * 32, 2 * 2 * 32}, "QMoE qmoe79_n": {2*64*32 + 2*32*32, 2*64 + 2*32}, "QMoE qmoe109_n": {2 * 2 * 32 * 32, 2 * 2 * 32},
+	} {
+		l, ok := layers[name]
+		require.True(t, ok, name)
+		require.Equal(t, want[0]+want[1], l.Params, name)
+		require.Equal(t, rows*want[0], l.MACs, "%s: both experts of two are taken", name)
+	}
+	found := false
+	for name, l := range layers {
+		if l.Op == "MatMulNBits" && l.Params == 48*64 {
+			found = true
+		}
+		require.Positive(t, l.Params+l.MACs, name)
+	}
+	require.True(t, found, "of quantised.onnx")
+}
+
+// A convolution with its channels last is not pruned, but it is work.
+func TestChannelsLast(t *testing.T) {
+	w := &onnxio.Tensor{Name: "w", DataType: onnxio.Float, Dims: []int64{8, 3, 3, 3}}
+	require.NoError(t, w.SetFloat32s(make([]float32, 8*3*3*3)))
+	m := &onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}, {Domain: "com.microsoft", Version: 1}}, Graph: &onnxio.Graph{
+		Inputs: []*onnxio.ValueInfo{input("x", onnxio.Float, "", "", "", 3)}, Outputs: []*onnxio.ValueInfo{{Name: "y"}}, Initializers: []*onnxio.Tensor{w},
+		Nodes: []*onnxio.Node{{Domain: "com.microsoft", OpType: "NhwcFusedConv", Name: "c", Inputs: []string{"x", "w"}, Outputs: []string{"y"},
+			Attributes: []*onnxio.Attribute{{Name: "strides", Type: onnxio.AttrInts, Ints: []int64{2, 2}}, {Name: "pads", Type: onnxio.AttrInts, Ints: []int64{1, 1, 1, 1}}}}}}}
+	a, err := graphcodec.Analyze(m)
+	require.NoError(t, err)
+	l := a.NewState().Layers()
+	require.Len(t, l, 1)
+	require.Equal(t, "1x112x112x8", l[0].Shape)
+	require.EqualValues(t, 112*112*8*3*3*3, l[0].MACs)
 }

@@ -56,7 +56,7 @@ func (c *call) readsTensors() {
 			r.scale = true
 		case letter == 'w':
 			r.number = true
-			c.unpack(&r, k.Tensor)
+			c.unpack(&r, k.Tensor, i)
 		}
 		r.used = r.used || letter != 's' && !scales
 		c.readings[k.Tensor] = r
@@ -91,8 +91,8 @@ func (c *call) scaleProduct() bool {
 	return true
 }
 
-// unpack notes how many numbers a tensor of bytes holds whose elements are parts of them.
-func (c *call) unpack(r *reading, t *onnxio.Tensor) {
+// unpack notes how many numbers a tensor of bytes holds, input i, whose elements are parts of them.
+func (c *call) unpack(r *reading, t *onnxio.Tensor, i int) {
 	if t.DataType.Bits() != 8 {
 		return
 	}
@@ -108,7 +108,7 @@ func (c *call) unpack(r *reading, t *onnxio.Tensor) {
 	case "GatherBlockQuantized":
 		bits = c.int("bits", 4)
 	case "QMoE":
-		bits = c.int("expert_weight_bits", 4)
+		bits = c.int("fc"+Num(int64(i/3+1)).String()+"_expert_weight_bits", c.int("expert_weight_bits", 4))
 	}
 	if bits > 0 && bits < 8 {
 		r.num, r.den = 8/bits, 1
