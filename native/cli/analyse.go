@@ -128,9 +128,9 @@ func (a *app) analysed(v analyse.Version) {
 	if a.quiet {
 		return
 	}
-	t := a.table("group", "channels", "L2 spread", "least", "correlation", "effective rank", "Taylor", "L2 ranks alike")
+	t := a.table("id", "group", "channels", "L2 spread", "least", "correlation", "effective rank", "Taylor", "L2 ranks alike")
 	t.SetTitle(v.Name)
-	t.SetColumnConfigs(rightAligned(2, 3, 4, 5, 6, 7, 8))
+	t.SetColumnConfigs(rightAligned(3, 4, 5, 6, 7, 8, 9))
 	number := func(v *float64, format string) string {
 		if v == nil {
 			return ""
@@ -142,7 +142,7 @@ func (a *app) analysed(v analyse.Version) {
 		for _, l := range g.Layers {
 			correlation, rank = correlation+l.Correlation/float64(len(g.Layers)), rank+l.Rank/float64(len(g.Layers))
 		}
-		t.AppendRow(table.Row{g.Name, g.Units, fmt.Sprintf("%.3f", g.Spread), fmt.Sprintf("%.3f", g.Least), fmt.Sprintf("%.3f", correlation), fmt.Sprintf("%.0f %%", 100*rank), number(g.Taylor, "%.4f"), number(g.Agrees, "%+.2f")})
+		t.AppendRow(table.Row{g.ID, g.Name, g.Units, fmt.Sprintf("%.3f", g.Spread), fmt.Sprintf("%.3f", g.Least), fmt.Sprintf("%.3f", correlation), fmt.Sprintf("%.0f %%", 100*rank), number(g.Taylor, "%.4f"), number(g.Agrees, "%+.2f")})
 	}
 	t.Render()
 }

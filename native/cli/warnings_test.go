@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/stretchr/testify/require"
@@ -61,4 +62,23 @@ func TestRepairSentence(t *testing.T) {
 	require.Contains(t, noise, "20 inputs of noise")
 	require.Contains(t, report("noise", repair.None, before, before), "inputs of noise")
 	require.Contains(t, report("noise", repair.None, before, before), "nothing was repaired")
+}
+
+// A pipeline warns where its last pruning is not followed by finetuning, and of zeros.
+func TestPipelineWarnings(t *testing.T) {
+	stages := []*metatrain.Stage{{SpeedUp: 1}, {SpeedUp: 2}}
+	for want, p := range map[string]metatrain.Pipeline{
+		"":               {Last: 1},
+		prune.Unrepaired: {Last: 0, Between: 3},
+		prune.ZerosOnly:  {Last: 1, Pattern: "2:4"},
+	} {
+		got := (&pipelineFlags{pipeline: p}).warnings(stages)
+		if want == "" {
+			require.Empty(t, got)
+			continue
+		}
+		require.Len(t, got, 1)
+		require.Equal(t, want, got[0].Code)
+	}
+	require.Empty(t, (&pipelineFlags{pipeline: metatrain.Pipeline{Last: 0}}).warnings(stages[:1]), "nothing was removed")
 }
