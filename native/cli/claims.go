@@ -152,10 +152,20 @@ func beside(model, ending string, force bool) (string, error) {
 		return "", &usageError{where: "-o", want: "a file, or - for standard output", text: "the model comes from a pipe, so that the output has no name: name it with -o FILE, or -o - for standard output"}
 	}
 	out := stem(model) + ending
-	if _, err := os.Lstat(out); err == nil && !force {
-		return "", &usageError{where: "-o", want: "another name, or --force", got: out, text: out + " exists: overwrite it with --force, or choose another name with -o FILE"}
+	return out, unwritten(out, force)
+}
+
+// unwritten refuses an output that the user did not name and that is there already. A run that goes on in a folder with a file record of its own writes its output again.
+func unwritten(out string, force bool, record ...string) error {
+	for _, r := range record {
+		if _, err := os.Stat(r); err == nil {
+			return nil
+		}
 	}
-	return out, nil
+	if _, err := os.Lstat(out); err == nil && !force {
+		return &usageError{where: "-o", want: "another name, or --force", got: out, text: out + " exists: overwrite it with --force, or choose another name with -o FILE"}
+	}
+	return nil
 }
 
 // forceHelp says what --force does.

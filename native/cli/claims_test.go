@@ -290,6 +290,40 @@ func TestOutputNamedAfterTheModel(t *testing.T) {
 	}
 }
 
+// Outputs that are named after something else than the model are not overwritten either, unless the run that wrote them goes on.
+func TestOutputsNamedByDefault(t *testing.T) {
+	dir := inputs(t)
+	t.Chdir(dir)
+	for _, name := range []string{"mlp.onnx", "m.trained.onnx", "metanet.safetensors"} {
+		require.NoError(t, os.WriteFile(name, []byte("old"), 0o600))
+	}
+	for command, record := range map[string]string{
+		"new mlp":                                    "",
+		"train m.onnx --data n.npz":                  "m.trained.run/config.json",
+		"finetune m.onnx --data n.npz":               "m.trained.run/config.json",
+		"pipeline m.onnx --data n.npz --own-weights": "m.trained.pipeline/pipeline.json",
+		"metatrain m.onnx --data n.npz --backend go": "metanet.run/config.json",
+	} {
+		args := strings.Fields(command)
+		before := contents(t, dir)
+		code, _, said := run(t, args...)
+		require.Equal(t, exitInput, code, command)
+		require.Contains(t, said, "exists: overwrite it with --force, or choose another name with -o FILE", command)
+		require.Equal(t, before, contents(t, dir), command)
+		if record == "" {
+			ok(t, append(args, "--force", "-q")...)
+			continue
+		}
+		require.NoError(t, os.MkdirAll(filepath.Dir(record), 0o755))
+		require.NoError(t, os.WriteFile(record, []byte("{}"), 0o600))
+		for _, more := range [][]string{nil, {"--force"}} {
+			_, _, said = run(t, append(args, more...)...)
+			require.Contains(t, said, "n.npz", command)
+			require.NoError(t, os.RemoveAll(filepath.Dir(record)))
+		}
+	}
+}
+
 // The same pipe or open file cannot take two outputs; a device can.
 func TestOutputsThatAreNoFiles(t *testing.T) {
 	dir := inputs(t)

@@ -35,6 +35,7 @@ type metatrainFlags struct {
 	held                   []string
 	heldEvery              int
 	heldSpeedUps           []float64
+	unnamed, force         bool // out is the default's
 }
 
 func (a *app) metatrainCommand() *cobra.Command {
@@ -50,6 +51,7 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
   metaprune curve held-out.onnx --criterion metanet --metanet metanet.safetensors --data fashion-mnist`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			f.unnamed = !c.Flags().Changed("output")
 			if err := f.unused(c); err != nil {
 				return err
 			}
@@ -80,6 +82,7 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 	s.Float64SliceVar(&f.heldSpeedUps, "validate-speed-up", []float64{2, 3, 6}, "where they are judged, behind a repair and without labels")
 	s.IntVar(&f.every, "checkpoint-every", 25, "steps between checkpoints")
 	s.StringVarP(&f.out, "output", "o", "metanet.safetensors", "metanetwork to write")
+	s.BoolVar(&f.force, "force", false, "overwrite metanet.safetensors where no other name is given and another run wrote it")
 	s.StringVar(&f.folder, "run", "", "folder for checkpoints and metrics (default NAME.run beside the output)")
 	takes(s, whole(1, 0), "steps", "images-per-step", "devices", "validate-every", "checkpoint-every")
 	takes(s, whole(2, 4096), "hidden")
@@ -252,6 +255,11 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 
 // metatrainClaims refuses runs that would overwrite what they read.
 func (a *app) metatrainClaims(models []string, f *metatrainFlags) error {
+	if f.unnamed {
+		if err := unwritten(f.out, f.force, filepath.Join(f.folder, "config.json")); err != nil {
+			return err
+		}
+	}
 	c := a.claims()
 	held := f.held
 	if files, err := modelFiles(held); err == nil {

@@ -11,6 +11,7 @@ import (
 func (a *app) newCommand() *cobra.Command {
 	var o models.Options
 	var input, out string
+	var force bool
 	c := &cobra.Command{
 		Use:   "new NETWORK",
 		Short: "Write a network with initialised weights as an ONNX model",
@@ -29,6 +30,9 @@ func (a *app) newCommand() *cobra.Command {
 			}
 			if out == "" {
 				out = strings.ToLower(args[0]) + ".onnx"
+				if err := unwritten(out, force); err != nil {
+					return err
+				}
 			}
 			files := a.claims()
 			files.writes(out, "the model")
@@ -58,6 +62,7 @@ func (a *app) newCommand() *cobra.Command {
 	f.Float64Var(&o.Width, "width", 1, "factor on all widths")
 	f.IntSliceVar(&o.Widths, "widths", nil, "widths of the stages instead")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the weights")
+	f.BoolVar(&force, "force", false, "overwrite NETWORK.onnx where no other name is given")
 	f.StringVarP(&out, "output", "o", "", "file to write, - for standard output (default NETWORK.onnx)")
 	takes(f, whole(1, 0), "classes", "widths")
 	takes(f, positive(), "width")

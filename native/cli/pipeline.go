@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -94,6 +95,11 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 	defer closeModel()
 	f.paths(path)
 	f.folder = strings.TrimSuffix(f.folder, ".run") + ".pipeline"
+	if f.unnamed {
+		if err := unwritten(f.out, f.force, filepath.Join(f.folder, "pipeline.json")); err != nil {
+			return err
+		}
+	}
 	files := a.claims()
 	external := files.model(path, "the model", s.Model)
 	files.reads(f.file, "the metanetwork")

@@ -26,6 +26,7 @@ type trainFlags struct {
 	every              time.Duration
 	noAugment, freshly bool
 	force              bool
+	unnamed            bool // out is named after the model
 }
 
 func (a *app) trainCommand() *cobra.Command {
@@ -98,7 +99,7 @@ func (f *trainFlags) add(c *cobra.Command, epochs int, rate float64, schedule st
 	s.IntVar(&f.config.Augment.Cutout, "cutout", 0, "side of the square that is covered")
 	s.BoolVar(&f.noAugment, "no-augment", false, "leave images as they are")
 	s.StringVarP(&f.out, "output", "o", "", "model to write (default NAME.trained.onnx)")
-	s.BoolVar(&f.force, "force", false, "overwrite a data file (NAME.data) that belongs to another model")
+	s.BoolVar(&f.force, "force", false, "overwrite an output that is named after the model and was written by another run, and a data file (NAME.data) of another model")
 	s.StringVar(&f.keep, "keep", "last", "write the weights of the last epoch or of the best on validation (best)")
 	s.StringVar(&f.folder, "run", "", "folder for checkpoints, metrics and report (default NAME.run beside the output)")
 	takes(s, whole(0, 0), "epochs", "crop", "cutout")
@@ -131,6 +132,11 @@ func (a *app) train(ctx context.Context, path string, f *trainFlags) error {
 	}
 	defer closeModel()
 	f.paths(path)
+	if f.unnamed {
+		if err := unwritten(f.out, f.force, filepath.Join(f.folder, "config.json")); err != nil {
+			return err
+		}
+	}
 	if err := a.trainClaims(path, s.Model, f).check(); err != nil {
 		return err
 	}
@@ -188,7 +194,7 @@ func (f *trainFlags) paths(path string) {
 	if path == "-" {
 		base = "model"
 	}
-	if f.out == "" {
+	if f.unnamed = f.out == ""; f.unnamed {
 		f.out = base + ".trained.onnx"
 	}
 	if f.folder == "" {
