@@ -24,12 +24,6 @@ func ignored(a *graphcodec.Analysis, patterns []string) (whole map[int]bool, unm
 	return whole, unmatched, nil
 }
 
-// Unmatched returns the patterns of Options.Ignore that fit no tensor, node or group of the model: a plan keeps nothing for them, which the caller has to say.
-func Unmatched(a *graphcodec.Analysis, patterns []string) ([]string, error) {
-	_, unmatched, err := ignored(a, patterns)
-	return unmatched, err
-}
-
 // withoutZeros are the constants that Options.Ignore keeps without zeros: those of the layers and tensors whose names fit, and those whose output channels are the channels of a group whose name or ID fits.
 func withoutZeros(a *graphcodec.Analysis, patterns []string) (map[*graphcodec.Constant]bool, error) {
 	out := map[*graphcodec.Constant]bool{}

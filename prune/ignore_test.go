@@ -42,21 +42,24 @@ func TestIgnore(t *testing.T) {
 		{"*\\", "syntax error in pattern", false, nil},
 	} {
 		t.Run(c.pattern, func(t *testing.T) {
-			unmatched, err := prune.Unmatched(a, []string{c.pattern})
-			_, errPlan := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{Ratio: .1}, Ignore: []string{c.pattern}})
+			channels, errPlan := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{Ratio: .1}, Ignore: []string{c.pattern}})
 			zeros, errZeros := prune.PlanPattern(a, "2:4", c.pattern)
 			share, errShare := prune.PlanUnstructured(a, .9, c.pattern)
 			if c.wrong != "" {
-				for _, err := range []error{err, errPlan, errZeros, errShare} {
+				for _, err := range []error{errPlan, errZeros, errShare} {
 					require.ErrorContains(t, err, c.wrong)
 					require.ErrorContains(t, err, strconv.Quote(c.pattern))
 				}
 				return
 			}
-			for _, err := range []error{err, errPlan, errZeros, errShare} {
+			for _, err := range []error{errPlan, errZeros, errShare} {
 				require.NoError(t, err)
 			}
-			require.Equal(t, c.unmatched, len(unmatched) == 1)
+			for _, p := range []*prune.Plan{channels, zeros, share} {
+				require.Equal(t, c.unmatched, len(p.Unmatched()) == 1)
+				warnings := p.NewWarnings()
+				require.Equal(t, c.unmatched, warnings[len(warnings)-1].Code == prune.IgnoredNothing)
+			}
 			for _, p := range []*prune.Plan{zeros, share} {
 				all := map[string]bool{}
 				for _, z := range p.Zeroed {

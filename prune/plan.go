@@ -32,7 +32,8 @@ type Plan struct {
 	Zeroed      []Zeroed             `json:"zeroed,omitempty"`
 	Warnings    []Warning            `json:"warnings,omitempty" since:"2"` // for people: what to expect of the model; written anew with every plan, and not read
 
-	repaired map[string]Numbers
+	repaired  map[string]Numbers
+	unmatched []string // patterns of Options.Ignore
 }
 
 // RepairedFile names the safetensors file of the repaired tensors, which lies beside the plan.

@@ -47,6 +47,9 @@ func PlanPattern(a *graphcodec.Analysis, pattern string, ignore ...string) (*Pla
 		return nil, err
 	}
 	p := sparsePlan(a)
+	if _, p.unmatched, err = ignored(a, ignore); err != nil {
+		return nil, err
+	}
 	for _, w := range ws {
 		if w.Const.Tensor.Dims[w.Input]%int64(m) == 0 {
 			p.Zeroed = append(p.Zeroed, Zeroed{Tensor: w.Const.Name, Pattern: pattern, Axis: w.Input})
@@ -70,6 +73,10 @@ func PlanUnstructured(a *graphcodec.Analysis, sparsity float64, ignore ...string
 		return nil, outOfRange("sparsity", aShare, sparsity)
 	}
 	p := sparsePlan(a)
+	var err error
+	if _, p.unmatched, err = ignored(a, ignore); err != nil {
+		return nil, err
+	}
 	p.Target = Target{Ratio: sparsity}
 	type entry struct {
 		magnitude float32

@@ -255,7 +255,7 @@ func TestIgnoreThatFitsNothing(t *testing.T) {
 	for _, how := range [][]string{{"--speed-up", "1.5"}, {"--pattern", "2:4"}} {
 		code, _, said := run(t, append([]string{"prune", fashion, "--ignore", "fc.*,nothing.*", "-o", out, "-q"}, how...)...)
 		require.Equal(t, 0, code, said)
-		require.Contains(t, said, `warning: --ignore "nothing.*" fits no tensor, node or group`)
+		require.Contains(t, said, `WARNING: ignore "nothing.*" fits no tensor, node or group`)
 		require.NotContains(t, said, "fc.*")
 	}
 }

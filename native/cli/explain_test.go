@@ -86,5 +86,5 @@ func TestIgnoreByAnyName(t *testing.T) {
 	}
 	code, _, message := run(t, "prune", vit, "--ratio", "0.5", "--dry-run", "--ignore", "no.such.*")
 	require.Equal(t, exitOK, code, message)
-	require.Contains(t, message, `warning: --ignore "no.such.*" fits no tensor`)
+	require.Contains(t, message, `WARNING: ignore "no.such.*" fits no tensor`)
 }

@@ -400,9 +400,6 @@ func (f *pruneFlags) check() error {
 // prepare reads the plan, or makes one, and the session in which it holds.
 func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*session.Prepared, *prune.Plan, error) {
 	if f.planIn == "" {
-		if err := a.warnUnmatched(s, f.ignore); err != nil {
-			return nil, nil, err
-		}
 		var err error
 		if f.offsets, err = allocationOf(f.allocation, s); err != nil {
 			return nil, nil, err
@@ -426,15 +423,6 @@ func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*
 	}
 	p, err := a.prepareReplay(ctx, s, plan, &f.metanetFlags)
 	return p, plan, err
-}
-
-// warnUnmatched says which patterns of --ignore keep nothing whole.
-func (a *app) warnUnmatched(s *session.Session, patterns []string) error {
-	unmatched, err := prune.Unmatched(s.Analysis, patterns)
-	for _, p := range unmatched {
-		fmt.Fprintf(a.err, "metaprune: warning: --ignore %q fits no tensor, node or group of the model, so it keeps nothing whole; metaprune inspect --all --groups lists them\n", p)
-	}
-	return err
 }
 
 func (a *app) makePlan(ctx context.Context, s *session.Prepared, f *pruneFlags) (*prune.Plan, error) {

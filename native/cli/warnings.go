@@ -21,10 +21,10 @@ func (a *app) warn(warnings []prune.Warning) {
 	}
 }
 
-// warnings are what to expect of the model that is written: none without a model, or where a search by accuracy has measured it.
+// warnings are what to expect of the model that is written: without a model, or where a search by accuracy has measured it, only of patterns of --ignore that fit nothing.
 func (c *cut) warnings() []prune.Warning {
 	if c.model == nil || c.search != nil {
-		return nil
+		return c.plan.Unmatched()
 	}
 	return c.plan.NewWarnings()
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/url"
 	"strings"
@@ -98,4 +99,15 @@ func TestKindsOfProblems(t *testing.T) {
 			require.Equal(t, want.Got, p.Got, query)
 		}
 	}
+}
+
+// A pattern of ignore that fits nothing is said in the headers, and in ASCII whatever it contains.
+func TestIgnoreThatFitsNothing(t *testing.T) {
+	h, data := handlerOf(t, Config{}), model(t)
+	w := call(h, "POST", "/v1/masks?speed-up=2&ignore=fc.*&ignore=n%C3%A9ant%0d%0aX:1", bytes.NewReader(data))
+	require.Equal(t, 200, w.Code, w.Body)
+	said := w.Header().Values("Metaprune-Warning")
+	require.Contains(t, said[len(said)-1], `ignore-unmatched: ignore "n\u00e9ant\r\nX:1" fits no tensor`)
+	require.NotContains(t, strings.Join(said, ""), "fc.*")
+	require.Contains(t, w.Body.String(), `"ignore-unmatched"`)
 }
