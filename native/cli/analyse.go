@@ -117,7 +117,7 @@ func (a *app) described(ctx context.Context, s *session.Session, f *analyseFlags
 	if set.Labels == nil {
 		return nil, fmt.Errorf("%s has no labels, which Taylor's sensitivity takes", set.Name)
 	}
-	scores, err := analyse.Taylor(ctx, b, s.Model, s.Analysis, set, f.data.batch)
+	scores, err := taylor(ctx, b, s, set, f.data.batch)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -180,10 +181,31 @@ func evaluator(b *xla.Backend, m *onnxio.Model, set *data.Set, batch int) (*trai
 
 // score measures a model once.
 func score(ctx context.Context, b *xla.Backend, m *onnxio.Model, set *data.Set, batch int) (train.Score, error) {
-	e, err := evaluator(b, m, set, batch)
-	if err != nil {
-		return train.Score{}, err
+	var out train.Score
+	err := inBatches(m, batch, func(batch int) error {
+		e, err := evaluator(b, m, set, batch)
+		if err != nil {
+			return err
+		}
+		defer e.Runner.Close()
+		out, err = e.Measure(ctx, set)
+		return err
+	})
+	return out, err
+}
+
+// inBatches runs a model in batches of a size, and in those that it declares where the engine cannot run it in others: its shapes may have the number of samples written into them.
+func inBatches(m *onnxio.Model, batch int, run func(batch int) error) error {
+	err := run(batch)
+	if u := (*onnxio.UnsupportedError)(nil); !errors.As(err, &u) {
+		return err
 	}
-	defer e.Runner.Close()
-	return e.Measure(ctx, set)
+	p, bad := xla.Load(m)
+	if bad != nil || len(p.Inputs) == 0 || len(p.Inputs[0].Dims) == 0 || p.Inputs[0].Dims[0] < 1 || p.Inputs[0].Dims[0] == batch {
+		return err
+	}
+	if again := run(p.Inputs[0].Dims[0]); again == nil {
+		return nil
+	}
+	return err
 }

@@ -13,9 +13,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// writeNPZ writes one array of zeros and ones.
+// writeNPZ writes one array of small numbers, and labels of 0 for its samples.
 func writeNPZ(t *testing.T, name, kind string, dims ...int) string {
 	t.Helper()
+	path := filepath.Join(t.TempDir(), "samples.npz")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	defer f.Close()
+	z := zip.NewWriter(f)
+	for file, data := range map[string][]byte{name: npy(t, kind, dims...), "y": npy(t, "<i8", dims[0])} {
+		w, err := z.Create(file + ".npy")
+		require.NoError(t, err)
+		_, err = w.Write(data)
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	return path
+}
+
+func npy(t *testing.T, kind string, dims ...int) []byte {
 	n, shape := 1, ""
 	for _, d := range dims {
 		n *= d
@@ -32,21 +48,20 @@ func writeNPZ(t *testing.T, name, kind string, dims ...int) string {
 		if kind == "<f4" {
 			err = binary.Write(&b, binary.LittleEndian, float32(i*7%5)-2)
 		} else {
-			err = binary.Write(&b, binary.LittleEndian, int64(i%2))
+			err = binary.Write(&b, binary.LittleEndian, int64(0))
 		}
 		require.NoError(t, err)
 	}
-	path := filepath.Join(t.TempDir(), "samples.npz")
-	f, err := os.Create(path)
-	require.NoError(t, err)
-	defer f.Close()
-	z := zip.NewWriter(f)
-	w, err := z.Create(name + ".npy")
-	require.NoError(t, err)
-	_, err = w.Write(b.Bytes())
-	require.NoError(t, err)
-	require.NoError(t, z.Close())
-	return path
+	return b.Bytes()
+}
+
+// So are they measured on labelled images, whatever --batch is.
+func TestEvalOfFixedBatch(t *testing.T) {
+	path := writeNPZ(t, "x", "<f4", 6, 1, 16, 24)
+	for _, batch := range []string{"100", "1", "4"} {
+		require.Contains(t, ok(t, "eval", "testdata/fixed/crnn.ts.onnx", "--data", path, "--batch", batch, "--backend", "go"), "of 6 images")
+	}
+	ok(t, "prune", "testdata/fixed/crnn.ts.onnx", "--ratio", "0.3", "--criterion", "taylor", "--data", path, "--backend", "go", "-o", filepath.Join(t.TempDir(), "small.onnx"))
 }
 
 // Models that run one sample at a time, having its number written into their shapes, are repaired sample by sample.

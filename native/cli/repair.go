@@ -298,11 +298,20 @@ func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *session.Session
 	if set.Labels == nil {
 		return nil, fmt.Errorf("criterion taylor looks at labels, and %s has none", set.Name)
 	}
-	scores, err := analyse.Taylor(ctx, b, s.Model, s.Analysis, set.Shuffled(min(taylorImages, set.N), uint64(seed)), d.batch)
+	scores, err := taylor(ctx, b, s, set.Shuffled(min(taylorImages, set.N), uint64(seed)), d.batch)
 	if err != nil {
-		return nil, fmt.Errorf("criterion taylor: %w", err)
+		return nil, fmt.Errorf("criterion taylor: %w", cannotRun(err))
 	}
 	return prune.ByMean(s.Analysis, scores), nil
+}
+
+// taylor is what the loss on labelled images does without each unit.
+func taylor(ctx context.Context, b *xla.Backend, s *session.Session, set *data.Set, batch int) (scores prune.Scores, err error) {
+	err = inBatches(s.Model, batch, func(batch int) error {
+		scores, err = analyse.Taylor(ctx, b, s.Model, s.Analysis, set, batch)
+		return err
+	})
+	return scores, err
 }
 
 // mend repairs a pruned model; the plan then says how.
