@@ -29,18 +29,20 @@ type analyzer struct {
 	zeros     map[string]bool           // vectors of zeros, by name, that several nodes read
 	given     map[string]bool           // the graph's inputs, which whoever runs the model may set
 	taken     []taken                   // Ifs whose branch is known
-	concealed map[*onnxio.Node]bool     // nodes that stood in a branch: a reader of the file does not see through them
-	seen      *onnxio.Model             // what a reader sees: the model without the branches in place
-	reading   bool                      // as a reader of the file, see reader.go
-	view      *analyzer                 // that reader's, made when first asked for
-	sizes     map[string][]int64        // of inputs, where the rules run with numbers for free ones
-	symbols   map[string]int64          // numbers for free sizes in what the file declares
-	outer     *analyzer                 // of the graph around a body
-	depth     int                       // of bodies in bodies
-	budget    *int                      // nodes that may still be run in bodies
-	counted   map[*label]bool           // axes that have been counted
-	labelled  int                       // their positions
-	broken    error                     // what stopped a rule: the model contradicts itself
+	makers    map[*Value]*call          // of the first outputs of calls, as far as made
+	made      int
+	concealed map[*onnxio.Node]bool // nodes that stood in a branch: a reader of the file does not see through them
+	seen      *onnxio.Model         // what a reader sees: the model without the branches in place
+	reading   bool                  // as a reader of the file, see reader.go
+	view      *analyzer             // that reader's, made when first asked for
+	sizes     map[string][]int64    // of inputs, where the rules run with numbers for free ones
+	symbols   map[string]int64      // numbers for free sizes in what the file declares
+	outer     *analyzer             // of the graph around a body
+	depth     int                   // of bodies in bodies
+	budget    *int                  // nodes that may still be run in bodies
+	counted   map[*label]bool       // axes that have been counted
+	labelled  int                   // their positions
+	broken    error                 // what stopped a rule: the model contradicts itself
 }
 
 func newAnalyzer(m *onnxio.Model) *analyzer {

@@ -155,8 +155,7 @@ func rangeOp(c *call) {
 	s, l, d := start.Int.N, limit.Int.N, delta.Int.N
 	n := max(0, int64(math.Ceil(float64(l-s)/float64(d))))
 	y := c.set(0, t, []Dim{Num(n)})
-	tainted := c.in[0].tainted() || c.in[1].tainted() || c.in[2].tainted()
-	if n <= maxElems && !tainted {
+	if n <= maxElems { // also where bounds are lengths that may change, for those are pinned
 		y.elems = []Elem{}
 		for i := range n {
 			y.elems = append(y.elems, Elem{Int: Num(s + i*d)})

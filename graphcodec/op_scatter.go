@@ -58,12 +58,7 @@ func (c *call) alongside(input, k int, labels []label) {
 
 // widened reports whether a value comes out of a node that repeats it, so that the labels of its widened axes may be its own.
 func (c *call) widened(v *Value) bool {
-	for _, n := range c.model.Graph.Nodes {
-		if slices.Contains(n.Outputs, v.Name) {
-			return n.OpType == "Expand" || n.OpType == "Tile"
-		}
-	}
-	return false
+	return c.madeBy(v, "Expand") != nil || c.madeBy(v, "Tile") != nil
 }
 
 // indexed returns the data and the axis of GatherElements and ScatterElements, whose index tensor has as many axes as they.
@@ -154,15 +149,66 @@ func indices(v *Value) (ids []int64, dims []int, ok bool) {
 }
 
 // coordinates returns those of an index tensor into axes of the given lengths, nil for one that is not known or varies along several axes.
-func coordinates(v *Value, over []Dim) []*coordinate {
+func (c *call) coordinates(v *Value, over []Dim) []*coordinate {
 	out := make([]*coordinate, len(over))
 	ids, dims, ok := indices(v)
+	var parts []*Value
+	if !ok {
+		parts = c.partsOf(v, len(over))
+	}
 	for j, d := range over {
-		if ok && d.IsNum() {
+		switch {
+		case !d.IsNum():
+		case ok:
 			out[j] = coordinateOf(ids, dims, j, d.N)
+		case parts != nil:
+			if part, dims, known := indices(parts[j]); known {
+				if out[j] = coordinateOf(part, append(dims, 1), 0, d.N); out[j] != nil && out[j].axis >= 0 {
+					out[j].axis += len(v.Shape) - 1 - len(dims)
+				}
+			}
 		}
 	}
 	return out
+}
+
+// partsOf returns the tensors of which an index tensor is made, one for each coordinate, before they are expanded to the same shape, as PyTorch writes assignments to slices; nil where it is made in another way.
+func (c *call) partsOf(v *Value, depth int) []*Value {
+	whole := c.madeBy(v, "Concat")
+	if whole == nil || len(whole.in) != depth || len(v.Shape) < 2 || whole.int("axis", 0) != -1 && whole.int("axis", 0) != int64(len(v.Shape)-1) {
+		return nil
+	}
+	out := make([]*Value, depth)
+	for j, part := range whole.in {
+		column := c.madeBy(part, "Unsqueeze")
+		if column == nil || part.Shape[len(part.Shape)-1] != Num(1) || len(column.in[0].Shape) != len(part.Shape)-1 || !slices.Equal(column.in[0].Shape, part.Shape[:len(part.Shape)-1]) {
+			return nil
+		}
+		if out[j] = column.in[0]; out[j].elems != nil {
+			continue
+		}
+		if wide := c.madeBy(out[j], "Expand"); wide != nil && len(wide.in[0].Shape) <= len(out[j].Shape) {
+			out[j] = wide.in[0]
+		}
+	}
+	return out
+}
+
+// madeBy returns the call that makes a value, where it is of the given operator.
+func (c *call) madeBy(v *Value, op string) *call {
+	a := c.analyzer
+	if a.makers == nil {
+		a.makers = map[*Value]*call{}
+	}
+	for ; a.made < len(a.calls); a.made++ {
+		if m := a.calls[a.made]; len(m.out) > 0 && m.out[0] != nil {
+			a.makers[m.out[0]] = m
+		}
+	}
+	if m := a.makers[v]; m != nil && m.node.OpType == op && m.node.Domain == "" && m.in[0] != nil {
+		return m
+	}
+	return nil
 }
 
 func coordinateOf(ids []int64, dims []int, j int, n int64) *coordinate {
@@ -196,7 +242,7 @@ func coordinateOf(ids []int64, dims []int, j int, n int64) *coordinate {
 func (c *call) places(x, index *Value, first, depth int) [][]label {
 	out := make([][]label, len(index.Shape)-1)
 	over := x.Shape[first : first+depth]
-	known := coordinates(index, over)
+	known := c.coordinates(index, over)
 	for k := range index.Shape {
 		if k >= first {
 			c.freeze(index, k, "is read as indices")
@@ -286,13 +332,9 @@ func patchGrid(p *patching) {
 	if !ok || first > 0 {
 		return
 	}
-	ids, dims, _ := indices(index)
-	rows, moved := make([][]int, len(dims)-1), make([][]int64, depth)
-	for a := range rows {
-		rows[a] = upTo(dims[a])
-	}
+	rows, moved := make([][]int, len(index.Shape)-1), make([][]int64, depth)
 	changed := false
-	for j, at := range coordinates(index, x.Shape[:depth]) {
+	for j, at := range p.old.coordinates(index, x.Shape[:depth]) {
 		keep := p.keep(p.old.axis(x, j))
 		if keep == nil || at == nil {
 			continue
@@ -303,11 +345,58 @@ func patchGrid(p *patching) {
 			moved[j][was] = int64(now)
 		}
 		if at.axis >= 0 {
-			rows[at.axis] = slices.DeleteFunc(rows[at.axis], func(i int) bool { _, in := slices.BinarySearch(keep, int(at.at[i])); return !in })
+			rows[at.axis] = slices.DeleteFunc(upTo(len(at.at)), func(i int) bool { _, in := slices.BinarySearch(keep, int(at.at[i])); return !in })
 		}
 	}
-	if changed {
+	ids, dims, known := indices(index)
+	switch {
+	case !changed:
+	case known:
+		for a := range rows {
+			if rows[a] == nil {
+				rows[a] = upTo(dims[a])
+			}
+		}
 		p.setInput(1, smallerIndex(index, ids, append(rows, upTo(depth)), moved))
+	default:
+		p.renumber(rows, moved)
+	}
+}
+
+// renumber puts nodes in front of this one that pick the rows of an index tensor, where they are given for an axis, and give its coordinates the numbers that they have now.
+func (p *patching) renumber(rows [][]int, moved [][]int64) {
+	name := p.node.Outputs[0] + "/index"
+	node := func(op string, axis int, inputs ...string) string {
+		out := p.fresh(name)
+		p.insert(&onnxio.Node{OpType: op, Name: out, Inputs: inputs, Outputs: []string{out}, Attributes: []*onnxio.Attribute{{Name: "axis", Type: onnxio.AttrInt, I: int64(axis)}}})
+		return out
+	}
+	numbers := func(v []int64) string {
+		t := onnxio.NewInt64s(p.fresh(name+"/numbers"), v)
+		p.addConstant(t)
+		return t.Name
+	}
+	now := p.node.Inputs[1]
+	for a, at := range rows {
+		if at == nil {
+			continue
+		}
+		var v []int64
+		for _, i := range at {
+			v = append(v, int64(i))
+		}
+		now = node("Gather", a, now, numbers(v))
+	}
+	var columns []string
+	for j, m := range moved {
+		column := node("Gather", len(rows), now, numbers([]int64{int64(j)}))
+		if m != nil {
+			column = node("Gather", 0, numbers(m), column)
+		}
+		columns = append(columns, column)
+	}
+	if now = node("Concat", len(rows), columns...); p.err == nil {
+		p.rewire(1, now)
 	}
 }
 

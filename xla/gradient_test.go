@@ -291,6 +291,7 @@ var unlearnable = map[string]string{
 	"places.onnx":             "ScatterElements: onnx-gomlx has none",
 	"assign.dy.onnx":          "ScatterND: no gradient in GoMLX",
 	"assign.ts.onnx":          "ScatterND: no gradient in GoMLX",
+	"assign.ts.dynb.onnx":     "ScatterND: no gradient in GoMLX",
 	"attention.onnx":          "EmbedLayerNormalization: onnx-gomlx has none",
 	"attention23.onnx":        "RotaryEmbedding as ONNX has it: onnx-gomlx has another one",
 	"branches.onnx":           "If: a condition that depends on the data",
