@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 	"github.com/stretchr/testify/require"
@@ -19,6 +21,11 @@ func TestCommandReference(t *testing.T) {
 	b.WriteString("# Commands\nMade from the program by `go test ./native/cli -run Reference -update`. Exit codes: 0 fine, 1 a target that cannot be reached or a check that failed, 2 bad input, 130 and 143 stopped by Ctrl-C and by SIGTERM. With `--json` the last line of standard error is the error as JSON ([docs/json.md](json.md)).\n\n")
 	page(t, &b, root)
 	compareGolden(t, "../../docs/commands.md", b.String())
+}
+
+// README says how many operators have a rule.
+func TestReadmeCountsOperators(t *testing.T) {
+	require.Contains(t, string(read(t, "../../README.md")), fmt.Sprintf("(%d operators, `metaprune ops`)", len(graphcodec.Operators())))
 }
 
 // page writes a command and those below it, headings one level down.
