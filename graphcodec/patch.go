@@ -224,12 +224,13 @@ func patchGroup(p *patching) {
 	if p.node.OpType == "QLinearConv" {
 		weight = 3
 	}
-	channels, known := p.old.input(0).dim(1) // of an input of unknown rank nothing is cut, nor are groups that read it
+	_, ranked := p.old.input(0).dim(1) // of an input of unknown rank nothing is cut, nor are groups that read it
 	each, fits := p.now(weight).dim(1)
-	if !known || !fits {
+	if !ranked || !fits {
 		return
 	}
-	if channels, known = p.now(0).dim(1); p.node.OpType == "ConvTranspose" {
+	channels, known := p.now(0).dim(1)
+	if p.node.OpType == "ConvTranspose" {
 		channels, known = dimOf(p.want(0), 1)
 	}
 	if g, ok := channels.DivExact(each); known && ok && g.IsNum() && g.N != old {

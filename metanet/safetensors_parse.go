@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 )
 
 // Bounds of a header. The reference takes 100 MB; 16 MiB are more than 100,000 tensors, and decoding it takes a small multiple of that.
@@ -171,8 +172,9 @@ func byteSize(t *Tensor) (int64, error) {
 
 // covers checks that tensors follow one another from the first byte of the buffer to its last.
 func covers(spans []span, size int64) error {
-	slices.SortFunc(spans, func(x, y span) int {
-		return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(x.to, y.to), cmp.Compare(x.name, y.name))
+	sort.Slice(spans, func(i, j int) bool {
+		x, y := spans[i], spans[j]
+		return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(x.to, y.to), cmp.Compare(x.name, y.name)) < 0
 	})
 	at, before := int64(0), "the start of the buffer"
 	for _, s := range spans {
