@@ -86,14 +86,31 @@ func TestKilledWhileWriting(t *testing.T) {
 	t.Logf("%d killed, %d had the new file", killed, finished)
 }
 
-// killed starts the program and kills it after a while, which grows from run to run; it reports whether the program had ended before.
-func killed(t *testing.T, after time.Duration, args ...string) bool {
+// killedWriting starts the program and kills it a while after it has begun to write a data file beside out; it reports whether the program had ended before.
+func killedWriting(t *testing.T, out string, after time.Duration, args ...string) bool {
 	t.Helper()
+	before, err := filepath.Glob(out + ".data.*")
+	require.NoError(t, err)
 	c := program(args...)
 	require.NoError(t, c.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	for {
+		drafts, err := filepath.Glob(out + ".data.*")
+		require.NoError(t, err)
+		select {
+		case err := <-ended:
+			return err == nil
+		default:
+		}
+		if len(drafts) > len(before) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	time.Sleep(after)
 	_ = c.Process.Kill()
-	return c.Wait() == nil
+	return <-ended == nil
 }
 
 // Killed at any moment, a model with external data is the old one with the old data or the new one with the new, and the next run overwrites it.
@@ -116,22 +133,33 @@ func TestPairKilledWhileWriting(t *testing.T) {
 		require.NoError(t, err)
 		return string(raw)
 	}
-	versions, whole := map[string]string{}, time.Duration(0)
+	versions := map[string]string{}
 	for _, ratio := range []string{"0.2", "0.3"} {
-		start := time.Now()
-		require.NoError(t, program("prune", at("m.onnx"), "--ratio", ratio, "-o", at(ratio+".onnx"), "-q").Run())
-		whole = time.Since(start)
+		ok(t, "prune", at("m.onnx"), "--ratio", ratio, "-o", at(ratio+".onnx"), "-q")
 		versions[loaded(at(ratio+".onnx"))] = ratio
 	}
 	require.Len(t, versions, 2)
 	ok(t, "prune", at("m.onnx"), "--ratio", "0.2", "-o", at("o.onnx"), "-q")
 	seen := map[string]int{}
 	for i := range 30 {
-		ended := killed(t, whole*time.Duration(i+10)/32, "prune", at("m.onnx"), "--ratio", []string{"0.3", "0.2"}[i%2], "-o", at("o.onnx"), "-q")
+		old := versions[loaded(at("o.onnx"))]
+		other := map[string]string{"0.2": "0.3", "0.3": "0.2"}[old]
+		ended := killedWriting(t, at("o.onnx"), time.Duration(i*i)*300*time.Microsecond, "prune", at("m.onnx"), "--ratio", other, "-o", at("o.onnx"), "-q")
 		version, isOne := versions[loaded(at("o.onnx"))]
-		require.True(t, isOne, "neither the old model nor the new one after %d/32 of the time", i+10)
-		seen[fmt.Sprintf("%s, ended %t", version, ended)]++
+		require.True(t, isOne, "neither the old model nor the new one, killed in run %d", i)
+		seen[fmt.Sprintf("the new one %t, ended %t", version == other, ended)]++
+		drafts, err := filepath.Glob(at("o.onnx.data.*"))
+		require.NoError(t, err)
+		for _, d := range drafts { // of killed runs, unless the model names it
+			f, err := onnxio.Open(at("o.onnx"))
+			require.NoError(t, err)
+			if f.DataFiles()[0] != filepath.Base(d) {
+				require.NoError(t, os.Remove(d))
+			}
+			require.NoError(t, f.Close())
+		}
 	}
+	require.Positive(t, seen["the new one false, ended false"], "%v", seen)
 	ok(t, "prune", at("m.onnx"), "--ratio", "0.3", "-o", at("o.onnx"), "-q")
 	require.Equal(t, "0.3", versions[loaded(at("o.onnx"))])
 	t.Log(seen)
