@@ -3,8 +3,20 @@
 /** Numbers of an array: pixels where they are bytes. */
 export interface NumPy { dims: number[]; data: Float32Array | Uint8Array }
 
-async function through(bytes: Uint8Array, format: "gzip" | "deflate-raw"): Promise<Uint8Array> {
-  return new Uint8Array(await new Response(new Blob([bytes as BlobPart]).stream().pipeThrough(new DecompressionStream(format as CompressionFormat))).arrayBuffer());
+const most = 1 << 30; // bytes that a packed file may unpack to
+
+async function through(name: string, bytes: Uint8Array, format: "gzip" | "deflate-raw"): Promise<Uint8Array> {
+  const reader = new Blob([bytes as BlobPart]).stream().pipeThrough(new DecompressionStream(format as CompressionFormat)).getReader();
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    parts.push(part.value);
+    if ((size += part.value.length) > most) {
+      await reader.cancel();
+      throw new Error(`${name} unpacks to more than ${most} bytes`);
+    }
+  }
+  return new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
 }
 
 const view = (b: Uint8Array) => new DataView(b.buffer, b.byteOffset, b.byteLength);
@@ -27,7 +39,7 @@ async function unzip(zip: Uint8Array): Promise<Map<string, Uint8Array>> {
     const name = text(zip.subarray(at + 46, at + 46 + nameSize));
     const packed = zip.subarray(from, from + size);
     if (method !== 0 && method !== 8) throw new Error(`${name} is packed in a way that this page does not read`);
-    files.set(name, method === 0 ? packed : await through(packed, "deflate-raw"));
+    files.set(name, method === 0 ? packed : await through(name, packed, "deflate-raw"));
     at += 46 + nameSize + extra + comment;
   }
   return files;
@@ -41,9 +53,14 @@ function npy(name: string, file: Uint8Array): NumPy {
   const size = wide ? view(file).getUint32(8, true) : view(file).getUint16(8, true);
   const head = text(file.subarray(start, start + size));
   const type = /'descr':\s*'([<|=>]?\w+)'/.exec(head)?.[1]?.replace(/^[<|=]/, "");
-  const dims = [.../'shape':\s*\(([^)]*)\)/.exec(head)![1]!.matchAll(/\d+/g)].map(Number);
+  const shape = /'shape':\s*\(([^)]*)\)/.exec(head)?.[1];
+  if (shape === undefined) throw new Error(`array ${name} has no shape`);
+  const dims = [...shape.matchAll(/\d+/g)].map(Number);
   if (/'fortran_order':\s*True/.test(head)) throw new Error(`array ${name} is in Fortran order; save it in C order`);
   const body = file.slice(start + size);
+  const width = { u1: 1, f4: 4, f8: 8 }[type ?? ""] ?? 0;
+  const wanted = dims.reduce((n, d) => n * d, width);
+  if (width > 0 && body.length !== wanted) throw new Error(`array ${name} has ${body.length} bytes, and its shape [${dims.join(", ")}] wants ${wanted}`);
   switch (type) {
     case "u1":
       return { dims, data: body };
@@ -64,7 +81,7 @@ export async function readNPZ(file: Blob): Promise<Map<string, NumPy>> {
 /** Images of an IDX file, gzipped or not. */
 export async function readIDX(file: Blob): Promise<NumPy> {
   let bytes: Uint8Array = new Uint8Array(await file.arrayBuffer());
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) bytes = await through(bytes, "gzip");
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) bytes = await through("the IDX file", bytes, "gzip");
   if (bytes[0] !== 0 || bytes[1] !== 0 || bytes[2] !== 8) throw new Error("no IDX file of bytes");
   const dims = Array.from({ length: bytes[3]! }, (_, i) => view(bytes).getUint32(4 + 4 * i));
   return { dims, data: bytes.subarray(4 + 4 * dims.length) };

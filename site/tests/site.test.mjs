@@ -88,6 +88,9 @@ async function replayed(page, source) {
   return readFileSync(small);
 }
 
+// An .npz file whose array, x of [2, 3] float32, is four bytes short.
+const shortArray = "UEsDBBQAAAAAAKF8fF2zygvmlAAAAJQAAAAFAAAAeC5ucHmTTlVNUFkBAHYAeydkZXNjcic6ICc8ZjQnLCAnZm9ydHJhbl9vcmRlcic6IEZhbHNlLCAnc2hhcGUnOiAoMiwgMyksIH0gICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgCgAAAAAAAAAAAAAAAAAAAAAAAAAAUEsBAhQDFAAAAAAAoXx8XbPKC+aUAAAAlAAAAAUAAAAAAAAAAAAAAIABAAAAAHgubnB5UEsFBgAAAAABAAEAMwAAALcAAAAAAA==";
+
 test("the example: slider, groups, downloads equal to the command line's", async () => {
   const { page, context, foreign, complaints } = await visit();
   await picture(page, "start");
@@ -263,6 +266,7 @@ test("a repair on dropped samples: most of the accuracy is back, and the command
     [[{ name: "x.png", mimeType: "image/png", buffer: Buffer.from("no picture") }], /x\.png is no picture/],
     [[{ name: "0.png", mimeType: "image/png", buffer: png }], /wants at least 5/],
     [[{ name: "x.npz", mimeType: "application/zip", buffer: Buffer.from("no archive, by its end") }], /no \.npz file/],
+    [[{ name: "x.npz", mimeType: "application/zip", buffer: Buffer.from(shortArray, "base64") }], /array x\.npy has 20 bytes, and its shape \[2, 3\] wants 24/],
     [[{ name: "x-idx3-ubyte", mimeType: "application/octet-stream", buffer: Buffer.from("text") }], /no IDX file/],
   ]) {
     await page.locator("#samples").setInputFiles(files);
