@@ -64,6 +64,7 @@ func (a *app) adaptive(ctx context.Context, b *xla.Backend, s *session.Session, 
 	if err != nil {
 		return nil, err
 	}
+	defer a.stage("search of the smallest model with this accuracy").end()
 	base, err := score(ctx, b, s.Model, set, f.data.batch)
 	if err != nil {
 		return nil, err

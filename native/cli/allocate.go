@@ -23,7 +23,6 @@ import (
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/prune/surgeon"
 	"github.com/metaprune/metaprune/xla"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
 
@@ -210,10 +209,9 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *session.Session, 
 		return nil, err
 	}
 	o := f.options
-	if !a.quiet && isTerminal(a.err) {
-		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("search"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
-		o.Progress = func(done, total int, best float64) { bar.ChangeMax(total); _ = bar.Set(done) }
-	}
+	g := a.stage("search")
+	defer g.end()
+	o.Progress = func(done, total int, _ float64) { g.set(float64(done), float64(total)) }
 	if looksAtInputs(f.criterion) {
 		if o.Scores, err = surgeon.Scores(ctx, xla.NewEngine(b, p), s.Model, s.Analysis, f.criterion, fit); err != nil {
 			return nil, err

@@ -213,6 +213,7 @@ func (j *curveJob) take(text []byte, path string) error {
 
 // measure fills in the job's points.
 func (r *curveRun) measure(ctx context.Context, m *measuring, j *curveJob) error {
+	defer r.app.stage(j.Model + " by " + j.Criterion).end()
 	if m.set == nil {
 		splits, err := r.data.open(m.s.Model)
 		if err != nil {

@@ -17,7 +17,9 @@ import (
 
 // open reads a model from a path or, for "-", from standard input. Work is counted at the given sizes of inputs.
 func (a *app) open(path string, inputs ...string) (*session.Session, func() error, error) {
+	g := a.stage("reading and analysing " + path)
 	s, closeModel, err := a.openModel(path)
+	g.end()
 	if err == nil && len(inputs) > 0 {
 		if err = countAt(s, inputs); err != nil {
 			return nil, nil, errors.Join(badSize(err), closeModel())
@@ -83,6 +85,7 @@ func (a *app) openModel(path string) (*session.Session, func() error, error) {
 
 // write writes a model to a path or, for "-", to standard output. Weights in external data stay external: beside the path, as NAME.data, which with force alone replaces the data of another model.
 func (a *app) write(path string, m *onnxio.Model, external, force bool) error {
+	defer a.stage("writing " + path).end()
 	b := &outfile.Batch{}
 	defer b.Discard()
 	if err := a.addModel(b, path, m, external, force); err != nil {

@@ -85,6 +85,7 @@ func (a *app) latency(ctx context.Context, s *session.Session, prepared *session
 		rounds = []int{f.roundTo}
 	}
 	fastest := 0.0
+	defer a.stage("search of a model that is fast enough").end()
 	slow := func(x float64) (bool, error) {
 		fast, small := false, false
 		for _, round := range rounds {

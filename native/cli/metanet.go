@@ -17,7 +17,6 @@ import (
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/session"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -227,7 +226,7 @@ func (a *app) printForward(out string, g *metanet.Graph, took time.Duration) err
 	return err
 }
 
-// runOptions are the options of a pass in so many steps, with a progress bar on a terminal.
+// runOptions are the options of a pass in so many steps, which say how far they are.
 func (a *app) runOptions(memory string, steps int) (metanet.Options, error) {
 	o := metanet.Options{}
 	if memory != "" {
@@ -239,9 +238,17 @@ func (a *app) runOptions(memory string, steps int) (metanet.Options, error) {
 			o.Memory = -1
 		}
 	}
-	if !a.quiet && isTerminal(a.err) {
-		bar := progressbar.NewOptions(steps, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("metanetwork"), progressbar.OptionClearOnFinish())
-		o.Progress = func(done, _ int) { _ = bar.Set(done) }
+	if a.stages != nil {
+		var g *stage
+		o.Progress = func(done, _ int) {
+			if g == nil {
+				g = a.stage("metanetwork")
+			}
+			if g.set(float64(done), float64(steps)); done >= steps {
+				g.end()
+				g = nil
+			}
+		}
 	}
 	return o, nil
 }

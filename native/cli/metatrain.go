@@ -415,7 +415,11 @@ func (a *app) metaProgress(steps int, objective string) func(int, *metatrain.Rep
 	if a.quiet {
 		return nil
 	}
+	g := a.stage("meta-training")
 	return func(step int, r *metatrain.Report, left time.Duration) {
+		if a.stages != nil && !a.stages.live {
+			g.set(float64(step), float64(steps))
+		}
 		at := ""
 		if r.SpeedUp > 0 {
 			at = fmt.Sprintf(" at %.2fx", r.SpeedUp)

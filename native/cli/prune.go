@@ -23,7 +23,6 @@ import (
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/prune/surgeon"
 	"github.com/metaprune/metaprune/xla"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -430,10 +429,9 @@ func (a *app) makePlan(ctx context.Context, s *session.Prepared, f *pruneFlags) 
 	if err != nil {
 		return nil, err
 	}
-	if f.steps > 1 && !a.quiet && isTerminal(a.err) {
-		bar := progressbar.NewOptions(f.steps, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("steps"), progressbar.OptionClearOnFinish())
-		r.Progress = func(done, _ float64) { _ = bar.Set(int(done)) }
-	}
+	g := a.stage("plan")
+	defer g.end()
+	r.Progress = func(done, total float64) { g.set(done, total) }
 	r.DataFile = dataFile(s.Session, f.out)
 	return s.Plan(ctx, r)
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/prune/surgeon"
 	"github.com/metaprune/metaprune/xla"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/pflag"
 )
 
@@ -78,7 +77,7 @@ type mender struct {
 	engine    *xla.Engine
 	fit, held map[string]repair.Array
 	samples   int
-	progress  func(done, total int)
+	stages    *stages
 }
 
 // mender reads or makes the inputs; nil where nothing is to be repaired.
@@ -104,10 +103,7 @@ func (a *app) mender(ctx context.Context, f *repairFlags, d *dataFlags, b *xla.B
 	if n := w.engine.Batches(ctx, m, all); n > 0 {
 		w.fit, w.held = repair.Stacks(w.fit, n), repair.Stacks(w.held, n)
 	}
-	if !a.quiet && isTerminal(a.err) {
-		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription("repair"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
-		w.progress = func(done, total int) { bar.ChangeMax(total); _ = bar.Set(done) }
-	}
+	w.stages = a.stages
 	return w, nil
 }
 
@@ -264,6 +260,8 @@ func (w *mender) scores(ctx context.Context, s *session.Session, criterion strin
 	case w == nil:
 		return nil, fmt.Errorf("criterion %s looks at inputs: name unlabelled ones with --calibrate, or take --repair noise", criterion)
 	}
+	g := w.stages.begin("scores by " + criterion)
+	defer g.end()
 	v, err := surgeon.Scores(ctx, w.engine, s.Model, s.Analysis, criterion, w.fit)
 	if err != nil {
 		return nil, fmt.Errorf("criterion %s: %w", criterion, cannotRun(err))
@@ -298,6 +296,8 @@ func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *session.Session
 	if set.Labels == nil {
 		return nil, fmt.Errorf("criterion taylor looks at labels, and %s has none", set.Name)
 	}
+	g := a.stage("scores by taylor")
+	defer g.end()
 	scores, err := taylor(ctx, b, s, set.Shuffled(min(taylorImages, set.N), uint64(seed)), d.batch)
 	if err != nil {
 		return nil, fmt.Errorf("criterion taylor: %w", cannotRun(err))
@@ -317,7 +317,9 @@ func taylor(ctx context.Context, b *xla.Backend, s *session.Session, set *data.S
 // mend repairs a pruned model; the plan then says how.
 func (w *mender) mend(ctx context.Context, p *prune.Plan, m *onnxio.Model) (*repair.Result, *repairReport, error) {
 	start := time.Now()
-	r, err := repair.Repair(ctx, w.engine, w.original, m, p.Removed, w.fit, w.held, repair.Options{Progress: w.progress})
+	g := w.stages.begin("repair")
+	defer g.end()
+	r, err := repair.Repair(ctx, w.engine, w.original, m, p.Removed, w.fit, w.held, repair.Options{Progress: func(done, total int) { g.set(float64(done), float64(total)) }})
 	if err != nil {
 		return nil, nil, fmt.Errorf("repair: %w", cannotRun(err))
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -19,12 +20,28 @@ type app struct {
 	json     bool
 	quiet    bool
 	ending   *ending
+	stages   *stages
+	every    time.Duration // between two lines of progress
+}
+
+// begin is what every command does first.
+func (a *app) begin(c *cobra.Command, args []string) error {
+	if err := requiredFlags(c, args); err != nil {
+		return err
+	}
+	if !a.quiet && a.stages == nil && a.every > 0 && c.Name() != "serve" { // serve has its log
+		a.stages = newStages(a.err, c.Name(), a.every)
+	}
+	return nil
 }
 
 // Main runs the command line and returns its exit code. A signal that the command does not heed in time ends the process.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{in: in, out: out, err: errOut, ending: newEnding()}
+	errOut = locked(errOut)
+	a := &app{in: in, out: out, err: errOut, ending: newEnding(), every: tick}
+	defer func() { a.stages.end() }()
 	report := func(err error) int {
+		a.stages.end()
 		f := faultOf(err, a.ending.got())
 		f.print(errOut, wantsJSON(args))
 		return f.exitCode(a.ending.got())
@@ -49,7 +66,7 @@ func (a *app) root() *cobra.Command {
 		Long:              "metaprune finds which channels of an ONNX model are coupled, scores them, cuts them out and writes a smaller ONNX model.",
 		SilenceUsage:      true,
 		SilenceErrors:     true,
-		PersistentPreRunE: requiredFlags,
+		PersistentPreRunE: a.begin,
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object instead of text")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no tables")

@@ -174,7 +174,7 @@ func (a *app) task(ctx context.Context, name string, f *taskFlags) error {
 		if f.dry {
 			continue
 		}
-		own := &app{in: a.in, out: a.out, err: a.err}
+		own := &app{in: a.in, out: a.out, err: a.err, ending: a.ending, stages: a.stages}
 		if a.json && i < len(commands)-1 {
 			own.out = a.err // the last one's object is the task's
 		}

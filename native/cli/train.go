@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/xla"
@@ -250,14 +249,20 @@ func (d *dataFlags) describe() string {
 	return d.images
 }
 
-// trainProgress prints a line that is rewritten while an epoch runs, and one that stays for each epoch.
+// trainProgress prints a line that is rewritten while an epoch runs, where standard error is a terminal, and one that stays for each epoch.
 func (a *app) trainProgress() func(train.Progress) {
 	if a.quiet {
 		return nil
 	}
-	file, isFile := a.err.(interface{ Fd() uintptr })
-	live := isFile && isatty.IsTerminal(file.Fd())
+	live := isTerminal(a.err)
+	var g *stage
 	return func(p train.Progress) {
+		if g == nil && !live {
+			g = a.stage("training")
+		}
+		if g != nil {
+			g.set(float64(p.Epoch-1)+float64(p.Step)/float64(max(p.Steps, 1)), float64(p.Epochs))
+		}
 		if e := p.Done; e != nil {
 			valid := ""
 			if e.Validation != nil {
