@@ -24,7 +24,7 @@ def judge(model, a):
     with tempfile.TemporaryDirectory() as folder:
         small, plan, target = f"{folder}/small.onnx", f"{folder}/plan.json", a.speed_up
         r = prune(model, target, small, plan, a.options)
-        if r.returncode == 1 and (m := re.search(r"the most that can leave gives ([\d.]+)", r.stderr)):
+        if r.returncode == 1 and (m := re.search(r"the most that can be removed gives ([\d.]+)", r.stderr)):
             target = float(m.group(1))
             r = prune(model, target, small, plan, a.options)
         if r.returncode:

@@ -49,12 +49,12 @@ def measure(model, target, folder):
     small, plan = f"{folder}/small.onnx", f"{folder}/plan.json"
     point = {"model": os.path.basename(model)[:-5], "wanted": target}
     r, seconds = prune(model, target, small, plan)
-    if r.returncode == 1 and (m := re.search(r"the most that can leave gives ([\d.]+)", r.stderr)):
+    if r.returncode == 1 and (m := re.search(r"the most that can be removed gives ([\d.]+)", r.stderr)):
         point["reachable"] = float(m.group(1))
         if m := re.search(r"\(([\d.]+) with them", r.stderr): point["computed"] = float(m.group(1))
         target = max(1.0, point["reachable"] * 0.999)
         r, seconds = prune(model, target, small, plan)
-    if r.returncode == 1 and "the most that can leave gives none" in r.stderr:
+    if r.returncode == 1 and "the most that can be removed gives none" in r.stderr:
         return point | {"ok": True, "nothing": r.stderr.strip().split("gives none: ")[-1][-200:]}
     if r.returncode:
         return point | {"ok": False, "error": r.stderr.strip()[-300:]}

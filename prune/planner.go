@@ -46,7 +46,7 @@ type TargetError struct {
 }
 
 func (e *TargetError) Error() string {
-	said := fmt.Sprintf("the target %s cannot be reached; the most that can leave gives %s", e.Want, e.Got)
+	said := fmt.Sprintf("the target %s cannot be reached; the most that can be removed gives %s", e.Want, e.Got)
 	if e.Advice != "" {
 		said += ". " + e.Advice
 	}
@@ -107,6 +107,9 @@ func (p *planner) progress() float64 {
 	case t.Bytes != 0:
 		return share(float64(start.Bytes()+p.rest), float64(s.Bytes()+p.rest), float64(t.Bytes))
 	}
+	if p.total == 0 {
+		return 0
+	}
 	return float64(s.Count()) / (t.Ratio * float64(p.total))
 }
 
@@ -138,6 +141,9 @@ func (p *planner) describe() (want, got string) {
 		return fmt.Sprintf("params %g", t.Params), fmt.Sprintf("%.3f", float64(s.Params())/float64(max(start.Params(), 1)))
 	case t.Bytes != 0:
 		return fmt.Sprintf("size %d bytes", t.Bytes), fmt.Sprintf("%d bytes", s.Bytes()+p.rest)
+	}
+	if units == 0 {
+		return fmt.Sprintf("ratio %g", t.Ratio), "none: no channel of this model can be pruned"
 	}
 	return fmt.Sprintf("ratio %g", t.Ratio), fmt.Sprintf("%.3f", float64(s.Count())/float64(max(units, 1)))
 }

@@ -108,6 +108,9 @@ func PlanUnstructured(a *graphcodec.Analysis, sparsity float64, ignore ...string
 			p.Zeroed = append(p.Zeroed, Zeroed{Tensor: w.Const.Name, Pattern: "unstructured", Count: count[i]})
 		}
 	}
+	if len(p.Zeroed) == 0 {
+		return nil, &TargetError{Want: fmt.Sprintf("sparsity %g", sparsity), Got: "nothing: the model has no weights that may be set to zero"}
+	}
 	return p, nil
 }
 

@@ -115,7 +115,7 @@ func TestBadRequests(t *testing.T) {
 		want string
 		args []string
 	}{
-		{1, "the target speed-up 1000 cannot be reached; the most that can leave gives", []string{"prune", fashion, "--speed-up", "1000", "-o", out}},
+		{1, "the target speed-up 1000 cannot be reached; the most that can be removed gives", []string{"prune", fashion, "--speed-up", "1000", "-o", out}},
 		{2, "want exactly one target", []string{"prune", fashion, "-o", out}},
 		{2, "want exactly one target", []string{"prune", fashion, "--speed-up", "2", "--ratio", "0.5", "-o", out}},
 		{2, "--speed-up 0.5: want a number such as 2 or 2x, at least 1", []string{"prune", fashion, "--speed-up", "0.5", "-o", out}},
@@ -140,4 +140,23 @@ func TestBadRequests(t *testing.T) {
 		require.NoFileExists(t, out)
 	}
 	require.True(t, bytes.Equal(data, read(t, other)), "the model is as it was")
+}
+
+// A model of which nothing can be pruned reaches no target, whatever it is.
+func TestNothingPrunable(t *testing.T) {
+	m := small()
+	m.Graph.Nodes, m.Graph.Initializers = m.Graph.Nodes[:1], m.Graph.Initializers[:1] // one layer from input to output
+	m.Graph.Nodes[0].Outputs[0] = "y"
+	m.Graph.Outputs[0].Type.Tensor.Shape.Dims[1].Value = 8
+	data, err := m.Marshal()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	path, out := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "o.onnx")
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	for _, target := range [][]string{{"--ratio", "0.2"}, {"--ratio", "20%"}, {"--speed-up", "1.5"}, {"--params", "50%"}, {"--size", "50%"}, {"--pattern", "3:5"}, {"--pattern", "unstructured", "--ignore", "w1"}} {
+		code, _, said := run(t, append([]string{"prune", path, "-o", out}, target...)...)
+		require.Equal(t, exitTarget, code, "%v: %s", target, said)
+		require.Contains(t, said, "cannot be reached", target)
+		require.NoFileExists(t, out)
+	}
 }
