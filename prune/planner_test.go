@@ -154,7 +154,7 @@ func TestCountComputed(t *testing.T) {
 // A target out of reach says what to do where the model tells.
 func TestTargetErrorAdvises(t *testing.T) {
 	_, err := prune.MakePlan(context.Background(), analysisOf(t, "../testdata/field/nchwc/conv_all.onnx"), prune.Options{Target: prune.Target{SpeedUp: 1.5}})
-	require.ErrorContains(t, err, "cannot be reached; the most that can leave gives 1.000. The model holds operators of com.microsoft.nchwc")
+	require.ErrorContains(t, err, "cannot be reached; the most that can be removed gives 1.000. The model holds operators of com.microsoft.nchwc")
 	_, err = prune.MakePlan(context.Background(), analysisOf(t, "../testdata/models/mlp_bn.ts.onnx"), prune.Options{Target: prune.Target{SpeedUp: 1e6}})
 	require.NotContains(t, err.Error(), "ORT_ENABLE_EXTENDED")
 }
