@@ -57,6 +57,15 @@ or the explicit graph that metanet forward and PyTorch Geometric read (.safetens
 	return c
 }
 
+// graphReport is what graph prints with --json.
+type graphReport struct {
+	File   string `json:"file"`
+	Layers int    `json:"layers"`
+	Nodes  int    `json:"nodes"`
+	Edges  int    `json:"edges"`
+	Blocks int    `json:"blocks"`
+}
+
 func (a *app) writeGraph(n *graphcodec.Network, title, out, format string) error {
 	write, ok := map[string]func(w io.Writer) error{
 		"svg":     func(w io.Writer) error { return n.WriteSVG(w, title) },
@@ -76,7 +85,10 @@ func (a *app) writeGraph(n *graphcodec.Network, title, out, format string) error
 	if err := a.save(out, write); err != nil {
 		return err
 	}
-	if a.quiet || a.json || toStdout(out) {
+	if a.json {
+		return a.beside(out).printJSON(graphReport{out, len(n.Layers), n.N, n.Edges(), len(n.Blocks)})
+	}
+	if a.quiet || toStdout(out) {
 		return nil
 	}
 	_, err := fmt.Fprintf(a.out, "%s: %d layers, %d nodes, %d edges in %d blocks\n", out, len(n.Layers), n.N, n.Edges(), len(n.Blocks))

@@ -59,11 +59,14 @@ func (a *app) inline(path, out string, force bool) error {
 	} else {
 		err = a.write(out, flat, flat.HasExternal(), force)
 	}
-	if err = errors.Join(err, closeModel()); err != nil || a.quiet {
+	if err = errors.Join(err, closeModel()); err != nil {
 		return err
 	}
 	if a.json {
 		return a.beside(out).printJSON(r)
+	}
+	if a.quiet {
+		return nil
 	}
 	_, err = fmt.Fprintln(a.beside(out).out, r.sentence(out))
 	return err

@@ -210,6 +210,26 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 	return c
 }
 
+// forwardReport is what metanet forward prints with --json.
+type forwardReport struct {
+	Output  string  `json:"output"`
+	Nodes   int     `json:"nodes"`
+	Edges   int     `json:"edges"`
+	Seconds float64 `json:"seconds"`
+}
+
+// fileReport is what commands print with --json that do no more than write a file.
+type fileReport struct {
+	File string `json:"file"`
+}
+
+func (a *app) printFile(out string) error {
+	if !a.json {
+		return nil
+	}
+	return a.beside(out).printJSON(fileReport{out})
+}
+
 func (a *app) printForward(out string, g *metanet.Graph, took time.Duration) error {
 	edges := 0
 	for i := range g.Blocks {
@@ -217,7 +237,7 @@ func (a *app) printForward(out string, g *metanet.Graph, took time.Duration) err
 	}
 	a = a.beside(out)
 	if a.json {
-		return a.printJSON(map[string]any{"output": out, "nodes": g.N, "edges": edges, "seconds": took.Seconds()})
+		return a.printJSON(forwardReport{out, g.N, edges, took.Seconds()})
 	}
 	if a.quiet {
 		return nil
@@ -287,7 +307,10 @@ safetensors.torch.save_file). Parameters that are never used are left out. The r
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			return a.writeSafetensors(out, converted)
+			if err := a.writeSafetensors(out, converted); err != nil {
+				return err
+			}
+			return a.printFile(out)
 		},
 	}
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.ReferenceCNN.Name, "features that it was trained for: reference-cnn or universal-1")
@@ -317,7 +340,10 @@ func (a *app) metanetNewCommand() *cobra.Command {
 			if err := files.check(); err != nil {
 				return err
 			}
-			return a.writeSafetensors(out, metanet.New(session.Sizes(s, hidden, layers), seed))
+			if err := a.writeSafetensors(out, metanet.New(session.Sizes(s, hidden, layers), seed)); err != nil {
+				return err
+			}
+			return a.printFile(out)
 		},
 	}
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.Universal.Name, "features: universal-1 or reference-cnn")

@@ -244,7 +244,7 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	step, goals := r.Chosen()
 	a = a.beside(f.out)
 	if a.json {
-		return a.printJSON(map[string]any{"file": f.out, "folder": f.folder, "steps": f.steps, "models": len(files), "chosen_step": step, "validation": goals})
+		return a.printJSON(metatrainReport{f.out, f.folder, f.steps, len(files), step, goals})
 	}
 	if a.quiet {
 		return nil
@@ -409,6 +409,16 @@ func teach(r *metatrain.Run, m *metatrain.DataModel, path, name string) error {
 	sum := sha256.Sum256(raw)
 	r.Plan.Models[metatrain.AllocationPath(name)] = hex.EncodeToString(sum[:])
 	return m.Teach(&allocation.Result)
+}
+
+// metatrainReport is what metatrain prints with --json.
+type metatrainReport struct {
+	File       string          `json:"file"`
+	Folder     string          `json:"folder"`
+	Steps      int             `json:"steps"`
+	Models     int             `json:"models"`
+	Chosen     int             `json:"chosen_step"`
+	Validation map[int]float64 `json:"validation"`
 }
 
 func (a *app) metaProgress(steps int, objective string) func(int, *metatrain.Report, time.Duration) {

@@ -8,6 +8,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// newReport is what new prints with --json.
+type newReport struct {
+	File  string `json:"file"`
+	Bytes int64  `json:"bytes"`
+}
+
 func (a *app) newCommand() *cobra.Command {
 	var o models.Options
 	var input, out string
@@ -46,11 +52,11 @@ func (a *app) newCommand() *cobra.Command {
 			if err := a.write(out, m, false, false); err != nil {
 				return err
 			}
+			if a.json {
+				return a.beside(out).printJSON(newReport{out, m.EncodedSize()})
+			}
 			if toStdout(out) || a.quiet {
 				return nil
-			}
-			if a.json {
-				return a.printJSON(map[string]any{"file": out, "bytes": m.EncodedSize()})
 			}
 			_, err = fmt.Fprintf(a.out, "wrote %s (%sB)\n", out, count(m.EncodedSize()))
 			return err

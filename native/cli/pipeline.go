@@ -176,15 +176,19 @@ func (a *app) stageDone(s *metatrain.Stage) {
 	fmt.Fprintf(a.err, "%s%s: %.2fx, %.1f s\n", s.Name, done, s.SpeedUp, s.Seconds)
 }
 
+// pipelineReport is what pipeline prints with --json.
+type pipelineReport struct {
+	File     string             `json:"file"`
+	Folder   string             `json:"folder"`
+	Stages   []*metatrain.Stage `json:"stages"`
+	Warnings []prune.Warning    `json:"warnings,omitempty"`
+}
+
 func (a *app) printStages(stages []*metatrain.Stage, f *pipelineFlags) error {
 	warnings := f.warnings(stages)
 	defer a.warn(warnings)
 	if a.json {
-		out := map[string]any{"file": f.out, "folder": f.folder, "stages": stages}
-		if len(warnings) > 0 {
-			out["warnings"] = warnings
-		}
-		return a.printJSON(out)
+		return a.printJSON(pipelineReport{f.out, f.folder, stages, warnings})
 	}
 	if a.quiet {
 		return nil

@@ -13,6 +13,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// serveReport is what serve prints with --json when it listens.
+type serveReport struct {
+	URL string `json:"url"`
+}
+
 type serveFlags struct {
 	config                  server.Config
 	maxSize, memory         string
@@ -118,7 +123,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	}
 	log.Info("listening", "url", scheme+"://"+s.Addr(), "max_size", f.config.API.MaxBytes, "memory", f.config.Memory, "token", f.config.API.Token != "")
 	if a.json {
-		if err := a.printJSON(map[string]string{"url": scheme + "://" + s.Addr()}); err != nil {
+		if err := a.printJSON(serveReport{scheme + "://" + s.Addr()}); err != nil {
 			return err
 		}
 	}

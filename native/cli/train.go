@@ -281,13 +281,16 @@ func (a *app) trainProgress() func(train.Progress) {
 	}
 }
 
+// trainReport is what train and finetune print with --json.
+type trainReport struct {
+	*train.Result
+	File string `json:"file"`
+}
+
 // trained prints what a run ended with.
 func (a *app) trained(r *train.Result, out string) error {
 	if a.json {
-		return a.printJSON(struct {
-			*train.Result
-			File string `json:"file"`
-		}{r, out})
+		return a.printJSON(trainReport{r, out})
 	}
 	if a.quiet {
 		return nil
