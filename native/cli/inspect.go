@@ -55,8 +55,7 @@ func (a *app) table(header ...any) table.Writer {
 	}
 	t.Style().Format.Header = text.FormatDefault
 	t.Style().Format.Footer = text.FormatDefault
-	t.AppendHeader(table.Row(header))
-	return plainTable{t}
+	return &fittedTable{Writer: t, width: a.width(), header: header}
 }
 
 func rightAligned(columns ...int) []table.ColumnConfig {

@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/jedib0t/go-pretty/v6/table"
 )
 
 // longest is how much of a name is shown: names come from files, and a file may hold any.
@@ -39,18 +37,3 @@ func plain(s string) string {
 }
 
 func unprintable(r rune) bool { return r != '\n' && r != '\t' && !strconv.IsPrint(r) }
-
-// plainTable shows texts as plain does.
-type plainTable struct{ table.Writer }
-
-// AppendRow adds a row.
-func (t plainTable) AppendRow(row table.Row, config ...table.RowConfig) {
-	shown := make(table.Row, len(row))
-	for i, cell := range row {
-		if s, ok := cell.(string); ok {
-			cell = plain(s)
-		}
-		shown[i] = cell
-	}
-	t.Writer.AppendRow(shown, config...)
-}

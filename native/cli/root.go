@@ -22,6 +22,7 @@ type app struct {
 	ending   *ending
 	stages   *stages
 	every    time.Duration // between two lines of progress
+	columns  int           // of the terminal that tables are fitted to; 0 to ask it
 }
 
 // begin is what every command does first.
