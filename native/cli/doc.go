@@ -11,7 +11,7 @@
 //
 // # Signals
 //
-// SIGINT and SIGTERM cancel the command's context. What has not ended 0.8 s later is ended from outside (ending), after its temporary files are removed; a checkpoint that is being written and requests that are
+// SIGINT and SIGTERM cancel the command's context. What has not ended 0.6 s later is ended from outside (ending), after its temporary files are removed; a checkpoint that is being written and requests that are
 // being answered are waited for. A second signal ends the process at once.
 //
 // # Concurrency
