@@ -95,7 +95,7 @@ func TestServeRefuses(t *testing.T) {
 	}{
 		"size":    {[]string{"--max-size", "big"}, `--max-size "big": want a size`},
 		"count":   {[]string{"--max-requests", "0"}, "--max-requests 0"},
-		"timeout": {[]string{"--timeout", "0s"}, "want times above 0"},
+		"timeout": {[]string{"--timeout", "0s"}, "want a time above 0"},
 		"log":     {[]string{"--log", "xml"}, "want text, json or none"},
 		"tls":     {[]string{"--tls-cert", "x"}, "a certificate and its key"},
 		"metanet": {[]string{"--metanet", "none.safetensors"}, "none.safetensors"},

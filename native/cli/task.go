@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // the tasks
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -166,6 +168,11 @@ func (a *app) task(ctx context.Context, name string, f *taskFlags) error {
 	commands, err := t.commands(name, f)
 	if err != nil {
 		return err
+	}
+	if !f.dry {
+		if err := os.MkdirAll(cmp.Or(f.out, name), 0o755); err != nil {
+			return err
+		}
 	}
 	for i, args := range commands {
 		if !a.quiet || f.dry {

@@ -69,10 +69,10 @@ func TestTasks(t *testing.T) {
 	}
 	require.Contains(t, ok(t, "task"), "A100")
 	for want, args := range map[string][]string{
-		"unknown task":      {"task", "lenet-mnist"},
-		"with --data":       {"task", "resnet50-imagenet", "--model", "x.onnx"},
-		"with --model":      {"task", "resnet50-imagenet", "--data", "x"},
-		"leave --model out": {"task", "resnet56-cifar10", "--model", "x.onnx"},
+		`task "lenet-mnist": want`: {"task", "lenet-mnist"},
+		"with --data":              {"task", "resnet50-imagenet", "--model", "x.onnx"},
+		"with --model":             {"task", "resnet50-imagenet", "--data", "x"},
+		"leave --model out":        {"task", "resnet56-cifar10", "--model", "x.onnx"},
 	} {
 		code, _, message := run(t, args...)
 		require.Equal(t, exitInput, code)

@@ -29,7 +29,7 @@ func TestUsageErrors(t *testing.T) {
 		{"prune MODEL -qz", 2, fault{kindUsage, "-z", "a flag of metaprune prune", "-z", "unknown flag -z in -z; metaprune prune --help lists the flags"}},
 		{"prune MODEL --steps many", 2, fault{kindUsage, "--steps", "a whole number, at least 1", "many", `--steps "many": want a whole number`}},
 		{"prune MODEL --heads=perhaps", 2, fault{kindUsage, "--heads", "true or false", "perhaps", `--heads "perhaps": want true or false`}},
-		{"serve --timeout 5", 2, fault{kindUsage, "--timeout", "a time such as 30s or 5m", "5", "--timeout 5: want a time such as 30s or 5m"}},
+		{"serve --timeout 5", 2, fault{kindUsage, "--timeout", "a time above 0, such as 30s or 5m", "5", "--timeout 5: want a time above 0, such as 30s or 5m"}},
 		{"prune MODEL --steps", 2, fault{kindUsage, "--steps", "a whole number, at least 1", "nothing", "--steps: want a whole number, at least 1, got nothing"}},
 		{"metanet new", 2, fault{kindUsage, "--output", "where the metanetwork goes (safetensors)", "nothing", "--output is missing: where the metanetwork goes (safetensors)"}},
 		{"inspect " + none, 2, fault{kindIO, none, "", "no such file or directory", "open " + none + ": no such file or directory"}},

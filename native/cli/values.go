@@ -37,7 +37,7 @@ func share(least, most float64) numbers {
 }
 func positive() numbers { return decimal(0, 0).over() }
 func span() numbers {
-	return numbers{read: seconds, noun: "a time such as 30s or 5m", verbal: true}.over()
+	return numbers{read: seconds, noun: "a time above 0, such as 30s or 5m", verbal: true}.over()
 }
 func bytesOf() numbers {
 	return numbers{read: parseSize, noun: "a size such as 10MB", most: 1 << 62, verbal: true}.over()
