@@ -167,7 +167,7 @@ func (a *Analysis) readAt(costs []callCost, base *analyzer) {
 	}
 }
 
-// mostlyFused reports whether products of convolutions and matrices are less than a tenth of the work. Only then the static count has attention, recurrent layers and fused operators in it, too: most tools count convolutions and matrices
+// mostlyFused reports whether products of convolutions and matrices are less than a hundredth of the work. Only then the static count has attention, recurrent layers and fused operators in it, too: most tools count convolutions and matrices
 // alone, and a target should hold for them as well, unless they are so few that it would be out of proportion.
 func (a *Analysis) mostlyFused(costs []callCost) bool {
 	var fused, other float64
@@ -185,7 +185,7 @@ func (a *Analysis) mostlyFused(costs []callCost) bool {
 			other += n
 		}
 	}
-	return fused > 9*other
+	return fused > 99*other
 }
 
 // plainShapes reports whether everybody sees the shapes that the node's cost follows from, in numbers.
