@@ -13,14 +13,6 @@ func init() {
 		rule{op: "GroupNormalization", since: 18, infer: groupNorm, patch: patchNumGroups, note: "whole groups leave"},
 		rule{op: "LayerNormalization", since: 1, infer: layerNorm, note: "normalised axis = scale and bias; computes over what is left"},
 	)
-	const rms = "frozen on the normalised axes: a mean over fewer channels is another one"
-	register(
-		rule{op: "RMSNormalization", since: 23, infer: fusedNorm(1, 1), note: rms},
-		rule{op: "SimplifiedLayerNormalization", since: 1, infer: fusedNorm(1, 1), note: rms},
-		rule{domain: microsoft, op: "SkipLayerNormalization", since: 1, infer: fusedNorm(2, 3), note: rms},
-		rule{domain: microsoft, op: "SkipSimplifiedLayerNormalization", since: 1, infer: fusedNorm(2, 3), note: rms},
-		rule{domain: microsoft, op: "EmbedLayerNormalization", since: 1, infer: embedNorm, note: "frozen on the normalised axis"},
-	)
 	each("frozen on the channels it looks across", lrn, "LRN")
 	each("zeros do not change the norm", lpNorm, "LpNormalization")
 	each("frozen on the axes it normalises", meanVariance, "MeanVarianceNormalization")
@@ -242,74 +234,12 @@ func layerNorm(c *call) {
 	}
 }
 
-// fusedNorm is a normalisation of the sum of its first inputs, with parameters behind them; the sum itself is the output of the given index, where that is not 1.
-//
-//go:noinline
-func fusedNorm(summed, sum int) func(c *call) {
-	return func(c *call) {
-		x, axis, ok := c.axisOfInput(-1)
-		if !ok {
-			return
-		}
-		if c.input(summed) == nil {
-			c.unknown("has no scale")
-			return
-		}
-		if slices.ContainsFunc(c.in[:summed], func(v *Value) bool { return v == nil || !v.Ranked }) {
-			c.unknown("an input is left out or of unknown rank")
-			return
-		}
-		for i := range summed {
-			for k := axis; k < len(x.Shape); k++ {
-				c.freeze(c.in[i], len(c.in[i].Shape)-len(x.Shape)+k, "normalises over this axis")
-			}
-		}
-		c.role(c.in[summed], len(c.in[summed].Shape)-1, Norm)
-		for _, p := range c.in[summed:] {
-			c.freezeValue(p, "belongs to a normalisation whose axis stays")
-		}
-		zero, shape, axes := isZero, slices.Clone(x.Shape), make([][]label, len(x.Shape))
-		for k := range axis {
-			shape[k], axes[k] = c.broadcastAxis(c.in[:summed], k-len(x.Shape))
-			left := slices.ContainsFunc(c.in[:summed], func(v *Value) bool { return c.zeroed(v) != isZero })
-			if c.alive(axes[k]) && (left || len(c.in) > summed+1) {
-				zero = nonZero
-			}
-		}
-		c.set(0, x.Type, shape, axes...).zero = zero
-		stat := append(slices.Clone(shape[:axis]), unitDims(len(shape)-axis)...)
-		for i := 1; i < len(c.out); i++ {
-			if i == sum && sum > 1 {
-				c.set(i, x.Type, slices.Clone(shape), axes...).zero = nonZero
-				continue
-			}
-			c.set(i, onnxio.Float, slices.Clone(stat), axes[:axis]...).zero = nonZero
-		}
-	}
-}
-
 func unitDims(n int) []Dim {
 	out := make([]Dim, n)
 	for i := range out {
 		out[i] = Num(1)
 	}
 	return out
-}
-
-// embedNorm is the sum of up to three embeddings, normalised: ids, segments, word, position and segment tables, gamma, beta, mask, positions.
-func embedNorm(c *call) {
-	ids, table := c.input(0), c.input(2)
-	if ids == nil || table == nil || len(ids.Shape) != 2 || len(table.Shape) != 2 {
-		c.unknown("wants ids and a table of two axes")
-		return
-	}
-	for _, v := range c.in {
-		c.freezeValue(v, "normalises over this axis")
-	}
-	shape := []Dim{ids.Shape[0], ids.Shape[1], table.Shape[1]}
-	c.set(0, table.Type, shape)
-	c.set(1, onnxio.Int32, []Dim{ids.Shape[0]})
-	c.set(2, table.Type, slices.Clone(shape))
 }
 
 func lrn(c *call) {

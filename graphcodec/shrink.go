@@ -278,7 +278,10 @@ func (sh *shrinker) compare(old, now *call) error {
 		if v == nil || !v.Ranked {
 			continue
 		}
-		want, got := sh.predicted(v), now.out[i]
+		want, got := sh.predicted(v), sh.an.values[v.Name]
+		if got == nil {
+			return fmt.Errorf("output %d %q has disappeared; please report this model", i, v.Name)
+		}
 		if !got.Ranked || len(got.Shape) != len(want) {
 			return fmt.Errorf("output %q: shape %v, predicted %v; please report this model", v.Name, got.Shape, want)
 		}

@@ -1,0 +1,242 @@
+package graphcodec
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+func init() {
+	const rms = "normalised axis = scale; the sum of squares is still divided by the original number of channels"
+	register(
+		rule{op: "RMSNormalization", since: 23, infer: fusedNorm(1, 1), patch: patchRMS(1, 1e-5), note: rms},
+		rule{op: "SimplifiedLayerNormalization", since: 1, infer: fusedNorm(1, 1), patch: patchRMS(1, 1e-5), note: rms},
+		rule{domain: microsoft, op: "SkipSimplifiedLayerNormalization", since: 1, infer: fusedNorm(2, 3), patch: patchRMS(2, 1e-12), note: rms},
+		rule{domain: microsoft, op: "SkipLayerNormalization", since: 1, infer: fusedNorm(2, 3), patch: patchSkipNorm, note: "normalised axis = scale, shift and bias; zeros stand for removed channels in what the mean is taken over"},
+		rule{domain: microsoft, op: "EmbedLayerNormalization", since: 1, infer: embedNorm, note: "frozen on the normalised axis"},
+	)
+}
+
+// fusedNorm is a normalisation of the sum of its first inputs, with parameters behind them; the sum itself is the output of the given index, where that is not 1.
+//
+//go:noinline
+func fusedNorm(summed, sum int) func(c *call) {
+	return func(c *call) {
+		x, axis, ok := c.axisOfInput(-1)
+		if !ok {
+			return
+		}
+		if c.input(summed) == nil {
+			c.unknown("has no scale")
+			return
+		}
+		if slices.ContainsFunc(c.in[:summed], func(v *Value) bool { return v == nil || !v.Ranked }) {
+			c.unknown("an input is left out or of unknown rank")
+			return
+		}
+		c.role(c.in[summed], len(c.in[summed].Shape)-1, Norm)
+		zero, shape, axes := isZero, slices.Clone(x.Shape), make([][]label, len(x.Shape))
+		if c.cutsNorm(x, axis, summed, sum) {
+			c.linkNorm(x, summed)
+			axes[axis] = c.axis(x, axis)
+		} else {
+			for i := range summed {
+				for k := axis; k < len(x.Shape); k++ {
+					if j := len(c.in[i].Shape) - len(x.Shape) + k; j >= 0 {
+						c.freeze(c.in[i], j, "normalises over this axis, whose channels would not be zero when removed, or with a computed scale, in a branch or with its statistics given out")
+					}
+				}
+			}
+			for _, p := range c.in[summed:] {
+				c.freezeValue(p, "belongs to a normalisation whose axis stays")
+			}
+		}
+		left := slices.ContainsFunc(c.in[:summed], func(v *Value) bool { return c.zeroed(v) != isZero })
+		for k := range axis {
+			shape[k], axes[k] = c.broadcastAxis(c.in[:summed], k-len(x.Shape))
+			if c.alive(axes[k]) && (left || len(c.in) > summed+1) {
+				zero = nonZero
+			}
+		}
+		c.set(0, x.Type, shape, axes...).zero = zero
+		stat := append(slices.Clone(shape[:axis]), unitDims(len(shape)-axis)...)
+		for i := 1; i < len(c.out); i++ {
+			if i == sum && sum > 1 {
+				y := c.set(i, x.Type, slices.Clone(shape), axes...)
+				y.zero = nonZero
+				if !left && zero == isZero && !slices.ContainsFunc(c.in[summed+1:], func(p *Value) bool { return p != nil && p.zero != isZero }) {
+					y.zero = isZero
+				}
+				continue
+			}
+			c.set(i, onnxio.Float, slices.Clone(stat), axes[:axis]...).zero = nonZero
+		}
+	}
+}
+
+// ofSquares reports whether the node divides by a mean of squares alone.
+func ofSquares(n *onnxio.Node) bool { return n.OpType != "SkipLayerNormalization" }
+
+// cutsNorm reports whether channels of the normalised axis can be removed: it is the last one, of every input; they are zero when removed; the scale is a constant; nobody reads the statistics. Means are kept as they are: those of squares by
+// another scale, which only such normalisations may read, others by zeros that are put in front of the node.
+func (c *call) cutsNorm(x *Value, axis, summed, sum int) bool {
+	scale, last := c.in[summed], len(x.Shape)-1
+	width := x.Shape[last]
+	if axis != last || x.static || scale.Const == nil || scale.Const.own || !width.IsNum() || c.concealed[c.node] || !c.stands(c.node) {
+		return false
+	}
+	for i, v := range c.in {
+		switch {
+		case v == nil && i > summed:
+			continue
+		case v == nil || len(v.Shape) == 0 || v.Shape[len(v.Shape)-1] != width, i >= summed && len(v.Shape) != 1:
+			return false
+		case i != summed && v.zero != isZero:
+			return false
+		}
+	}
+	for i := 1; i < len(c.out); i++ {
+		if i != sum && c.out[i] != nil && (len(c.readersOf(c.out[i].Name)) > 0 || c.infos[c.out[i].Name] != nil) {
+			return false
+		}
+	}
+	if !ofSquares(c.node) {
+		return x.Type == onnxio.Float && c.versions[""] >= 11
+	}
+	return !c.given[scale.Name] && !slices.ContainsFunc(c.readersOf(scale.Name), func(n *onnxio.Node) bool { return n.OpType != c.node.OpType })
+}
+
+// linkNorm joins the last axes of what is summed and of the parameters.
+func (c *call) linkNorm(x *Value, summed int) {
+	last := len(x.Shape) - 1
+	for i, v := range c.in {
+		if v == nil || i == 0 {
+			continue
+		}
+		c.link(v, len(v.Shape)-1, x, last)
+	}
+	if ofSquares(c.node) {
+		c.in[summed].Const.packed = true // its numbers change, so that a plan cannot name them
+	}
+}
+
+// patchRMS keeps what a mean of squares gives: over fewer channels it is larger by the ratio of their numbers, which epsilon and scale make up for.
+//
+//go:noinline
+func patchRMS(scale int, epsilon float64) func(p *patching) {
+	return func(p *patching) {
+		old := p.old.in[0]
+		if !old.Ranked || len(old.Shape) == 0 || p.old.input(scale) == nil || p.old.in[scale].Const == nil || !p.old.in[scale].Const.packed {
+			return
+		}
+		before, after := p.old.in[scale].Shape[0], p.in[scale].Shape[0]
+		if before == after || after.N < 1 {
+			return
+		}
+		ratio := float64(before.N) / float64(after.N)
+		p.setAttr(&onnxio.Attribute{Name: "epsilon", Type: onnxio.AttrFloat, F: float32(p.old.float("epsilon", epsilon) * ratio)})
+		t := p.in[scale].Const.Tensor
+		f, err := t.Float64s()
+		if err != nil {
+			p.err = err
+			return
+		}
+		scaled := make([]float32, len(f))
+		for i, x := range f {
+			scaled[i] = float32(x * math.Sqrt(ratio))
+		}
+		now := &onnxio.Tensor{DataType: t.DataType, Dims: slices.Clone(t.Dims)}
+		if p.err = now.SetFloat32s(scaled); p.err == nil {
+			p.setInput(scale, now)
+		}
+	}
+}
+
+// patchSkipNorm keeps the mean and deviation of the sum: what is normalised gets zeros for the removed channels behind it, which leave again after it.
+func patchSkipNorm(p *patching) {
+	old := p.old.in[0]
+	if !old.Ranked || len(old.Shape) == 0 {
+		return
+	}
+	last := len(old.Shape) - 1
+	before, after := old.Shape[last], p.in[0].Shape[last]
+	if before == after {
+		return
+	}
+	full := *p.node
+	full.Inputs, full.Outputs = slices.Clone(full.Inputs), []string{p.fresh(full.Outputs[0] + "/full")}
+	full.Name = full.Outputs[0]
+	for i, v := range p.in {
+		if v == nil || p.err != nil {
+			continue
+		}
+		pads := make([]int64, 2*len(v.Shape))
+		pads[len(pads)-1] = before.N - after.N
+		full.Inputs[i] = p.through("Pad", fmt.Sprintf("%s/input%d", p.node.Outputs[0], i), v.Name, pads)
+	}
+	if p.err != nil {
+		return
+	}
+	p.insert(&full)
+	p.sumBeside()
+	if p.err != nil {
+		return
+	}
+	name := p.node.Outputs[0]
+	p.node.OpType, p.node.Domain, p.node.Attributes, p.node.Outputs = "Slice", "", nil, []string{name}
+	p.node.Inputs = []string{full.Outputs[0], p.vector(name+"/starts", 0), p.vector(name+"/ends", after.N), p.vector(name+"/axes", int64(last))}
+	p.changed = true
+}
+
+// sumBeside gives out the sum that the node would.
+func (p *patching) sumBeside() {
+	if len(p.node.Outputs) < 4 || p.node.Outputs[3] == "" || p.err != nil {
+		return
+	}
+	terms, total := []string{p.node.Inputs[1]}, p.node.Inputs[0]
+	if len(p.node.Inputs) > 4 && p.node.Inputs[4] != "" {
+		terms = append(terms, p.node.Inputs[4])
+	}
+	for i, term := range terms {
+		out := p.node.Outputs[3]
+		if i < len(terms)-1 {
+			out = p.fresh(out + "/part")
+		}
+		if p.insert(&onnxio.Node{OpType: "Add", Name: out, Inputs: []string{total, term}, Outputs: []string{out}}); p.err != nil {
+			return
+		}
+		total = out
+	}
+}
+
+// vector adds a constant of integers and returns its name.
+func (p *patching) vector(base string, v ...int64) string {
+	t := onnxio.NewInt64s(p.fresh(base), v)
+	p.addConstant(t)
+	return t.Name
+}
+
+// through puts an operator with a vector as its second input in front of the node and returns the name of its output.
+func (p *patching) through(op, base, input string, v []int64) string {
+	out := p.fresh(base)
+	p.insert(&onnxio.Node{OpType: op, Name: out, Inputs: []string{input, p.vector(out+"/pads", v...)}, Outputs: []string{out}})
+	return out
+}
+
+// embedNorm is the sum of up to three embeddings, normalised: ids, segments, word, position and segment tables, gamma, beta, mask, positions.
+func embedNorm(c *call) {
+	ids, table := c.input(0), c.input(2)
+	if ids == nil || table == nil || len(ids.Shape) != 2 || len(table.Shape) != 2 {
+		c.unknown("wants ids and a table of two axes")
+		return
+	}
+	for _, v := range c.in {
+		c.freezeValue(v, "normalises over this axis")
+	}
+	shape := []Dim{ids.Shape[0], ids.Shape[1], table.Shape[1]}
+	c.set(0, table.Type, shape)
+	c.set(1, onnxio.Int32, []Dim{ids.Shape[0]})
+	c.set(2, table.Type, slices.Clone(shape))
+}
