@@ -303,7 +303,7 @@ var unlearnable = map[string]string{
 	"quantised.onnx":          "QLinearConv: onnx-gomlx has none",
 	"quantised_sequence.onnx": "DynamicQuantizeLSTM: onnx-gomlx has none",
 	"norms.onnx":              "SkipLayerNormalization: onnx-gomlx has none",
-	"unsigned_qdq.onnx":       "weights of 8 bits, which are not trained",
+	"unsigned_qdq.onnx":       "nothing to differentiate by: its weights are integers",
 	"packed.onnx":             "MatMulNBits: onnx-gomlx has none",
 	"moe.onnx":                "MoE: onnx-gomlx has none",
 	"int4.onnx":               "weights of 4 bits",
