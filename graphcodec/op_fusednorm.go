@@ -84,7 +84,7 @@ func ofSquares(n *onnxio.Node) bool { return n.OpType != "SkipLayerNormalization
 func (c *call) cutsNorm(x *Value, axis, summed, sum int) bool {
 	scale, last := c.in[summed], len(x.Shape)-1
 	width := x.Shape[last]
-	if axis != last || x.static || scale.Const == nil || scale.Const.own || !width.IsNum() || c.concealed[c.node] || !c.stands(c.node) {
+	if len(c.out) == 0 || c.out[0] == nil || axis != last || x.static || scale.Const == nil || scale.Const.own || !width.IsNum() || c.concealed[c.node] || !c.stands(c.node) {
 		return false
 	}
 	for i, v := range c.in {
