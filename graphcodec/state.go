@@ -365,6 +365,11 @@ func (s *State) MACs() int64 { return s.total }
 // VisibleMACs is MACs at static shapes, as ONNX's shape inference sees them: shapes that nodes compute count as 1, and so do free sizes that were not given.
 func (s *State) VisibleMACs() int64 { return s.visible }
 
+// StaticCounts reports whether MACs at static shapes say something about the model: they do not where operators of other domains, behind which ONNX's shape inference knows no shapes, hide more than half of the work.
+func (s *State) StaticCounts() bool {
+	return 2*s.visible >= s.total || !slices.ContainsFunc(s.a.an.calls, func(c *call) bool { return c.node.Domain != "" && c.node.Domain != "ai.onnx" })
+}
+
 // Params returns the number of parameters: floating-point numbers and quantised weights, without scales and zero points.
 func (s *State) Params() int64 {
 	n, _ := s.sum()

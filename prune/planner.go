@@ -98,7 +98,7 @@ func (p *planner) progress() float64 {
 			return 0
 		}
 		// Both counts have to reach it, so that whoever measures the smaller model finds what was asked for.
-		if t.Computed {
+		if p.computed {
 			return t.speedUp(start.MACs(), s.MACs())
 		}
 		return min(t.speedUp(start.MACs(), s.MACs()), t.speedUp(start.VisibleMACs(), s.VisibleMACs()))
@@ -129,7 +129,7 @@ func (p *planner) describe() (want, got string) {
 		return fmt.Sprintf("speed-up %g", t.SpeedUp), "none: no layer whose cost is known can shrink"
 	case t.SpeedUp != 0:
 		real, seen := float64(start.MACs())/float64(max(s.MACs(), 1)), float64(start.VisibleMACs())/float64(max(s.VisibleMACs(), 1))
-		if t.Computed || start.VisibleMACs() == 0 {
+		if p.computed || start.VisibleMACs() == 0 {
 			seen = real
 		}
 		got = fmt.Sprintf("%.3f", math.Floor(min(real, seen)*1000)/1000) // what is said can be asked for
@@ -159,6 +159,8 @@ type planner struct {
 	bias  []float64 // by group: factors of the scores, nil for none
 	none  []string  // patterns of Ignore that fit nothing
 	rest  int64     // bytes of the files that are no constants, for a target in bytes
+
+	computed bool // a speed-up goes by the MACs with shapes evaluated alone
 }
 
 // MakePlan chooses the units that leave. ModelSHA256 is left to the caller.
@@ -179,6 +181,7 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 		return nil, fmt.Errorf("%d scores for %d units", len(o.Scores), a.NumUnits())
 	}
 	p := &planner{a: a, o: o, start: a.NewState(), state: a.NewState(), limit: make([]int, len(a.Groups)), gone: make([]int, len(a.Groups))}
+	p.computed = o.Target.Computed || !p.start.StaticCounts()
 	if err := p.limits(); err != nil {
 		return nil, err
 	}
@@ -192,7 +195,7 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	switch {
 	case o.Target.Bytes != 0:
 		choose = p.chooseBySize
-	case o.Target.SpeedUp != 0 && !o.Target.Computed:
+	case o.Target.SpeedUp != 0 && !p.computed:
 		choose = p.chooseBalanced
 	}
 	if err := choose(ctx); err != nil {
