@@ -61,17 +61,18 @@ func (c *claims) model(path, use string, m *onnxio.Model) bool {
 	return len(names) > 0
 }
 
-// plan claims a plan that is read, with its repaired tensors.
-func (c *claims) plan(path string) {
+// plan claims a plan that is read, with its repaired tensors, and reports whether it has any.
+func (c *claims) plan(path string) (repaired bool) {
 	c.reads(path, "the plan")
 	if t, err := outfile.Resolve(path); path == "" || err != nil || t.Stream() { // a pipe can be read once
-		return
+		return false
 	}
 	var p struct{ Repaired *struct{ File string } }
 	if raw, err := os.ReadFile(path); err != nil || json.Unmarshal(raw, &p) != nil || p.Repaired == nil {
-		return // whoever reads the plan says what is wrong with it
+		return false // whoever reads the plan says what is wrong with it
 	}
 	c.reads(filepath.Join(filepath.Dir(path), filepath.Base(p.Repaired.File)), "repaired tensors of the plan")
+	return true
 }
 
 // data claims the data sets that flags name.

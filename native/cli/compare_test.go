@@ -91,3 +91,19 @@ func TestComparisonSeesADifference(t *testing.T) {
 		require.Zero(t, worst, engine)
 	}
 }
+
+// A plan that is written anew from another one, in another folder, has the tensors of the repair beside it and is replayed with the same bytes.
+func TestPlanTakesItsRepairAlong(t *testing.T) {
+	first, second := t.TempDir(), t.TempDir()
+	model := "../../testdata/models/mlp_bn.ts.onnx"
+	ok(t, "prune", model, "--speed-up", "1.5", "--repair", "noise", "--backend", "go", "-o", filepath.Join(first, "a.onnx"), "--plan", filepath.Join(first, "p.json"), "-q")
+	ok(t, "prune", model, "--from-plan", filepath.Join(first, "p.json"), "-o", filepath.Join(second, "b.onnx"), "--plan", filepath.Join(second, "q.json"), "-q")
+	ok(t, "prune", model, "--from-plan", filepath.Join(second, "q.json"), "-o", filepath.Join(second, "c.onnx"), "-q")
+	want := read(t, filepath.Join(first, "a.onnx"))
+	require.Equal(t, want, read(t, filepath.Join(second, "b.onnx")))
+	require.Equal(t, want, read(t, filepath.Join(second, "c.onnx")))
+	code, _, said := run(t, "prune", model, "--from-plan", filepath.Join(first, "p.json"), "-o", filepath.Join(second, "d.repaired.safetensors"), "--plan", filepath.Join(second, "d.json"))
+	require.Equal(t, 2, code)
+	require.Contains(t, said, "the repaired tensors of the new plan")
+	require.NoFileExists(t, filepath.Join(second, "d.json"))
+}

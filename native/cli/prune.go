@@ -52,6 +52,7 @@ type pruneFlags struct {
 	allocation           string
 	offsets              map[string]float64 // read from allocation
 	scores               prune.Scores       // of criteria that look at data
+	carried              []byte             // tensors of the repair in planIn
 	repair               repairFlags
 	metanetFlags
 }
@@ -270,7 +271,7 @@ func (a *app) writeCut(s *session.Session, c *cut, f *pruneFlags) error {
 func (a *app) pruneClaims(path string, m *onnxio.Model, f *pruneFlags) *claims {
 	c := a.claims()
 	external := c.model(path, "the model", m)
-	c.plan(f.planIn)
+	carried := c.plan(f.planIn)
 	c.reads(f.file, "the metanetwork")
 	c.reads(f.allocation, "the allocation")
 	c.data(&f.data, f.repair.calibrate)
@@ -278,9 +279,9 @@ func (a *app) pruneClaims(path string, m *onnxio.Model, f *pruneFlags) *claims {
 		c.writesModel(f.out, "the pruned model", external, f.force)
 	}
 	c.writes(f.planOut, "the new plan")
-	if repaired := f.repair.mode != "" && f.repair.mode != "none" || f.repair.calibrate != ""; f.planOut != "" && repaired {
+	if repaired := f.repair.mode != "" && f.repair.mode != "none" || f.repair.calibrate != ""; f.planOut != "" && (repaired || carried) {
 		if toStdout(f.planOut) {
-			c.err = errors.New("--plan -: a repair writes a second file beside the plan; give the plan a file's name")
+			c.err = errors.New("--plan -: a repair has a second file beside the plan; give the plan a file's name")
 		}
 		c.writes(repairedPath(f.planOut), "the repaired tensors of the new plan")
 	}
@@ -298,10 +299,10 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 			return nil, err
 		}
 		if f.dryRun {
-			return &cut{plan: p}, nil
+			return &cut{plan: p, repaired: f.carried}, nil
 		}
 		m, err := prepared.Apply(p)
-		return &cut{plan: p, model: m}, err
+		return &cut{plan: p, model: m, repaired: f.carried}, err
 	}
 	b, err := xla.Open(f.backend)
 	if err != nil {
@@ -417,7 +418,7 @@ func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := attach(plan, f.planIn); err != nil {
+	if f.carried, err = attach(plan, f.planIn); err != nil {
 		return nil, nil, err
 	}
 	p, err := a.prepareReplay(ctx, s, plan, &f.metanetFlags)

@@ -344,22 +344,22 @@ func repairedPath(plan string) string {
 }
 
 // attach reads the repaired tensors that a plan names, from beside the plan.
-func attach(p *prune.Plan, plan string) error {
+func attach(p *prune.Plan, plan string) (raw []byte, err error) {
 	if p.Repaired == nil {
-		return nil
+		return nil, nil
 	}
 	if filepath.Base(p.Repaired.File) != p.Repaired.File {
-		return fmt.Errorf("%s: the file of repaired tensors %q does not lie beside the plan", plan, p.Repaired.File)
+		return nil, fmt.Errorf("%s: the file of repaired tensors %q does not lie beside the plan", plan, p.Repaired.File)
 	}
 	path := filepath.Join(filepath.Dir(plan), p.Repaired.File)
-	raw, err := os.ReadFile(path)
+	raw, err = os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("%s: the repaired tensors are missing: %w", plan, err)
+		return nil, fmt.Errorf("%s: the repaired tensors are missing: %w", plan, err)
 	}
 	if err := session.Attach(p, raw); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return nil
+	return raw, nil
 }
 
 // sentence is a repair for people.

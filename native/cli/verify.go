@@ -104,7 +104,8 @@ func (a *app) verifyPlan(ctx context.Context, v *verdict, before, after *session
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(p.Check(before.SHA256()), attach(p, f.plan)); err != nil {
+	_, missing := attach(p, f.plan)
+	if err := errors.Join(p.Check(before.SHA256()), missing); err != nil {
 		return err
 	}
 	prepared, err := a.prepareReplay(ctx, before, p, &f.metanet)
