@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/spf13/cobra"
 )
 
@@ -47,7 +48,10 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 		f.print(errOut, wantsJSON(args))
 		return f.exitCode(a.ending.got())
 	}
-	ctx, stop := a.ending.watch(func(s os.Signal) { os.Exit(report(stopped(s))) })
+	ctx, stop := a.ending.watch(func(s os.Signal) {
+		outfile.RemoveTemporary() // nothing is written afterwards
+		os.Exit(report(stopped(s)))
+	})
 	defer stop()
 	root := a.root()
 	root.SetArgs(append([]string{}, args...)) // without arguments cobra would take the ones of the process

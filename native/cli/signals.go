@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/metaprune/metaprune/native/train"
-	"github.com/metaprune/metaprune/onnxio/outfile"
 )
 
 // patience is how long work gets to end by itself after a signal. What cannot be interrupted, such as the analysis of a large model, is then ended from outside.
@@ -167,7 +166,6 @@ func (e *ending) wait(signals <-chan os.Signal, done <-chan struct{}) {
 }
 
 func (e *ending) remove() {
-	outfile.RemoveTemporary()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, do := range e.clean {
