@@ -12,5 +12,12 @@ func (a *Analysis) Advice() string {
 			return "The model holds operators of " + c.node.Domain + ", which are for one processor. " + saveExtended
 		}
 	}
+	m := a.Model
+	if a.source != nil {
+		m = a.source
+	}
+	if lifted(m) != m {
+		return "Weights inside the branches of an If cannot be pruned; `metaprune inline` moves them out, after which they can"
+	}
 	return ""
 }
