@@ -90,7 +90,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.StringVarP(&f.out, "output", "o", "", "the pruned model, - for standard output (default: NAME.pruned.onnx beside MODEL)")
 	fl.BoolVar(&f.force, "force", false, forceHelp)
 	fl.Float64Var(&f.speedUp, "speed-up", 0, "target: multiply-accumulates before / after, such as 2 or 2x")
-	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count the MACs with shapes evaluated alone (default: also the MACs at static shapes, as ONNX's shape inference sees them)")
+	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count the MACs with shapes evaluated alone (default: also the MACs at static shapes, as ONNX's shape inference sees them, unless operators of other domains hide more than half of the work there)")
 	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that are kept, such as 0.5 or 50%")
 	fl.StringVar(&f.size, "size", "", "target: size of the files that are written (the model and its external data), such as 10MB, or 50% of the files' present size")
 	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that are removed, such as 0.3 or 30%")
