@@ -56,7 +56,7 @@ def run(command, limit=120):
 
 
 PRODUCTS = {  # operator: where its weight or second matrix is
-    **dict.fromkeys(["Conv", "ConvTranspose", "FusedConv", "NhwcConv", "ConvInteger", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "Attention", "QAttention"], 1),
+    **dict.fromkeys(["Conv", "ConvTranspose", "FusedConv", "NhwcConv", "ConvInteger", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "Attention", "QAttention", "MultiHeadAttention", "LSTM", "GRU", "RNN"], 1),
     **dict.fromkeys(["QLinearConv", "QLinearMatMul", "QGemm"], 3)}
 
 
@@ -74,6 +74,14 @@ def shapes(model, feeds):
     return out | {t.name: list(t.dims) for t in m.graph.initializer} | {k: list(v.shape) for k, v in feeds.items()}
 
 
+def attention(n, a, w, y):
+    """Products of queries and keys, of weights and values, and of the projections that a node of ONNX Runtime holds."""
+    import math
+    if n.domain == "com.microsoft" and n.op_type != "MultiHeadAttention": return math.prod(a[:-1]) * (math.prod(w) + 2 * a[1] * y[-1])
+    rows = math.prod(a[:3]) if len(a) == 4 else a[0] * a[1]
+    return rows * (w[-2] if len(w) > 2 else 1) * (a[-1] + y[-1])
+
+
 def cost(model, feeds):
     """Multiply-accumulates of every product, and parameters: real weights, and integers that products or DequantizeLinear read."""
     import math
@@ -85,7 +93,8 @@ def cost(model, feeds):
         quantised.add(n.input[at])
         a, w, y = dims.get(n.input[0], []), dims.get(n.input[at], []), dims.get(n.output[0], [])
         if "Conv" in n.op_type: macs += math.prod(a if n.op_type == "ConvTranspose" else y) * math.prod(w[1:])
-        elif "Attention" in n.op_type: macs += math.prod(a[:-1]) * math.prod(w)
+        elif n.op_type in ("LSTM", "GRU", "RNN"): macs += math.prod(a[:2]) * (math.prod(w) + math.prod(dims[n.input[2]]))
+        elif "Attention" in n.op_type: macs += attention(n, a, w, y)
         elif "Gemm" in n.op_type: macs += math.prod(y) * (w[1] if next((t.i for t in n.attribute if t.name == "transB"), 0) else w[0])
         elif a: macs += math.prod(y) * a[-1]
     constants = [t for t in model.graph.initializer] + [a.t for n in model.graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value"]
