@@ -173,7 +173,7 @@ func (r *PipelineRun) stage(ctx context.Context, name string, do func(ctx contex
 		return err
 	}
 	s.SpeedUp, s.Params, s.Seconds = r.start.macs/math.Max(now.macs, 1), r.start.params/math.Max(now.params, 1), time.Since(start).Seconds()
-	whole, err := r.model.Inline() // external data lies beside the original and not here
+	whole, err := r.model.Inline() // external data is in the folder of the original and not here
 	if err != nil {
 		return err
 	}
