@@ -65,6 +65,41 @@ func (a *Analysis) count(c *Counted, symbols map[string]int64, given bool) {
 	a.classes = newClasses(a, costs)
 }
 
+// visibleAtSizes reports whether at least half of the work is visible at static shapes to a reader who
+// knows the sizes that the work is counted at.
+func (a *Analysis) visibleAtSizes(c *classes) bool {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	switch {
+	case c.visible != nil:
+		return *c.visible
+	case a.sized == nil || c != a.classes: // all sizes are fixed, or others are counted at by now
+		return false
+	}
+	costs := make([]callCost, len(a.an.calls))
+	for i := range costs {
+		costs[i] = a.costOf(i)
+	}
+	a.readAt(costs, a.sized)
+	var total, seen float64
+	for _, cost := range costs {
+		total += work(cost.fixed, cost.axes)
+		seen += work(cost.seenFixed, cost.seen)
+	}
+	half := 2*seen >= total
+	c.visible = &half
+	return half
+}
+
+// work is a cost before anything is removed.
+func work(fixed int64, axes []costAxis) float64 {
+	n := float64(fixed)
+	for _, x := range axes {
+		n *= float64(max(x.size, 1))
+	}
+	return n
+}
+
 // at runs the rules with sizes for the inputs. What breaks there only leaves more unknown.
 func (a *analyzer) at(sizes map[string][]int64, symbols map[string]int64, calls []expanded) (s *analyzer) {
 	s = newAnalyzer(a.model)

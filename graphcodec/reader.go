@@ -175,10 +175,7 @@ func (a *Analysis) mostlyFused(costs []callCost) bool {
 		if c.macs == nil {
 			continue
 		}
-		n := float64(costs[i].fixed)
-		for _, x := range costs[i].axes {
-			n *= float64(max(x.size, 1))
-		}
+		n := work(costs[i].fixed, costs[i].axes)
 		if c.macs.kind == fusedWork {
 			fused += n
 		} else if c.macs.kind != hiddenWork {

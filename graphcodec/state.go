@@ -15,6 +15,8 @@ type classes struct {
 	nodes []nodeCost
 	use   [][]int32 // by class: the nodes and tensors that have it
 	sizes []tensorSize
+
+	visible *bool // whether half of the work is visible at the sizes of the inputs; nil: not worked out yet
 }
 
 type classRef struct {
@@ -365,9 +367,18 @@ func (s *State) MACs() int64 { return s.total }
 // VisibleMACs is MACs at static shapes, as ONNX's shape inference sees them: shapes that nodes compute count as 1, and so do free sizes that were not given.
 func (s *State) VisibleMACs() int64 { return s.visible }
 
-// StaticCounts reports whether MACs at static shapes say something about the model: they do not where operators of other domains, behind which ONNX's shape inference knows no shapes, hide more than half of the work.
+// StaticCounts reports whether MACs at static shapes say something about the model: they do not where
+// less than half of the work is visible there, because nodes compute shapes that ONNX's shape inference
+// does not follow, or because of operators of other domains. Free sizes hide nothing: for this question
+// they have the sizes of CountedAt in both counts.
 func (s *State) StaticCounts() bool {
-	return 2*s.visible >= s.total || !slices.ContainsFunc(s.a.an.calls, func(c *call) bool { return c.node.Domain != "" && c.node.Domain != "ai.onnx" })
+	switch {
+	case 2*s.visible >= s.total:
+		return true
+	case slices.ContainsFunc(s.a.an.calls, func(c *call) bool { return c.node.Domain != "" && c.node.Domain != "ai.onnx" }):
+		return false
+	}
+	return s.a.visibleAtSizes(s.c)
 }
 
 // Params returns the number of parameters: floating-point numbers and quantised weights, without scales and zero points.

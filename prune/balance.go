@@ -18,8 +18,8 @@ func (p *planner) chooseBalanced(ctx context.Context) error {
 		return err
 	}
 	c := p.a.CountedAt()
-	if c == nil || c.Assumed || 2*p.start.VisibleMACs() < p.start.MACs() || p.beyond() <= balanced {
-		return nil // what sees less than half of the work is not worth other scores
+	if c == nil || c.Assumed || p.beyond() <= balanced {
+		return nil
 	}
 	tilt := p.tilt()
 	best, least := p.state, p.beyond()

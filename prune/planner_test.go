@@ -133,7 +133,7 @@ func TestHeadsAndTheirChannels(t *testing.T) {
 }
 
 func TestCountComputed(t *testing.T) {
-	a := analysisOf(t, "../testdata/models/computed.onnx")
+	a := analysisOf(t, "../testdata/models/branches.onnx")
 	ratio := func(v [2]int64) float64 { return float64(v[0]) / float64(v[1]) }
 	both, err := prune.MakePlan(t.Context(), a, prune.Options{Target: prune.Target{SpeedUp: 1.3}})
 	require.NoError(t, err)
@@ -143,6 +143,13 @@ func TestCountComputed(t *testing.T) {
 	require.Less(t, ratio(own.Achieved.Seen), 1.3)
 	require.GreaterOrEqual(t, ratio(own.Achieved.MACs), 1.3)
 	require.Less(t, ratio(own.Achieved.MACs), ratio(both.Achieved.MACs))
+	hidden := analysisOf(t, "../testdata/models/computed.onnx") // of whose work a third is visible
+	for _, computed := range []bool{false, true} {
+		p, err := prune.MakePlan(t.Context(), hidden, prune.Options{Target: prune.Target{SpeedUp: 1.3, Computed: computed}})
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, ratio(p.Achieved.MACs), 1.3)
+		require.Less(t, ratio(p.Achieved.Seen), 1.3)
+	}
 	_, err = prune.MakePlan(t.Context(), a, prune.Options{Target: prune.Target{Ratio: .3, Computed: true}})
 	require.ErrorContains(t, err, "is for a speed-up")
 	m := analysisOf(t, "../testdata/models/mlp_bn.ts.onnx")

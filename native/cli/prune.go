@@ -90,7 +90,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.StringVarP(&f.out, "output", "o", "", "the pruned model, - for standard output (default: NAME.pruned.onnx beside MODEL)")
 	fl.BoolVar(&f.force, "force", false, forceHelp)
 	fl.Float64Var(&f.speedUp, "speed-up", 0, "target: multiply-accumulates before / after, such as 2 or 2x")
-	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count the MACs with shapes evaluated alone (default: also the MACs at static shapes, as ONNX's shape inference sees them, unless operators of other domains hide more than half of the work there)")
+	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count the MACs with shapes evaluated alone (default: also the MACs at static shapes, as ONNX's shape inference sees them, unless less than half of the work is visible there)")
 	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that are kept, such as 0.5 or 50%")
 	fl.StringVar(&f.size, "size", "", "target: size of the files that are written (the model and its external data), such as 10MB, or 50% of the files' present size")
 	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that are removed, such as 0.3 or 30%")
@@ -534,7 +534,7 @@ func (a *app) printTotals(s *session.Session, r result, f *pruneFlags) {
 		}
 		holds := "--speed-up holds for both counts, with --count-computed for the other one alone"
 		if !s.Analysis.NewState().StaticCounts() {
-			holds = "operators of other domains than ONNX's own hide more than half of the work there, so --speed-up goes by the other count"
+			holds = "less than half of the work is visible there, so --speed-up goes by the other count"
 		}
 		fmt.Fprintf(a.out, "at static shapes, %s; %s\n", what, holds)
 	}
