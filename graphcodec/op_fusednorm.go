@@ -15,7 +15,6 @@ func init() {
 		rule{op: "SimplifiedLayerNormalization", since: 1, infer: fusedNorm(1, 1), patch: patchRMS(1, 1e-5), note: rms},
 		rule{domain: microsoft, op: "SkipSimplifiedLayerNormalization", since: 1, infer: fusedNorm(2, 3), patch: patchRMS(2, 1e-12), note: rms},
 		rule{domain: microsoft, op: "SkipLayerNormalization", since: 1, infer: fusedNorm(2, 3), patch: patchSkipNorm, note: "normalised axis = scale, shift and bias; zeros stand for removed channels in what the mean is taken over"},
-		rule{domain: microsoft, op: "EmbedLayerNormalization", since: 1, infer: embedNorm, note: "frozen on the normalised axis"},
 	)
 }
 
@@ -223,20 +222,4 @@ func (p *patching) through(op, base, input string, v []int64) string {
 	out := p.fresh(base)
 	p.insert(&onnxio.Node{OpType: op, Name: out, Inputs: []string{input, p.vector(out+"/pads", v...)}, Outputs: []string{out}})
 	return out
-}
-
-// embedNorm is the sum of up to three embeddings, normalised: ids, segments, word, position and segment tables, gamma, beta, mask, positions.
-func embedNorm(c *call) {
-	ids, table := c.input(0), c.input(2)
-	if ids == nil || table == nil || len(ids.Shape) != 2 || len(table.Shape) != 2 {
-		c.unknown("wants ids and a table of two axes")
-		return
-	}
-	for _, v := range c.in {
-		c.freezeValue(v, "normalises over this axis")
-	}
-	shape := []Dim{ids.Shape[0], ids.Shape[1], table.Shape[1]}
-	c.set(0, table.Type, shape)
-	c.set(1, onnxio.Int32, []Dim{ids.Shape[0]})
-	c.set(2, table.Type, slices.Clone(shape))
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Operators of ai.onnx.ml, as scikit-learn's pipelines are exported. Their parameters are attributes, one for each feature, class or node of a tree, so what they read is kept; their shapes are known, so that networks in front of them
-// or after them are pruned.
+// Operators of ai.onnx.ml, as scikit-learn's pipelines are exported. Their parameters are attributes, one
+// for each feature, class or node of a tree, so what they read is kept, but for the channels that linear
+// models sum over; their shapes are known, so that networks in front of them or after them are pruned.
 
 func init() {
 	const note = "frozen, with its shape"
@@ -23,21 +24,78 @@ func init() {
 	}, "element-wise")
 	ml("ZipMap", func(c *call) { c.unknown("makes a map from names to numbers") }, "frozen")
 	for op, columns := range map[string]string{
-		"Scaler": "", "Imputer": "", "Normalizer": "", "LabelEncoder": "", "CategoryMapper": "", "OneHotEncoder": "cats", "FeatureVectorizer": "inputdimensions", "ArrayFeatureExtractor": "Y", "LinearRegressor": "targets",
-		"SVMRegressor": "1", "TreeEnsembleRegressor": "n_targets", "TreeEnsemble": "n_targets", "LinearClassifier": "classlabels", "SVMClassifier": "classlabels", "TreeEnsembleClassifier": "classlabels",
+		"Scaler": "", "Imputer": "", "Normalizer": "", "LabelEncoder": "", "CategoryMapper": "", "OneHotEncoder": "cats", "FeatureVectorizer": "inputdimensions", "ArrayFeatureExtractor": "Y",
+		"SVMRegressor": "1", "TreeEnsembleRegressor": "n_targets", "TreeEnsemble": "n_targets", "SVMClassifier": "classlabels", "TreeEnsembleClassifier": "classlabels",
 	} {
-		ml(op, func(c *call) { c.learned(columns) }, note)
+		ml(op, func(c *call) {
+			c.learned(columns, "is read by an operator whose parameters for features are attributes")
+		}, note)
+	}
+	for op, columns := range map[string]string{"LinearRegressor": "targets", "LinearClassifier": "classlabels"} {
+		register(rule{domain: "ai.onnx.ml", op: op, since: 1, infer: func(c *call) { c.learned(columns, c.notColumns()) }, patch: patchLinear,
+			note: "input channels leave, with their coefficients; classes and targets stay"})
 	}
 }
 
-// learned gives a node of ai.onnx.ml its shape: its input's, or with other columns, whose number is found under the given name.
-func (c *call) learned(columns string) {
+// notColumns says why the channels that a linear model reads cannot be removed; "" where they can: they
+// are zero when removed, and each has its coefficients, which are columns of a matrix in an attribute.
+func (c *call) notColumns() string {
+	x := c.input(0)
+	switch {
+	case x == nil || len(x.Shape) == 0:
+		return "is read by a linear model, and its rank is not known"
+	case c.columns(x) == 0:
+		return "is read by a linear model with other coefficients than one for each channel and output"
+	case x.zero != isZero || x.Const != nil || !x.Type.IsFloat():
+		return "is read by a linear model, and its channels would not be zero when removed"
+	}
+	return ""
+}
+
+// columns is the number of channels that a linear model reads, 0 where its coefficients do not fit them.
+func (c *call) columns(x *Value) int64 {
+	width, a := x.Shape[len(x.Shape)-1], c.attr("coefficients")
+	if a == nil || !width.IsNum() || width.N < 1 || len(a.Floats) == 0 || int64(len(a.Floats))%width.N != 0 {
+		return 0
+	}
+	return width.N
+}
+
+// patchLinear removes the coefficients of removed channels from every row.
+func patchLinear(p *patching) {
+	x := p.old.input(0)
+	if x == nil || len(x.Shape) == 0 {
+		return
+	}
+	width := p.old.columns(x)
+	keep := p.keep(p.old.axis(x, len(x.Shape)-1))
+	if width == 0 || keep == nil {
+		return
+	}
+	var out []float32
+	for row := range slices.Chunk(p.old.attr("coefficients").Floats, int(width)) {
+		for _, k := range keep {
+			out = append(out, row[k])
+		}
+	}
+	p.setAttr(&onnxio.Attribute{Name: "coefficients", Type: onnxio.AttrFloats, Floats: out})
+}
+
+// learned gives a node of ai.onnx.ml its shape: its input's, or with other columns, whose number is found
+// under the given name. What it reads is kept for the given reason; where there is none, only its last
+// axis may lose channels.
+func (c *call) learned(columns, why string) {
 	x, last, ok := c.axisOfInput(-1)
 	if !ok {
 		return
 	}
+	for k := range last {
+		c.freeze(x, k, "its rows are read one by one")
+	}
 	for _, v := range c.in {
-		c.freezeValue(v, "is read by an operator whose parameters for features are attributes")
+		if why != "" {
+			c.freezeValue(v, "%s", why)
+		}
 	}
 	shape, t := slices.Clone(x.Shape), onnxio.Float
 	count := func(names ...string) Dim {

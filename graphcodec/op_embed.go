@@ -1,0 +1,226 @@
+package graphcodec
+
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+// Embeddings of ONNX Runtime's own domain: rows of tables are picked by ids, and the columns of all tables
+// are the channels of what follows.
+
+func init() {
+	register(
+		rule{domain: microsoft, op: "EmbedLayerNormalization", since: 1, infer: embedNorm, patch: patchEmbedNorm,
+			note: "columns of all tables = scale and shift, rows stay; zeros stand for removed channels in what the mean is taken over"},
+		rule{domain: microsoft, op: "GatherBlockQuantized", since: 1, infer: gatherBlocks, patch: patchGatherBlocks,
+			note: "columns are removed in whole blocks; rows of the table stay"},
+	)
+}
+
+// Inputs of EmbedLayerNormalization: three tables, of which the one of segments may be left out, scale and shift.
+const (
+	wordTable    = 2
+	segmentTable = 4
+	embedScale   = 5
+	embedShift   = 6
+)
+
+// embedNorm is the sum of up to three embeddings, normalised: ids, segments, word, position and segment
+// tables, scale, shift, mask, positions. Its outputs are the result, the mask's lengths and the sum.
+func embedNorm(c *call) {
+	ids, table := c.input(0), c.input(wordTable)
+	if ids == nil || table == nil || len(ids.Shape) != 2 || len(table.Shape) != 2 {
+		c.unknown("wants ids and a table of two axes")
+		return
+	}
+	shape := []Dim{ids.Shape[0], ids.Shape[1], table.Shape[1]}
+	axes := make([][]label, len(shape))
+	if c.cutsEmbedding() {
+		for i, v := range c.in {
+			switch {
+			case v == nil:
+			case i >= wordTable && i <= segmentTable:
+				c.freeze(v, 0, "rows of an embedding are kept")
+				c.role(v, 1, Output)
+				c.link(v, 1, table, 1)
+			case i == embedScale || i == embedShift:
+				c.link(v, 0, table, 1)
+			default:
+				c.freezeValue(v, "picks rows of an embedding")
+			}
+		}
+		c.role(c.in[embedScale], 0, Norm)
+		axes[2] = c.axis(table, 1)
+	} else {
+		for _, v := range c.in {
+			c.freezeValue(v, "normalises over this axis, with a table, scale or shift that is computed or that a branch reads")
+		}
+	}
+	c.set(0, table.Type, shape, axes...)
+	c.set(1, onnxio.Int32, []Dim{ids.Shape[0]}).zero = nonZero
+	c.set(2, table.Type, slices.Clone(shape), axes...)
+}
+
+// cutsEmbedding reports whether channels of the tables can be removed: tables, scale and shift are
+// constants of one width, and the operators that keep the mean as it was can be written.
+func (c *call) cutsEmbedding() bool {
+	table := c.input(wordTable)
+	if len(c.out) == 0 || c.out[0] == nil || len(c.in) <= embedShift || table == nil || table.Type != onnxio.Float || c.versions[""] < 11 || c.concealed[c.node] || !c.stands(c.node) {
+		return false
+	}
+	for i := wordTable; i <= embedShift; i++ {
+		v, rank := c.in[i], 2
+		if i >= embedScale {
+			rank = 1
+		}
+		switch {
+		case v == nil && i == segmentTable:
+		case v == nil || v.Const == nil || v.Const.own || len(v.Shape) != rank || v.Shape[rank-1] != table.Shape[1]:
+			return false
+		}
+	}
+	return true
+}
+
+// patchEmbedNorm keeps the mean and deviation of the sum. The node gives out the sum of what is kept,
+// which gets zeros for the removed channels behind it, is normalised, and loses them again. That
+// normalisation adds two inputs: each is half of the sum, which is exact.
+func patchEmbedNorm(p *patching) {
+	if !p.old.cutsEmbedding() {
+		return
+	}
+	removed := p.old.in[wordTable].Shape[1].N - p.in[wordTable].Shape[1].N
+	if removed == 0 {
+		return
+	}
+	name := p.node.Outputs[0]
+	sums := *p.node
+	sums.Outputs = append(slices.Clone(p.node.Outputs), "", "")[:3]
+	sums.Name, sums.Outputs[0] = p.fresh(name+"/embeddings"), p.fresh(name+"/unused")
+	if sums.Outputs[2] == "" {
+		sums.Outputs[2] = p.fresh(name + "/sum")
+	}
+	p.insert(&sums)
+	two := &onnxio.Tensor{Name: p.fresh(name + "/two"), DataType: onnxio.Float}
+	if p.err == nil {
+		p.err = two.SetFloat32s([]float32{2})
+	}
+	if p.err != nil {
+		return
+	}
+	p.addConstant(two)
+	half := p.fresh(name + "/half")
+	p.insert(&onnxio.Node{OpType: "Div", Name: half, Inputs: []string{sums.Outputs[2], two.Name}, Outputs: []string{half}})
+	full := &onnxio.Node{OpType: "SkipLayerNormalization", Domain: microsoft, Name: p.fresh(name + "/full")}
+	for _, v := range []struct {
+		name string
+		rank int
+	}{{half, 3}, {sums.Inputs[embedScale], 1}, {sums.Inputs[embedShift], 1}} {
+		pads := make([]int64, 2*v.rank)
+		pads[len(pads)-1] = removed
+		full.Inputs = append(full.Inputs, p.through("Pad", name+"/padded", v.name, pads))
+	}
+	full.Inputs, full.Outputs = slices.Insert(full.Inputs, 1, full.Inputs[0]), []string{full.Name}
+	if a := p.old.attr("epsilon"); a != nil {
+		full.Attributes = []*onnxio.Attribute{a}
+	}
+	p.insert(full)
+	p.node.OpType, p.node.Domain, p.node.Attributes, p.node.Outputs = "Slice", "", nil, []string{name}
+	p.node.Inputs = []string{full.Name, p.vector(name+"/starts", 0), p.vector(name+"/ends", p.in[wordTable].Shape[1].N), p.vector(name+"/axes", 2)}
+	p.changed = true
+}
+
+// blockTable is a table [rows, columns] of integers whose rows are quantised in blocks.
+type blockTable struct {
+	columns, blocks, size int64
+	bits                  int64 // of elements that share a byte; 0 where each is an element of the tensor
+}
+
+// blockTable reads the attributes of a table whose rows are picked and whose blocks lie along its rows.
+func (c *call) blockTable() (w blockTable, ok bool) {
+	data, scales := c.input(0), c.input(2)
+	if data == nil || scales == nil || data.Const == nil || scales.Const == nil || len(data.Shape) != 2 || len(scales.Shape) != 2 || !slices.Contains([]onnxio.DataType{onnxio.Uint8, onnxio.Int4, onnxio.Uint4}, data.Type) {
+		return w, false
+	}
+	gathered, okG := normAxis(c.int("gather_axis", 0), 2)
+	quantised, okQ := normAxis(c.int("quantize_axis", 1), 2)
+	w.size, w.columns, w.blocks = c.int("block_size", 128), data.Shape[1].N, scales.Shape[1].N
+	if bits := c.int("bits", 4); data.Type == onnxio.Uint8 && (bits == 2 || bits == 4) {
+		w.bits, w.columns = bits, w.columns*8/bits
+	}
+	fits := okG && okQ && gathered == 0 && quantised == 1 && w.size >= 2 && w.size <= maxAxis && w.columns <= maxAxis && scales.Shape[0] == data.Shape[0]
+	return w, fits && w.columns == w.blocks*w.size && c.blockPoints(&w)
+}
+
+// blockPoints reports whether the zero points, if there are any, are a constant that holds one for each block.
+func (c *call) blockPoints(w *blockTable) bool {
+	zero := c.input(3)
+	if zero == nil {
+		return true
+	}
+	each := w.blocks
+	if w.bits > 0 {
+		each = (w.blocks*w.bits + 7) / 8
+	}
+	return zero.Const != nil && len(zero.Shape) == 2 && zero.Shape[0] == c.in[0].Shape[0] && zero.Shape[1] == Num(each)
+}
+
+// gatherBlocks picks rows of a quantised table: data, ids, scales, zero points.
+func gatherBlocks(c *call) {
+	data, ids, scales := c.input(0), c.input(1), c.input(2)
+	if data == nil || ids == nil || scales == nil || !data.Ranked || !ids.Ranked {
+		c.unknown("the rank of an input is unknown")
+		return
+	}
+	w, ok := c.blockTable()
+	if !ok {
+		c.unknown("its table is no constant of two axes whose rows are picked and quantised in whole blocks")
+		c.ofRank(0, scales.Type, len(data.Shape)+len(ids.Shape)-1)
+		return
+	}
+	columns := c.lab.fresh(int(w.columns))
+	in := c.wholeBlocks(columns, int(w.blocks), int(w.size))
+	if w.blocks == 1 {
+		c.lab.freezeAll(columns, c.because("a row of its table is one block"))
+	}
+	c.role(scales, 1, Output)
+	each := data.Shape[1].N / w.blocks
+	c.join(data, 1, c.lab.merge([][]label{in, nil}, []int{int(w.blocks), int(each)}))
+	c.join(scales, 1, in)
+	for i, v := range c.in {
+		switch {
+		case v == nil:
+		case i == 1:
+			c.freezeValue(v, "picks rows of an embedding")
+		default:
+			c.freeze(v, 0, "rows of an embedding are kept")
+		}
+	}
+	switch zero := c.input(3); {
+	case zero == nil:
+	case w.bits == 0:
+		c.join(zero, 1, in)
+	default:
+		c.freeze(zero, 1, "holds packed integers")
+		zero.Const.packed = true
+	}
+	shape := append(slices.Clone(ids.Shape), Num(w.columns))
+	axes := make([][]label, len(shape))
+	axes[len(ids.Shape)] = columns
+	c.set(0, scales.Type, shape, axes...)
+}
+
+// patchGatherBlocks packs the zero points of the blocks that are kept, where several share a byte.
+func patchGatherBlocks(p *patching) {
+	w, ok := p.old.blockTable()
+	if !ok || w.bits == 0 || p.old.input(3) == nil {
+		return
+	}
+	keep := p.keep(p.old.axis(p.old.in[2], 1))
+	if keep == nil {
+		return
+	}
+	bytes := (int64(len(keep))*w.bits + 7) / 8
+	p.repack(3, []int64{p.in[3].Shape[0].N, bytes}, (w.blocks*w.bits+7)/8, w.bits, keep)
+}
