@@ -41,9 +41,9 @@ def main():
             packages[os.path.dirname(file)][0] += n
             packages[os.path.dirname(file)][1] += n * ran
     share = lambda x: 100 * x[1] / max(x[0], 1)
-    out = ["# Coverage", "`make cover`: statements of the portable packages that some Go test runs on amd64 (the tests of the page, of the worker and under WebAssembly are not counted).", "", "| package | statements | covered |", "|---|---|---|"]
+    out = ["# Coverage", "`make cover` lists the share of statements in the portable packages that a Go test runs on amd64. Tests of the page, of the worker and under WebAssembly do not count.", "", "| package | statements | covered |", "|---|---|---|"]
     out += [f"| {k} | {v[0]} | {share(v):.1f} % |" for k, v in sorted(packages.items())]
-    out += ["", "## What no test runs", "Mostly answers to files that contradict themselves in a way that no test has.", ""]
+    out += ["", "## Lines that no test runs", "Most of them handle contradictory files that no test contains.", ""]
     out += [f"- `{f}`: {s}" for f, spans in sorted(files.items()) if (s := stretches(spans))]
     open(a.out, "w").write("\n".join(out) + "\n")
     for k, v in sorted(packages.items()): print(f"{k:20} {share(v):5.1f} % of {v[0]} statements")

@@ -13,9 +13,9 @@ ROOT = os.path.join(HERE, "..")
 BENCHSTAT = "golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da"
 LINE = re.compile(r"^Benchmark(\w+)/(\S+)\s+\d+\s+([\d.]+) ns/op\s+([\d.]+) MB/s\s+(\d+) B/op")
 PEERS = [  # title, script, arguments
-    ("Pruning from file to file, against onnxsim and Torch-Pruning", "prune.py", ["3"], "Whole processes, side by side; ratio is against `metaprune prune`, memory the peak resident set with mapped pages. More in [prune-speed.md](prune-speed.md)."),
-    ("The metanetwork's forward, against PyTorch Geometric", "metanet.py", ["--runs", "3"], "The same graph and weights, without loading and saving, the least of the runs. More in [metanet-speed.md](metanet-speed.md)."),
-    ("Training, against PyTorch", "train.py", ["--rounds", "3", "--images", "6400"], "Images a second of a ResNet-20, in turns; the ratio is of metaprune to PyTorch, so below 1 is slower. What was tried and where the time goes: [train-speed.md](train-speed.md)."),
+    ("Pruning from file to file, against onnxsim and Torch-Pruning", "prune.py", ["3"], "Whole processes, measured in turns. The ratio is to `metaprune prune`. Memory is the peak resident set with mapped pages. Details: [prune-speed.md](prune-speed.md)."),
+    ("The metanetwork's forward pass, against PyTorch Geometric", "metanet.py", ["--runs", "3"], "Both use the same graph and weights. Loading and saving are not included. The fastest run counts. Details: [metanet-speed.md](metanet-speed.md)."),
+    ("Training, against PyTorch", "train.py", ["--rounds", "3", "--images", "6400"], "Images per second of a ResNet-20, measured in turns. A ratio below 1 means that metaprune is slower than PyTorch. Details: [train-speed.md](train-speed.md)."),
 ]
 LIMIT = 1.25
 
@@ -33,6 +33,11 @@ def bench(count, only, wasm=False):
     return run(command + ["-exec", f"{root}/lib/wasm/go_js_wasm_exec"], GOOS="js", GOARCH="wasm")
 
 
+def plain(ms):
+    """Three digits, without an exponent."""
+    return f"{ms:.3g}" if ms < 1000 else f"{float(f'{ms:.3g}'):.0f}"
+
+
 def wasm_table():
     """Stages as WebAssembly in node, which has one thread, against one native thread, in one run each."""
     big = "(resnet50-1|vit-1)$"
@@ -42,7 +47,7 @@ def wasm_table():
     for key in here:
         if key not in there: continue
         a, b = (1000 * statistics.median(t for t, _ in runs[key]) for runs in (here, there))
-        out.append(f"| {key[0].lower()} | {key[1]} | {a:.3g} | {b:.3g} | {b / a:.1f}x |")
+        out.append(f"| {key[0].lower()} | {key[1]} | {plain(a)} | {plain(b)} | {b / a:.1f}x |")
     return out
 
 
@@ -121,18 +126,31 @@ def picture(runs, sizes, path):
     open(path, "w").write("\n".join(out) + "\n")
 
 
+def conclusion(runs, sections):
+    cells = [[[c.strip() for c in row.strip("|").split("|")] for row in table[2:]] for _, _, table in sections]
+    ms = lambda stage: 1000 * statistics.median(t for t, _ in runs[stage, "resnet50-1"])
+    names = {s.lower(): s for s, _ in runs}
+    out = ["- A ResNet-50 takes " + ", ".join(f"{ms(names[s]):.0f} ms to {s}" for s in ("inspect", "score", "plan", "apply") if (names.get(s), "resnet50-1") in runs) + "."]
+    for (title, _, _), rows in zip(sections, cells):
+        if title.startswith("Pruning"):
+            ratios = [float(r[3].rstrip("x")) for r in rows if not r[1].startswith("metaprune") and re.fullmatch(r"[\d.]+x", r[3])]
+            out.append(f"- From file to file, metaprune is {min(ratios):.0f} to {max(ratios):.0f} times as fast as onnxsim and Torch-Pruning.")
+        if title.startswith("Training"): out.append(f"- Training runs at {100 * float(rows[-1][3]):.0f} % of PyTorch's speed.")
+    return out
+
+
 def page(runs, sizes, name, count, sections):
-    spread = lambda v: f"{statistics.median(v) * 1000:.3g} ± {100 * (max(v) - min(v)) / 2 / statistics.median(v):.0f} %"
+    spread = lambda v: f"{plain(statistics.median(v) * 1000)} ± {100 * (max(v) - min(v)) / 2 / statistics.median(v):.0f} %"
     versions = ", ".join([run(["go", "env", "GOVERSION"]).strip(), *(f"{p} {importlib.metadata.version(p)}" for p in ("torch", "torch-geometric", "torch-pruning", "onnxsim") if importlib.util.find_spec(p.replace("-", "_")))])
-    out = ["# Performance", f"All of this page is measured and written by `make bench`, one thing after the other on two cores ({versions}). `make bench-compare BASE=...` compares with a commit or with saved runs and fails on what has become slower.", "",
-           "## Every stage, over models of growing size", f"Median of {count} runs and half the range between the fastest and the slowest, in milliseconds; in the Go process, files in memory.", "",
+    out = ["# Performance", *conclusion(runs, sections), "", f"`make bench` measures everything on this page, one measurement after the other, on two cores ({versions}). `make bench-compare BASE=...` compares with a commit or with saved runs, and fails if a stage has become slower.", "",
+           "## Every stage, over models of growing size", f"Milliseconds are the median of {count} runs, plus or minus half the range between the fastest and the slowest. Files are in memory.", "",
            f"![seconds over file size]({os.path.basename(name)}.svg)", "", "| stage | model | MB | ms | MB allocated |", "|---|---|---|---|---|"]
     for (stage, model), v in runs.items():
         out.append(f"| {stage.lower()} | {model} | {sizes[model]:.1f} | {spread([t for t, _ in v])} | {statistics.median(b for _, b in v) / 1e6:.1f} |")
-    out += ["", "inspect decodes and analyses; score is group L2; plan chooses for 2x with scores at hand; apply cuts, analyses again and writes; graph goes to the parameter graph and back; metanet is a plan by the metanetwork in the program.", ""]
+    out += ["", "| stage | what it does |", "|---|---|", "| inspect | decodes and analyses the model |", "| score | computes group L2 |", "| plan | chooses channels for 2x from given scores |", "| apply | removes the channels, analyses the result and encodes it |", "| graph | converts the model to its parameter graph and back |", "| metanet | makes a plan with the built-in metanetwork |", ""]
     for title, says, table in sections:
         out += [f"## {title}", says, "", *table, ""]
-    out += ["Further, measured by tests: the page in a browser ([site.md](../site.md)), the worker at the edge and a service under load ([serving.md](../serving.md)).", ""]
+    out += ["Tests measure the page in a browser ([site.md](../site.md)), and the worker at the edge and a service under load ([serving.md](../serving.md)).", ""]
     open(name + ".md", "w").write("\n".join(out))
 
 
@@ -143,8 +161,8 @@ def sections(without, name):
         bars(out[0][2], name + "-peers.svg")
         title, says, table = out[0]
         out[0] = title, f"{says}\n\n![seconds by tool]({os.path.basename(name)}-peers.svg)", table
-    if "wasm" not in without: out.append(("As WebAssembly", "The same stages compiled to WebAssembly, in node, against one native thread; one run each, of 0.3 s or more.", wasm_table()))
-    if "api" not in without: out.append(("Over HTTP", "Masks at 2x, the client's sending included, against the same work in the process; medians of 5. More in [serving.md](../serving.md).", api_table()))
+    if "wasm" not in without: out.append(("As WebAssembly", "The same stages as WebAssembly in node, and as one native thread. One run each, of 0.3 s or more.", wasm_table()))
+    if "api" not in without: out.append(("Over HTTP", "`/v1/masks` at 2x, with the time to send the model, and the same work in the process. Medians of 5 runs. Details: [serving.md](../serving.md).", api_table()))
     return out
 
 

@@ -3,11 +3,8 @@
 
     bench/rivals.py FOLDER [--speed-up 1.5] [--out docs/results/rivals] [--only NAME...] [--variants ts] [--definitions DEFS.py] [--again]
 
-FOLDER holds exports NAME.VARIANT.onnx (bench/families.py, bench/optimised.py, or the definitions' own). metaprune and onnxsim start from the file; Torch-Pruning, which needs the PyTorch model, from timm, torchvision or the definitions, and its result is exported.
-Each peer gets the first of the ratios 0.1, 0.2, .. 0.9 whose result has the speed-up, or its best; nothing is set per model but the layer that gives the classes. onnxsim is used as its documentation says: `simplify` first (it fuses BatchNormalization), then each of its functions that removes channels or heads, for real, 4-bit, QDQ,
-QLinear and dynamically quantised layers; where that does not get there, its structured pruning of the simplified file and of the file as it is. What counts: ONNX Runtime loads and runs the result, and inputs and outputs are the original's. Multiply-accumulates are counted from the shapes that ONNX Runtime computes, integer and fused products
-with them, and parameters with quantised weights. Whether a peer's result computes what the original computes without the removed channels is not looked at. Writes OUT.jsonl and OUT.md."""
-import argparse, glob, json, os, subprocess, sys, tempfile, time
+FOLDER holds exports NAME.VARIANT.onnx (bench/families.py, bench/optimised.py, or the definitions' own). Writes OUT.jsonl and OUT.md, which says what is compared and how."""
+import argparse, glob, json, os, re, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "testdata"))
@@ -169,11 +166,30 @@ def measure(path, a, folder):
             "torch_pruning": search(path, a.speed_up, torch, out) if os.path.basename(path).split(".")[1:-1] == ["ts"] else None}
 
 
+REASONS = (
+    (r"ONNXRuntimeError.*running Conv", "ONNX Runtime cannot run a Conv of the result"),
+    (r"ONNXRuntimeError", "ONNX Runtime cannot run the result"),
+    (r"IndexError", "an index is out of range"),
+    (r"RuntimeError: (shape|weight)", "tensor sizes do not match"),
+)
+METHOD = """    bench/rivals.py FOLDER
+
+- metaprune and onnxsim prune the .onnx file. Torch-Pruning prunes the PyTorch model (timm, torchvision or the file given by --definitions), and its result is exported.
+- onnxsim and Torch-Pruning get the first of the ratios 0.1 to 0.9 that reaches the speed-up, else the ratio with the highest speed-up. No other setting depends on the model, except the layer that gives the classes.
+- onnxsim simplifies the model first, which fuses BatchNormalization. Then each of its functions that removes channels or heads is applied, for float and for quantised layers. Where that does not reach the speed-up, its structured pruning of the simplified and of the original file is tried.
+- A result counts if ONNX Runtime runs it and its inputs and outputs are the original's. Whether its outputs are right is checked for metaprune only ([zoo.md](zoo.md)).
+- MACs are counted at the shapes that ONNX Runtime computes, with integer and fused products. Parameters include quantised weights.
+
+A cell holds the ratio of MACs, then the ratio of parameters.
+"""
+
+
 def cell(r, target):
     if r is None: return ""
-    if "error" in r: return "fails: " + r["error"].replace("|", "/")[:70]
+    if "error" in r: return "fails: " + next((said for pattern, said in REASONS if re.search(pattern, r["error"])), "error")
     if r["speed_up"] <= 1.001: return "does nothing"
-    return f"{r['speed_up']:.2f}x, {r['params']:.2f}x" + ("" if r["speed_up"] >= 0.999 * target else " (its most)")
+    few = f" (keeps {100 / r['params']:.1f} % of the parameters)" if r["params"] >= 50 else ""
+    return f"{r['speed_up']:.2f}x, {r['params']:.2f}x" + few + ("" if r["speed_up"] >= 0.999 * target else " (highest)")
 
 
 def main():
@@ -198,8 +214,8 @@ def main():
     tools = [("metaprune", "metaprune"), ("onnxsim", "onnxsim 0.8.1"), ("torch_pruning", "Torch-Pruning 1.6.1")]
     reached = lambda k: sum(1 for x in points if x.get(k) and x[k].get("speed_up", 0) >= 0.999 * a.speed_up)
     asked = lambda k: sum(1 for x in points if x.get(k))
-    lines = [f"# metaprune and its peers at {a.speed_up}x", "`bench/rivals.py FOLDER`: " + " ".join(__doc__.split("\n\n")[2].split()).replace("`", ""), "",
-             "Speed-up and parameters, as ratios. " + "; ".join(f"{title}: {reached(k)} of {asked(k)} reach it" for k, title in tools) + ".", "", "| model | " + " | ".join(t for _, t in tools) + " |", "|---|---|---|---|"]
+    lines = [f"# metaprune, onnxsim and Torch-Pruning at {a.speed_up}x", *(f"- {title} reaches {a.speed_up}x on {reached(k)} of {asked(k)} exports." for k, title in tools), "", METHOD,
+             "| model | " + " | ".join(t for _, t in tools) + " |", "|---|---|---|---|"]
     lines += [f"| {x['model']} | " + " | ".join(cell(x.get(k), a.speed_up) for k, _ in tools) + " |" for x in points]
     with open(a.out + ".md", "w") as f: f.write("\n".join(lines) + "\n")
 

@@ -16,17 +16,17 @@ JUDGE = os.path.join(HERE, "..", "testdata", "check_pruned.py")
 UNCOUNTED = {"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "DynamicQuantizeLSTM", "FusedConv", "Einsum"}
 
 
-STEP = "checked layer by layer: float sums in another order differ by 1e-6, and rounding to 8 bits makes whole steps of some of that"
-GROUPS = "group normalisations whose sizes a reader of the file does not know, for the kernels in front of them are computed"
-TIES = "what its TopK picks by differs by 3e-9, and with random weights half of its 3,234 scores equal their neighbours: they come out in another order"
+STEP = "checked layer by layer: sums in another order differ by 1e-6, and rounding to 8 bits turns some of these differences into whole steps"
+GROUPS = "ONNX's shape inference does not know the sizes of its group normalisations, because the kernels before them are computed"
+TIES = "its TopK sorts scores that differ by 3e-9: with random weights half of the 3,234 scores are equal, and their order changes"
 REMARKS = {  # looked into by hand
     "bit.ts": GROUPS,
-    "rtdetr-l.ts": "what its TopK picks by differs by 1e-6, and with random weights its 525 scores lie as close: they come out in another order",
+    "rtdetr-l.ts": "its TopK sorts scores that differ by 1e-6: with random weights the 525 scores lie that close together, and their order changes",
     **{f"ssdlite320_mobilenet_v3_large.fix{n}": TIES for n in (11, 13, 15)},
-    "resnet18.qdq8": STEP, "squeezenet1_1.qdq": "1 % of the outputs end one step of 8 bits apart: rounding of sums in another order",
-    "squeezenet1_1.dynamic": "biases that are all zero share one tensor in the export and are cut differently: 57 parameters more",
-    "mha_encoder.qdq": "weights with zero points other than 0 next to activations that are not zero: nothing can leave as zeros",
-    "coat_tiny.tshw": "the judge counts little of it: most sizes are computed",
+    "resnet18.qdq8": STEP, "squeezenet1_1.qdq": "1 % of the outputs differ by one step of 8 bits: sums in another order are rounded differently",
+    "squeezenet1_1.dynamic": "biases of zeros share one tensor in the export and get different lengths: 57 parameters more",
+    "mha_encoder.qdq": "its weights have zero points other than 0, so a removed channel would not hold zeros",
+    "coat_tiny.tshw": "ONNX's shape inference knows few of its sizes",
 }
 
 
@@ -72,15 +72,24 @@ def measure(model, target, folder):
 
 
 def table(points):
-    out = ["| model | speed-up | parameters | largest difference to the masked original | seconds | judged | |", "|---|---|---|---|---|---|---|"]
+    out = ["| model | speed-up | parameters, ratio | largest relative difference to the masked original | seconds | judged | remark |", "|---|---|---|---|---|---|---|"]
     for p in points:
         note = p.get("error", "")
-        if "own_speed_up" in p: note = f"the judge does not count Einsum, integer and fused products and what is behind them; with them {p['own_speed_up']:.2f}x"
-        if "reachable" in p: note = f"{p['wanted']}x is beyond reach: {p['reachable']:.2f}x" + (f"; {p['error']}" if "error" in p else "")
+        if "own_speed_up" in p: note = f"{p['own_speed_up']:.2f}x with integer and fused products, which the judge does not count"
+        if "reachable" in p: note = f"at most {p['reachable']:.2f}x can be reached" + (f"; {p['error']}" if "error" in p else "")
         note = "; ".join(x for x in (note, REMARKS.get(p["model"], "")) if x)
         out.append(f"| {p['model']} | {p.get('speed_up', 0):.2f}x | {p.get('params', 0):.2f}x | {p.get('max_rel_err', float('nan')):.1e} | {p.get('seconds', 0)} | {'ok' if p['ok'] else '**no**'} | {note} |")
-    good = sum(p["ok"] for p in points)
-    return "\n".join(out) + f"\n\n{good} of {len(points)} are judged ok.\n"
+    return "\n".join(out) + "\n"
+
+
+def conclusion(points, wanted=1.5):
+    cut = [p for p in points if "nothing" not in p]
+    short, bad = [p for p in cut if "reachable" in p], [p for p in cut if not p["ok"]]
+    reached = len(cut) - len(short)
+    out = [f"- {len(cut) - len(bad)} of {len(cut)} pruned models are judged correct: in ONNX Runtime their outputs equal those of the masked original (the original whose removed slices are zero).",
+           f"- {reached} of {len(cut)} reach {wanted}x" + ("." if not short and not bad else "; the remarks give the reasons for the others.")]
+    if len(points) > len(cut): out.append(f"- {len(points) - len(cut)} further models have no channels that can be pruned.")
+    return "\n".join(out) + "\n\n"
 
 
 def free(name):
@@ -92,45 +101,39 @@ def free(name):
     return ["--dim", f"h={side}", "--dim", f"w={side}", "--dim", "batch=2"]
 
 
-TIMM = {"ts": "TorchScript", "tsb": "any batch", "tshw": "any batch, height and width", "dy": "dynamo", "dyb": "any batch"}
-WIDE_HEAD = """# A network of nearly every module of timm
-`bench/families.py FOLDER --wide`, then `bench/zoo.py FOLDER --wide --out docs/results/wide`: random weights, exported by PyTorch's TorchScript exporter and its dynamo exporter, with fixed and with free sizes; pruned to 1.5x by group L2 and judged in
-ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the judge counts; in brackets where 1.5x is beyond reach. An empty cell is an export that fails or was not made.
+MEASURED = "    {command}\n    bench/zoo.py FOLDER --wide --out docs/results/{name}\n\n{networks} Each is pruned to 1.5x by group L2 and judged by `testdata/check_pruned.py`.\nA number is the speed-up that the judge counts. {cells}\n\n"
+BELOW = "In brackets: the highest speed-up that can be reached, where that is below 1.5x."
 
-"""
-
-
-KERAS = {"tf": "operator set 17, batch 1", "tfb": "operator set 13, any batch"}
-KERAS_HEAD = """# Networks of Keras
-`bench/kerasnets.py FOLDER`, then `bench/zoo.py FOLDER --wide --out docs/results/keras`: random weights (Keras 3.15.1, TensorFlow 2.21.0), exported by tf2onnx 1.17.0; pruned to 1.5x by group L2 and judged in ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that
-the judge counts; in brackets where 1.5x is beyond reach. ConvNeXt and other networks with a GELU are missing: tf2onnx 1.17.0 writes an operator for it that does not exist.
-
-"""
-
-
-OPSETS = {f"{kind}{n}": f"set {n}, {said}" for n in (9, 11, 13, 15) for kind, said in (("fix", "fixed"), ("op", "free"))}
-OPSETS_HEAD = """# Older operator sets
-`bench/opsets.py FOLDER`, then `bench/zoo.py FOLDER --wide --out docs/results/opsets`: networks of transformers, ultralytics, timm and torchvision with random weights (torch 2.15, transformers 5.24.0, ultralytics 8.4.190, timm 1.0.31), exported by PyTorch's TorchScript exporter with operator sets 9 to 15, with fixed sizes and
-with free batch (and length of text); pruned to 1.5x by group L2 and judged in ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the judge counts; in brackets where 1.5x is beyond reach. An empty cell is an export that fails, or that ONNX Runtime does not run.
-
-"""
+PAGES = {
+    "wide": ("A network of nearly every module of timm", {"ts": "TorchScript", "tsb": "any batch", "tshw": "any batch, height and width", "dy": "dynamo", "dyb": "any batch"}, MEASURED.format(
+        command="bench/families.py FOLDER --wide", name="wide", networks="Networks with random weights, exported by PyTorch's TorchScript exporter and its dynamo exporter, with fixed and with free sizes.",
+        cells=BELOW + " Empty: the export failed or was not made.")),
+    "keras": ("Networks of Keras", {"tf": "opset 17, batch 1", "tfb": "opset 13, any batch"}, MEASURED.format(
+        command="bench/kerasnets.py FOLDER", name="keras", networks="Networks with random weights (Keras 3.15.1, TensorFlow 2.21.0), exported by tf2onnx 1.17.0. ConvNeXt and other networks with a GELU are missing, because tf2onnx 1.17.0 writes an operator for it that does not exist.",
+        cells=BELOW)),
+    "opsets": ("Opsets 9 to 15", {f"{kind}{n}": f"opset {n}, {said}" for n in (9, 11, 13, 15) for kind, said in (("fix", "fixed"), ("op", "free"))}, MEASURED.format(
+        command="bench/opsets.py FOLDER", name="opsets", networks="Networks of transformers 5.24.0, ultralytics 8.4.190, timm 1.0.31 and torchvision with random weights (torch 2.15), exported by PyTorch's TorchScript exporter with fixed sizes and with a free batch (and text length).",
+        cells=BELOW + " Empty: the export failed, or ONNX Runtime does not run it.")),
+    "exporters": ("Other exporters", {"optimum": "optimum-onnx", "jax": "jax2onnx", "paddle": "paddle2onnx"}, MEASURED.format(
+        command="bench/exporters.py optimum|jax|paddle FOLDER", name="exporters", networks="Small networks with random weights, exported by optimum-onnx 0.1.0 (transformers 4.57.6), by jax2onnx 0.17.1 (its own examples of flax 0.12.8 and equinox 0.13.8; those with layers in functions after `metaprune inline`) and by paddle2onnx 2.1.0 (PaddlePaddle 3.3.1).",
+        cells=BELOW + " A dash: no channel can be pruned. A star: counted by metaprune, because the judge does not count Einsum.")),
+    "hub": ("Networks of Hugging Face's transformers and of ultralytics", {"ts": "TorchScript, any batch and length", "dy": "dynamo", "dyb": "any batch"}, MEASURED.format(
+        command="bench/hub.py FOLDER", name="hub", networks="Small configurations with random weights (transformers 5.24.0, ultralytics 8.4.190, torch 2.15), exported by PyTorch's TorchScript exporter and its dynamo exporter. Most are networks without a task's head: their width is an output, so it is kept.",
+        cells=BELOW + " Empty: the export failed, ONNX Runtime does not run it, or it works only for the batch and length that it was made with.")),
+}
 
 
-EXPORTERS = {"optimum": "optimum-onnx", "jax": "jax2onnx", "paddle": "paddle2onnx"}
-EXPORTERS_HEAD = """# Other exporters
-`bench/exporters.py optimum|jax|paddle FOLDER`, then `bench/zoo.py FOLDER --wide --out docs/results/exporters`: small networks with random weights by optimum-onnx 0.1.0 (transformers 4.57.6), jax2onnx 0.17.1's own examples of flax 0.12.8 and equinox 0.13.8 (those with layers as functions behind `metaprune inline`), and
-paddle2onnx 2.1.0 (PaddlePaddle 3.3.1); pruned to 1.5x by group L2 and judged in ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the judge counts; in brackets where 1.5x is beyond reach, a dash where nothing can leave; with a star of all products, where the judge counts no Einsum.
+REASONS = (  # what reports of earlier programs say, in today's words
+    (r"^graph output ", "the graph output "),
+    (r"takes a mean over an axis whose length a reader of the file does not know", "averages over an axis whose length ONNX's shape inference does not know"),
+    (r"couples it with an axis that is not cut", "couples it with an axis that is not pruned"),
+    (r"no layer whose cost is known can shrink", "no layer can be pruned"),
+)
 
-"""
 
-
-HUB = {"ts": "TorchScript, any batch and length", "dy": "dynamo", "dyb": "any batch"}
-HUB_HEAD = """# Networks of Hugging Face's transformers and of ultralytics
-`bench/hub.py FOLDER`, then `bench/zoo.py FOLDER --wide --out docs/results/hub`: small configurations with random weights (transformers 5.24.0, ultralytics 8.4.190, torch 2.15), exported by PyTorch's TorchScript exporter and its dynamo exporter; pruned to 1.5x by group L2 and
-judged in ONNX Runtime (`testdata/check_pruned.py`). A number is the speed-up that the judge counts; in brackets where 1.5x is beyond reach. An empty cell is an export that fails, that ONNX Runtime does not run, or that holds for no other batch or length than it was made with. Most
-are the network without a task's head, so that its width is an output and stays.
-
-"""
+def plain(reason):
+    for old, new in REASONS: reason = re.sub(old, new, reason)
+    return reason
 
 
 def wide(points, variants):
@@ -147,15 +150,28 @@ def wide(points, variants):
     notes = []
     for p in points:
         if p["ok"] and "reachable" not in p: continue
-        why = p.get("error") or ("" if p["ok"] else json.dumps({k: p.get(k) for k in ("speed_up", "max_rel_err", "sensitivity")}))
-        counted = f"as the judge counts, which knows few of the shapes; {p['computed']:.2f}x of what is computed" if "computed" in p else ""
-        kept = "" if counted or "reachable" not in p else "stay: " + ", ".join(f"{n} of {w}" for w, n in sorted(p["frozen"].items(), key=lambda x: -x[1])[:2])
-        notes.append(f"- {p['model']}: " + "; ".join(x for x in (why, counted, REMARKS.get(p["model"], kept)) if x))
-    cut = [p for p in points if "nothing" not in p]
-    good = sum(p["ok"] for p in cut)
-    short = sum("reachable" in p for p in cut)
-    notes += [f"- {p['model']}: nothing can leave: {p['nothing']}" for p in points if "nothing" in p]
-    return "\n".join(out) + f"\n\n{good} of {len(cut)} models of {len(by)} networks are judged ok" + (f"; {short} do not reach 1.5x:\n" if notes else ".") + "\n".join(notes) + "\n"
+        why = p.get("error") or ("" if p["ok"] else f"outputs differ by {p['max_rel_err']:.2g} (relative)")
+        counted = f"at static shapes at most {p['reachable']:.2f}x, because ONNX's shape inference knows few of the shapes; with shapes evaluated at most {p['computed']:.2f}x" if "computed" in p else ""
+        kept = "" if counted or "reachable" not in p else "; ".join(f"{n} channels cannot be pruned: {plain(w)}" for w, n in sorted(p["frozen"].items(), key=lambda x: -x[1])[:2]) or "no channels can be pruned"
+        notes.append(f"| {p['model']} | " + "; ".join(x for x in (why, counted, REMARKS.get(p["model"], kept)) if x) + " |")
+    notes += [f"| {p['model']} | {plain(p['nothing'])} |" for p in points if "nothing" in p]
+    return "\n".join(out) + ("\n\n## Remarks\n| model | reason |\n|---|---|\n" if notes else "") + "\n".join(notes) + "\n"
+
+
+ZOO = """    bench/zoo.py FOLDER --speed-up {target}
+
+Each model is pruned by group L2 and judged by `testdata/check_pruned.py`.
+
+| ending of the name | made by |
+|---|---|
+| `ts`, `tsbn` | PyTorch's TorchScript exporter, without and with BatchNormalization nodes |
+| `dy`, `dybn`, `dynb` | PyTorch's dynamo exporter; `dynb` has a dynamic batch |
+| `opset18` to `opset24` | PyTorch's exporters, with this opset |
+| `fused` | onnxruntime.transformers |
+| `qdq`, `qdq8`, `qop`, `dynamic` | onnxruntime.quantization |
+| `ort` | ONNX Runtime, as it saves the optimised model |
+
+"""
 
 
 def main():
@@ -173,12 +189,12 @@ def main():
     if a.wide: points.sort(key=lambda x: x["model"])
     with open(a.out + ".jsonl", "w") as f: f.writelines(json.dumps(x) + "\n" for x in points)
     if a.wide:
-        head, variants = {"hub": (HUB_HEAD, HUB), "keras": (KERAS_HEAD, KERAS), "opsets": (OPSETS_HEAD, OPSETS), "exporters": (EXPORTERS_HEAD, EXPORTERS)}.get(os.path.basename(a.out), (WIDE_HEAD, TIMM))
-        with open(a.out + ".md", "w") as f: f.write(head + wide(points, variants))
-        return print(wide(points, variants))
-    head = f"# Known architectures at {a.speed_up}x\n`bench/zoo.py FOLDER --speed-up {a.speed_up}` over exports by PyTorch's TorchScript exporter (`ts`; `tsbn` with BatchNormalization kept) and its dynamo exporter (`dy`, `dybn`; `dynb` with a dynamic batch), over 24 further families (bench/families.py) and over what tools make of exports\n(bench/optimised.py: `opset18` to `opset24`, `fused` by onnxruntime.transformers, `qdq`, `qdq8`, `qop` and `dynamic` by onnxruntime.quantization, `ort` as ONNX Runtime saves it optimised): each is pruned by group L2, and the\nresult compared in ONNX Runtime with the original whose removed slices are zero (`testdata/check_pruned.py`).\n\n"
-    with open(a.out + ".md", "w") as f: f.write(head + table(points))
-    print(table(points))
+        title, variants, measured = PAGES[os.path.basename(a.out)]
+        text = f"# {title}\n" + conclusion(points) + measured + wide(points, variants)
+    else:
+        text = f"# Known architectures at {a.speed_up}x\n" + conclusion(points, a.speed_up) + ZOO.format(target=a.speed_up) + table(points)
+    with open(a.out + ".md", "w") as f: f.write(text)
+    print(text)
 
 
 if __name__ == "__main__":
