@@ -10,7 +10,6 @@ func init() {
 	each("channels = scale, bias, mean and variance", batchNorm, "BatchNormalization")
 	register(
 		rule{op: "InstanceNormalization", since: 1, infer: instanceNorm, patch: patchUniform, note: "channels = scale and bias"},
-		rule{op: "GroupNormalization", since: 18, infer: groupNorm, patch: patchNumGroups, note: "whole groups leave"},
 		rule{op: "LayerNormalization", since: 1, infer: layerNorm, note: "normalised axis = scale and bias; computes over what is left"},
 	)
 	each("frozen on the channels it looks across", lrn, "LRN")
@@ -153,34 +152,6 @@ func (c *call) scaledByConstant() bool {
 		}
 	}
 	return false
-}
-
-func groupNorm(c *call) {
-	ch, ok := c.channelAxis(2)
-	if !ok {
-		return
-	}
-	x, scale, bias := c.in[0], c.in[1], c.in[2]
-	groups := int(c.int("num_groups", 1))
-	var perGroup []label
-	if ch != nil {
-		if groups < 1 || len(ch)%groups != 0 {
-			c.unknown("%d channels in %d groups", len(ch), groups)
-			return
-		}
-		var inner []label
-		perGroup, inner = c.lab.split(ch, groups, len(ch)/groups, c.because("whole groups of a group normalisation leave"))
-		c.lab.freezeAll(inner, c.because("whole groups of a group normalisation leave"))
-	}
-	c.role(scale, 0, Norm)
-	for _, p := range []*Value{scale, bias} {
-		if p.Shape[0] == Num(int64(groups)) && x.Shape[1] != p.Shape[0] {
-			c.join(p, 0, perGroup)
-		} else {
-			c.join(p, 0, ch)
-		}
-	}
-	c.same(0, x.Type, x).zero = isZero
 }
 
 func layerNorm(c *call) {

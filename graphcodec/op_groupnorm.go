@@ -1,0 +1,95 @@
+package graphcodec
+
+import (
+	"slices"
+
+	"github.com/metaprune/metaprune/onnxio"
+)
+
+func init() {
+	register(rule{op: "GroupNormalization", since: 18, infer: groupNorm, patch: patchGroupNorm,
+		note: "whole groups leave; of one group with a scale for each channel, zeros stand for removed channels in what the mean is taken over"})
+}
+
+func groupNorm(c *call) {
+	ch, ok := c.channelAxis(2)
+	if !ok {
+		return
+	}
+	x, scale, bias := c.in[0], c.in[1], c.in[2]
+	if c.cutsOneGroup() {
+		for k := 2; k < len(x.Shape); k++ {
+			c.freeze(x, k, "statistics are taken over this axis")
+		}
+		c.role(scale, 0, Norm)
+		c.join(scale, 0, ch)
+		c.join(bias, 0, ch)
+		c.same(0, x.Type, x).zero = isZero
+		return
+	}
+	groups := int(c.int("num_groups", 1))
+	var perGroup []label
+	if ch != nil {
+		if groups < 1 || len(ch)%groups != 0 {
+			c.unknown("%d channels in %d groups", len(ch), groups)
+			return
+		}
+		var inner []label
+		perGroup, inner = c.lab.split(ch, groups, len(ch)/groups, c.because("whole groups of a group normalisation leave"))
+		c.lab.freezeAll(inner, c.because("whole groups of a group normalisation leave"))
+	}
+	c.role(scale, 0, Norm)
+	for _, p := range []*Value{scale, bias} {
+		if p.Shape[0] == Num(int64(groups)) && x.Shape[1] != p.Shape[0] {
+			c.join(p, 0, perGroup)
+		} else {
+			c.join(p, 0, ch)
+		}
+	}
+	c.same(0, x.Type, x).zero = isZero
+}
+
+// cutsOneGroup reports whether channels of a normalisation over all of them can be removed: they are zero
+// when removed, and scale and shift are constants with one number for each channel. The mean is kept as
+// it was, by zeros that are put in front of the node.
+func (c *call) cutsOneGroup() bool {
+	x := c.in[0]
+	if c.int("num_groups", 1) != 1 || len(c.out) == 0 || c.out[0] == nil || !x.Shape[1].IsNum() || x.Type != onnxio.Float || x.static || x.zero != isZero || c.concealed[c.node] || !c.stands(c.node) {
+		return false
+	}
+	return x.Shape[1] != Num(1) && !slices.ContainsFunc(c.in[1:3], func(v *Value) bool { return v.Const == nil || v.Const.own || v.Shape[0] != x.Shape[1] })
+}
+
+// patchGroupNorm sets the number of groups, or keeps the mean and deviation of the only one: zeros are put
+// behind the channels that are kept, and taken away again behind the normalisation.
+func patchGroupNorm(p *patching) {
+	if !p.old.hasVectors() || !p.old.cutsOneGroup() {
+		patchNumGroups(p)
+		return
+	}
+	before, after := p.old.in[0].Shape[1].N, p.in[0].Shape[1].N
+	if before == after {
+		return
+	}
+	name := p.node.Outputs[0]
+	full := *p.node
+	full.Inputs, full.Outputs = slices.Clone(full.Inputs), []string{p.fresh(name + "/full")}
+	full.Name = full.Outputs[0]
+	for i, v := range p.in {
+		rank, axis := len(v.Shape), min(len(v.Shape)-1, 1)
+		pads := make([]int64, 2*rank)
+		pads[rank+axis] = before - after
+		if full.Inputs[i] = p.through("Pad", name+"/padded", v.Name, pads); p.err != nil {
+			return
+		}
+	}
+	p.insert(&full)
+	p.node.OpType, p.node.Attributes = "Slice", nil
+	p.node.Inputs = []string{full.Outputs[0], p.vector(name+"/starts", 0), p.vector(name+"/ends", after), p.vector(name+"/axes", 1)}
+	p.changed = true
+}
+
+// hasVectors reports whether the node has a scale and a shift that are vectors, and channels.
+func (c *call) hasVectors() bool {
+	return len(c.in) > 2 && c.in[0] != nil && len(c.in[0].Shape) > 1 && c.in[1] != nil && len(c.in[1].Shape) == 1 && c.in[2] != nil && len(c.in[2].Shape) == 1
+}
