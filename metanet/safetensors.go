@@ -124,3 +124,10 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 	}
 	return written, nil
 }
+
+// Bytes returns the file as bytes.
+func (f *File) Bytes() []byte {
+	var b bytes.Buffer
+	_, _ = f.WriteTo(&b)
+	return b.Bytes()
+}

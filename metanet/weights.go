@@ -1,7 +1,6 @@
 package metanet
 
 import (
-	"bytes"
 	_ "embed"
 	"fmt"
 	"math"
@@ -102,13 +101,6 @@ func New(s Sizes, seed uint64) *File {
 	return f
 }
 
-// Bytes returns the file as bytes.
-func (f *File) Bytes() []byte {
-	var b bytes.Buffer
-	_, _ = f.WriteTo(&b)
-	return b.Bytes()
-}
-
 // Scheme returns the feature scheme that the metanetwork was trained for, empty where its file does not say.
 func (n *Network) Scheme() string { return n.Metadata["scheme"] }
 
@@ -121,7 +113,7 @@ func (n *Network) Ratios() (node, edge float64, err error) {
 }
 
 // Ratios returns the residual ratios in a file's metadata, DefaultRatio where there are none.
-func (f *File) Ratios() (node, edge float64, err error) { return ratios(f.Metadata) }
+func FileRatios(f *File) (node, edge float64, err error) { return ratios(f.Metadata) }
 
 func ratios(metadata map[string]string) (node, edge float64, err error) {
 	node, edge = DefaultRatio, DefaultRatio
@@ -162,7 +154,7 @@ func Convert(f *File, scheme string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	node, edge, err := f.Ratios()
+	node, edge, err := FileRatios(f)
 	if err != nil {
 		return nil, err
 	}

@@ -120,7 +120,7 @@ func New(b *xla.Backend, f *metanet.File, c Config) (*Trainer, error) {
 	if !(c.SpeedUps[0] > 1) || !(c.SpeedUps[1] >= c.SpeedUps[0]) || !(c.Temperature > 0) {
 		return nil, fmt.Errorf("speed-ups %g to %g at temperature %g: want numbers above 1 in order, and a temperature above 0", c.SpeedUps[0], c.SpeedUps[1], c.Temperature)
 	}
-	node, edge, err := f.Ratios()
+	node, edge, err := metanet.FileRatios(f)
 	if err != nil {
 		return nil, err
 	}
