@@ -15,7 +15,7 @@ BASE    ?= HEAD~1
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # of packages that run once per node or file: without inlining the WebAssembly programs are smaller
 WASM    := -trimpath $(shell cat .ci/wasmflags)
-PORTABLE := ./onnxio ./graphcodec ./prune ./prune/session ./prune/repair ./prune/surgeon ./prune/allocate ./metanet ./wasm/api
+PORTABLE := ./onnxio ./onnxio/safetensors ./graphcodec ./prune ./prune/planner ./prune/repair ./prune/obs ./prune/allocate ./metanet ./wasm/api
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte.gz
 
@@ -136,8 +136,8 @@ fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz 'FuzzDecode$$' -fuzztime $(FUZZTIME) ./onnxio
 	$(GO) test -run '^$$' -fuzz FuzzDecodeStream -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./onnxio
 	$(GO) test -run '^$$' -fuzz FuzzAnalyze -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./graphcodec
-	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./metanet
-	$(GO) test -run '^$$' -fuzz FuzzRandomNetwork -fuzztime $(FUZZTIME) ./prune
+	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./onnxio/safetensors
+	$(GO) test -run '^$$' -fuzz FuzzRandomNetwork -fuzztime $(FUZZTIME) ./prune/planner
 	$(GO) test -run '^$$' -fuzz FuzzHandler -fuzztime $(FUZZTIME) ./wasm/api
 
 zoo: build venv ## prune a folder of models (ZOO=) to 1.5x and have them judged

@@ -3,6 +3,7 @@ package metanet
 import (
 	"errors"
 	"fmt"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"sort"
 )
 
@@ -108,7 +109,7 @@ func (g *Graph) check(f int, widths []int) error {
 
 // GraphFromFile reads an explicit graph: `node_in` [N, F], `edge_index` [2, E] (row 0 output, row 1 input channels) and `edge_in` [E, k], or
 // `edge_in_0`, `edge_in_1`, ... per edge type, whose edges stand in this order in edge_index.
-func GraphFromFile(f *File) (*Graph, error) {
+func GraphFromFile(f *safetensors.File) (*Graph, error) {
 	nodes, index := f.Tensors["node_in"], f.Tensors["edge_index"]
 	if nodes == nil || index == nil || len(nodes.Shape) != 2 || len(index.Shape) != 2 || index.Shape[0] != 2 {
 		return nil, errors.New("an explicit graph needs node_in [N, F] and edge_index [2, E]")
@@ -147,11 +148,11 @@ func GraphFromFile(f *File) (*Graph, error) {
 	return g, nil
 }
 
-func edgeTensors(f *File) []*Tensor {
+func edgeTensors(f *safetensors.File) []*safetensors.Tensor {
 	if t := f.Tensors["edge_in"]; t != nil {
-		return []*Tensor{t}
+		return []*safetensors.Tensor{t}
 	}
-	var out []*Tensor
+	var out []*safetensors.Tensor
 	for f.Tensors[fmt.Sprintf("edge_in_%d", len(out))] != nil {
 		out = append(out, f.Tensors[fmt.Sprintf("edge_in_%d", len(out))])
 	}
@@ -193,8 +194,8 @@ func rowMatches(out, in []int32, at, rows, cols int) bool {
 }
 
 // File writes an explicit graph's features in the order of its edges: `node_out`, and `edge_out` or `edge_out_0`, `edge_out_1`, ... per edge type of the given widths.
-func (g *Graph) File(widths []int) *File {
-	f := &File{Tensors: map[string]*Tensor{"node_out": FloatTensor(g.Nodes, g.N, g.F)}}
+func (g *Graph) File(widths []int) *safetensors.File {
+	f := &safetensors.File{Tensors: map[string]*safetensors.Tensor{"node_out": safetensors.FloatTensor(g.Nodes, g.N, g.F)}}
 	perType := make([][]Block, len(widths))
 	for _, b := range g.Blocks {
 		perType[b.Type] = append(perType[b.Type], b)
@@ -213,7 +214,7 @@ func (g *Graph) File(widths []int) *File {
 		if len(widths) > 1 {
 			name = fmt.Sprintf("edge_out_%d", kind)
 		}
-		f.Tensors[name] = FloatTensor(v, len(v)/widths[kind], widths[kind])
+		f.Tensors[name] = safetensors.FloatTensor(v, len(v)/widths[kind], widths[kind])
 	}
 	return f
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/stretchr/testify/require"
 )
 
@@ -344,7 +345,7 @@ func TestSpecialGraphs(t *testing.T) {
 func FuzzSafetensors(f *testing.F) {
 	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		file, err := ParseSafetensors(data)
+		file, err := safetensors.Parse(data)
 		if err != nil {
 			return
 		}

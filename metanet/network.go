@@ -2,6 +2,7 @@ package metanet
 
 import (
 	"fmt"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ type Network struct {
 }
 
 type loader struct {
-	f    *File
+	f    *safetensors.File
 	used map[string]bool
 	err  error
 }
@@ -164,7 +165,7 @@ func (l *loader) edgeTypes() []string {
 
 // Load reads a metanetwork under the reference's parameter names. Sizes follow from the parameters; `mlps.*` are never used. An edge type that the metadata's "edge_types" names may lack a decoder: its edges have no
 // parameters.
-func Load(f *File) (*Network, error) {
+func Load(f *safetensors.File) (*Network, error) {
 	if err := readable(f.Metadata); err != nil {
 		return nil, err
 	}

@@ -9,14 +9,15 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/stretchr/testify/require"
 )
 
-func parse(t testing.TB, path string) *File {
+func parse(t testing.TB, path string) *safetensors.File {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
-	f, err := ParseSafetensors(data)
+	f, err := safetensors.Parse(data)
 	require.NoError(t, err)
 	return f
 }
@@ -25,7 +26,7 @@ func parse(t testing.TB, path string) *File {
 type reference struct {
 	net   *Network
 	graph *Graph
-	out   *File
+	out   *safetensors.File
 	ratio float64
 }
 

@@ -3,6 +3,7 @@ package metanet
 import (
 	_ "embed"
 	"fmt"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -33,7 +34,7 @@ var embedded []byte
 
 // Default returns the metanetwork that is part of the program.
 var Default = sync.OnceValues(func() (*Network, error) {
-	f, err := ParseSafetensors(embedded)
+	f, err := safetensors.Parse(embedded)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +54,8 @@ type Sizes struct {
 }
 
 // New returns the weights of an untrained metanetwork, drawn by seed. Its decoders end in zeros, so that it passes a network's weights on unchanged until it is trained.
-func New(s Sizes, seed uint64) *File {
-	f := &File{Tensors: map[string]*Tensor{}, Metadata: map[string]string{
+func New(s Sizes, seed uint64) *safetensors.File {
+	f := &safetensors.File{Tensors: map[string]*safetensors.Tensor{}, Metadata: map[string]string{
 		"format": Format, "version": strconv.Itoa(Version), "scheme": s.Scheme, "name": "untrained", "hidden": strconv.Itoa(s.Hidden), "layers": strconv.Itoa(s.Layers),
 		"node_res_ratio": "0.05", "edge_res_ratio": "0.05", "seed": strconv.FormatUint(seed, 10),
 		"training": "none: the decoders are zero, weights pass unchanged"}}
@@ -73,7 +74,7 @@ func New(s Sizes, seed uint64) *File {
 			}
 			return v
 		}
-		f.Tensors[name+".weight"], f.Tensors[name+".bias"] = FloatTensor(draw(in*out), out, in), FloatTensor(draw(out), out)
+		f.Tensors[name+".weight"], f.Tensors[name+".bias"] = safetensors.FloatTensor(draw(in*out), out, in), safetensors.FloatTensor(draw(out), out)
 	}
 	h := s.Hidden
 	lin("nodeEnc", s.NodeIn, h, false)
@@ -113,7 +114,7 @@ func (n *Network) Ratios() (node, edge float64, err error) {
 }
 
 // Ratios returns the residual ratios in a file's metadata, DefaultRatio where there are none.
-func FileRatios(f *File) (node, edge float64, err error) { return ratios(f.Metadata) }
+func FileRatios(f *safetensors.File) (node, edge float64, err error) { return ratios(f.Metadata) }
 
 func ratios(metadata map[string]string) (node, edge float64, err error) {
 	node, edge = DefaultRatio, DefaultRatio
@@ -131,8 +132,8 @@ func ratios(metadata map[string]string) (node, edge float64, err error) {
 
 // Convert returns the metanetwork's file with its sizes and the feature scheme in the metadata, under the same parameter names, and without what is never used: a checkpoint of the paper's code becomes a
 // metanetwork that other commands take.
-func Convert(f *File, scheme string) (*File, error) {
-	out := &File{Metadata: map[string]string{}, Tensors: map[string]*Tensor{}}
+func Convert(f *safetensors.File, scheme string) (*safetensors.File, error) {
+	out := &safetensors.File{Metadata: map[string]string{}, Tensors: map[string]*safetensors.Tensor{}}
 	for k, v := range f.Metadata {
 		out.Metadata[k] = v
 	}
@@ -146,7 +147,7 @@ func Convert(f *File, scheme string) (*File, error) {
 			if err != nil {
 				return nil, fmt.Errorf("parameter %s: %w", name, err)
 			}
-			t = FloatTensor(v, t.Shape...)
+			t = safetensors.FloatTensor(v, t.Shape...)
 		}
 		out.Tensors[name] = t
 	}

@@ -3,6 +3,7 @@ package metanet
 import (
 	"testing"
 
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/stretchr/testify/require"
 )
 
@@ -28,7 +29,7 @@ func TestMetanetVersions(t *testing.T) {
 		require.Equal(t, "1", converted.Metadata["version"])
 	}
 	f := New(s, 1)
-	f.Tensors["nodeEnc.weight"], f.Tensors["nodeEnc.bias"] = FloatTensor(nil, 0, 1<<40), FloatTensor(nil, 0)
+	f.Tensors["nodeEnc.weight"], f.Tensors["nodeEnc.bias"] = safetensors.FloatTensor(nil, 0, 1<<40), safetensors.FloatTensor(nil, 0)
 	_, err := Load(f)
 	require.ErrorContains(t, err, "want at least one input and one output")
 }

@@ -10,7 +10,7 @@ import (
 	_ "github.com/gomlx/compute/gobackend" // registers "go"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // Names of the backends, best first.
@@ -48,7 +48,7 @@ func Open(kind string) (*Backend, error) {
 		}
 		return start(kind, kind)
 	}
-	return nil, prune.OneOf("backend", kind, Backends...)
+	return nil, planner.OneOf("backend", kind, Backends...)
 }
 
 func start(kind, config string) (b *Backend, err error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/graphcodec/randnet"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -67,15 +67,15 @@ func TestRandomNetworks(t *testing.T) {
 		require.NoError(t, same(want, got, 1e-4), "seed %d: channels in another order", seed)
 		ran++
 
-		o := prune.Options{Target: prune.Target{Ratio: .3}}
-		plan, err := prune.MakePlan(context.Background(), a, o)
+		o := planner.Options{Target: planner.Target{Ratio: .3}}
+		plan, err := planner.MakePlan(context.Background(), a, o)
 		if err != nil {
 			continue // too little can leave
 		}
 		samePlan(t, a, plan, permuted, from, o)
-		small, err := prune.Apply(a, plan)
+		small, err := planner.Apply(a, plan)
 		require.NoError(t, err)
-		masked, err := prune.Masked(a, plan)
+		masked, err := planner.Masked(a, plan)
 		require.NoError(t, err)
 		want, err = outputOf(b, masked, x)
 		require.NoError(t, err)
@@ -95,10 +95,10 @@ func TestRandomNetworks(t *testing.T) {
 func renormalises(n *onnxio.Node) bool { return n.OpType == "LayerNormalization" || n.OpType == "Sqrt" }
 
 // samePlan compares what is pruned of a network and of the same with its channels in another order.
-func samePlan(t *testing.T, a *graphcodec.Analysis, plan *prune.Plan, permuted *onnxio.Model, from []graphcodec.UnitID, o prune.Options) {
+func samePlan(t *testing.T, a *graphcodec.Analysis, plan *planner.Plan, permuted *onnxio.Model, from []graphcodec.UnitID, o planner.Options) {
 	b, err := graphcodec.Analyze(permuted)
 	require.NoError(t, err)
-	other, err := prune.MakePlan(context.Background(), b, o)
+	other, err := planner.MakePlan(context.Background(), b, o)
 	require.NoError(t, err)
 	want, err := plan.Units(a)
 	require.NoError(t, err)

@@ -8,7 +8,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // Optimizers.
@@ -58,7 +58,7 @@ func NewTrainer(b *Backend, p *Program, o TrainOptions) (*Trainer, error) {
 		o.Optimizer = SGD
 	}
 	if o.Optimizer != SGD && o.Optimizer != AdamW {
-		return nil, prune.OneOf("optimizer", o.Optimizer, SGD, AdamW)
+		return nil, planner.OneOf("optimizer", o.Optimizer, SGD, AdamW)
 	}
 	if len(p.Inputs) != 1 {
 		return nil, &onnxio.UnsupportedError{What: fmt.Sprintf("training a model with %d inputs", len(p.Inputs))}

@@ -12,7 +12,7 @@ import (
 	"github.com/metaprune/metaprune/native/models"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -68,7 +68,7 @@ func BenchmarkScore(b *testing.B) {
 	each(b, func(b *testing.B, data []byte) {
 		a := analysis(b, data)
 		for b.Loop() {
-			_, err := prune.Score(a, a.NewState(), prune.Criterion{})
+			_, err := planner.Score(a, a.NewState(), planner.Criterion{})
 			require.NoError(b, err)
 		}
 	})
@@ -77,10 +77,10 @@ func BenchmarkScore(b *testing.B) {
 func BenchmarkPlan(b *testing.B) {
 	each(b, func(b *testing.B, data []byte) {
 		a := analysis(b, data)
-		scores, err := prune.Score(a, a.NewState(), prune.Criterion{})
+		scores, err := planner.Score(a, a.NewState(), planner.Criterion{})
 		require.NoError(b, err)
 		for b.Loop() {
-			_, err := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{SpeedUp: 2}, Scores: scores})
+			_, err := planner.MakePlan(context.Background(), a, planner.Options{Target: planner.Target{SpeedUp: 2}, Scores: scores})
 			require.NoError(b, err)
 		}
 	})
@@ -89,10 +89,10 @@ func BenchmarkPlan(b *testing.B) {
 func BenchmarkApply(b *testing.B) {
 	each(b, func(b *testing.B, data []byte) {
 		a := analysis(b, data)
-		plan, err := prune.MakePlan(context.Background(), a, prune.Options{Target: prune.Target{SpeedUp: 2}})
+		plan, err := planner.MakePlan(context.Background(), a, planner.Options{Target: planner.Target{SpeedUp: 2}})
 		require.NoError(b, err)
 		for b.Loop() {
-			m, err := prune.Apply(a, plan)
+			m, err := planner.Apply(a, plan)
 			require.NoError(b, err)
 			require.NoError(b, m.Encode(io.Discard))
 		}
@@ -119,14 +119,14 @@ func BenchmarkMetanet(b *testing.B) {
 		if len(data) > 150_000_000 {
 			b.Skip("a minute a run")
 		}
-		s, err := session.Open(bytes.Clone(data), nil)
+		s, err := prune.Open(bytes.Clone(data), nil)
 		require.NoError(b, err)
-		net, err := session.LoadMetanet(nil)
+		net, err := prune.LoadMetanet(nil)
 		require.NoError(b, err)
 		for b.Loop() {
 			p, err := s.Prepare(context.Background(), "metanet", "original", net, metanet.Options{})
 			require.NoError(b, err)
-			r := session.Request{}
+			r := prune.Request{}
 			r.Target.SpeedUp, r.Criterion.Kind = 2, "metanet"
 			_, err = p.Plan(context.Background(), r)
 			require.NoError(b, err)

@@ -8,13 +8,13 @@ import (
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 )
 
 // Taylor returns, by unit, the root mean square over batches of the derivative of a classifier's cross-entropy by the unit's gate: what the loss changes, to first order, when the unit is switched off. Units of frozen groups
 // have NaN; a unit that nothing reads through a weight has 0.
-func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.Analysis, images *data.Set, batch int) (prune.Scores, error) {
+func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.Analysis, images *data.Set, batch int) (planner.Scores, error) {
 	p, err := xla.Load(m)
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.
 			byName[member.Const.Name] = member.Const
 		}
 	}
-	gates := prune.NewGates(a)
+	gates := planner.NewGates(a)
 	sum, batches := make([]float64, a.NumUnits()), 0
 	err = images.Each(ctx, data.Order{Batch: min(batch, images.N), DropLast: true}, func(_ int, x *data.Batch) error {
 		d.Reset()
@@ -63,7 +63,7 @@ func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.
 	if batches == 0 {
 		return nil, fmt.Errorf("%s: no batch of images", images.Name)
 	}
-	out := make(prune.Scores, len(sum))
+	out := make(planner.Scores, len(sum))
 	for u := range out {
 		out[u] = math.Sqrt(sum[u] / float64(batches))
 		if a.Groups[a.GroupOf(graphcodec.UnitID(u))].Frozen != "" {
@@ -74,8 +74,8 @@ func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.
 }
 
 // Add puts Taylor's scores beside the groups that Weights has described.
-func Add(a *graphcodec.Analysis, groups []Group, taylor prune.Scores) error {
-	l2, err := prune.Score(a, nil, prune.Criterion{})
+func Add(a *graphcodec.Analysis, groups []Group, taylor planner.Scores) error {
+	l2, err := planner.Score(a, nil, planner.Criterion{})
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat"
 )
@@ -39,8 +39,8 @@ const MaxElements = 1 << 20
 
 // Weights describes the groups that can be pruned, by the weights that weight gives for a constant (nil: its own).
 func Weights(a *graphcodec.Analysis, weight func(c *graphcodec.Constant) (*onnxio.Tensor, error)) ([]Group, error) {
-	c := prune.Criterion{Normalizer: "none", Weights: weight}
-	scores, err := prune.Score(a, nil, c)
+	c := planner.Criterion{Normalizer: "none", Weights: weight}
+	scores, err := planner.Score(a, nil, c)
 	if err != nil {
 		return nil, err
 	}

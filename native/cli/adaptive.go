@@ -8,7 +8,7 @@ import (
 
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -55,7 +55,7 @@ const (
 )
 
 // adaptive looks for the largest speed-up at which the accuracy holds: doubling until it does not, then halving the interval.
-func (a *app) adaptive(ctx context.Context, b *xla.Backend, s *session.Session, prepared *session.Prepared, w *mender, f *pruneFlags) (*cut, error) {
+func (a *app) adaptive(ctx context.Context, b *xla.Backend, s *prune.Session, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
 	splits, err := f.data.open(s.Model)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func bisect(from, top float64, try func(float64) (bool, error)) error {
 }
 
 // at makes the model at a speed-up; nil where the model cannot become so fast.
-func (a *app) at(ctx context.Context, s *session.Prepared, w *mender, f *pruneFlags, speedUp float64) (*cut, error) {
+func (a *app) at(ctx context.Context, s *prune.Prepared, w *mender, f *pruneFlags, speedUp float64) (*cut, error) {
 	own := *f
 	own.speedUp = speedUp
 	r, err := own.request()
@@ -136,7 +136,7 @@ func (a *app) at(ctx context.Context, s *session.Prepared, w *mender, f *pruneFl
 		return nil, err
 	}
 	p, err := s.Plan(ctx, r)
-	var short *prune.TargetError
+	var short *planner.TargetError
 	if errors.As(err, &short) {
 		return nil, nil
 	}

@@ -18,10 +18,10 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/native/train"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/allocate"
+	"github.com/metaprune/metaprune/prune/obs"
 	"github.com/metaprune/metaprune/prune/repair"
-	"github.com/metaprune/metaprune/prune/session"
-	"github.com/metaprune/metaprune/prune/surgeon"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )
@@ -183,7 +183,7 @@ func orOtherModel(difference string) string {
 }
 
 // searched runs the search.
-func (a *app) searched(ctx context.Context, b *xla.Backend, s *session.Session, f *allocateFlags) (*allocate.Result, error) {
+func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Session, f *allocateFlags) (*allocate.Result, error) {
 	p, err := xla.Load(s.Model)
 	if err != nil {
 		return nil, err
@@ -213,7 +213,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *session.Session, 
 	defer g.end()
 	o.Progress = func(done, total int, _ float64) { g.set(float64(done), float64(total)) }
 	if looksAtInputs(f.criterion) {
-		if o.Scores, err = surgeon.Scores(ctx, xla.NewEngine(b, p), s.Model, s.Analysis, f.criterion, fit); err != nil {
+		if o.Scores, err = obs.Scores(ctx, xla.NewEngine(b, p), s.Model, s.Analysis, f.criterion, fit); err != nil {
 			return nil, err
 		}
 	}
@@ -243,7 +243,7 @@ func (a *app) printAllocation(r *metatrain.Allocation) {
 }
 
 // allocationOf reads the offsets for a model, nil without a file.
-func allocationOf(path string, s *session.Session) (map[string]float64, error) {
+func allocationOf(path string, s *prune.Session) (map[string]float64, error) {
 	if path == "" {
 		return nil, nil
 	}

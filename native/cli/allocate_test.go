@@ -10,7 +10,7 @@ import (
 	"github.com/metaprune/metaprune/native/analyse"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/onnxio/outfile"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -39,7 +39,7 @@ func TestAllocate(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, outfile.WriteBytes(at("a.allocation.json"), raw))
 	ok(t, "prune", at("a.onnx"), "--speed-up", "2", "--allocation", at("a.allocation.json"), "--plan", at("plan.json"), "-o", at("small.onnx"), "-q")
-	plan := decode[prune.Plan](t, string(read(t, at("plan.json"))))
+	plan := decode[planner.Plan](t, string(read(t, at("plan.json"))))
 	require.Equal(t, 9.0, plan.Allocation["conv1.weight"])
 	for _, g := range plan.Groups {
 		require.False(t, g.Name == "conv1.weight" && len(g.Removed) > 0, "it was to keep everything")
@@ -95,13 +95,13 @@ func TestCriterionOBS(t *testing.T) {
 	ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "-o", at("m.onnx"), "-q")
 	ok(t, append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", "obs", "--plan", at("p.json"), "-o", at("s.onnx"), "-q"}, calibrate...)...)
 	ok(t, append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--plan", at("l2.json"), "-o", at("l2.onnx"), "-q"}, calibrate...)...)
-	obs, l2 := decode[prune.Plan](t, string(read(t, at("p.json")))), decode[prune.Plan](t, string(read(t, at("l2.json"))))
+	obs, l2 := decode[planner.Plan](t, string(read(t, at("p.json")))), decode[planner.Plan](t, string(read(t, at("l2.json"))))
 	require.Equal(t, "obs", obs.Criterion)
 	require.NotEqual(t, l2.Removed, obs.Removed)
 	require.Equal(t, l2.Achieved.MACs, obs.Achieved.MACs, "groups share as with l2")
 	for _, criterion := range []string{"wanda", "hessian"} {
 		ok(t, append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", criterion, "--plan", at("p.json"), "-o", at("s.onnx"), "-q"}, calibrate...)...)
-		other := decode[prune.Plan](t, string(read(t, at("p.json"))))
+		other := decode[planner.Plan](t, string(read(t, at("p.json"))))
 		require.Equal(t, criterion, other.Criterion)
 		require.NotEqual(t, l2.Removed, other.Removed)
 		code, _, message := run(t, "prune", at("m.onnx"), "--speed-up", "2", "--criterion", criterion, "-o", at("x.onnx"))
@@ -137,7 +137,7 @@ func TestCriterionTaylor(t *testing.T) {
 	ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "-o", at("m.onnx"), "-q")
 	args := append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor", "--backend", "go", "--batch", "50", "-q"}, fashionData...)
 	ok(t, append(args, "--plan", at("p.json"), "-o", at("s.onnx"))...)
-	require.Equal(t, "taylor", decode[prune.Plan](t, string(read(t, at("p.json")))).Criterion)
+	require.Equal(t, "taylor", decode[planner.Plan](t, string(read(t, at("p.json")))).Criterion)
 	ok(t, append(args, "--dry-run")...)
 	require.Contains(t, ok(t, append([]string{"curve", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor,fpgm", "--backend", "go", "--limit", "50"}, fashionData...)...), "taylor")
 	code, _, message := run(t, "prune", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor", "-o", at("x.onnx"))

@@ -7,7 +7,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/native/analyse"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )
@@ -93,7 +93,7 @@ func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
 }
 
 // described looks at one version of a model; labelled images give Taylor's part.
-func (a *app) described(ctx context.Context, s *session.Session, f *analyseFlags) ([]analyse.Group, error) {
+func (a *app) described(ctx context.Context, s *prune.Session, f *analyseFlags) ([]analyse.Group, error) {
 	groups, err := analyse.Weights(s.Analysis, nil)
 	if err != nil || f.data.spec == "" && f.data.images == "" {
 		return groups, err

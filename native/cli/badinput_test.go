@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -109,7 +109,7 @@ func TestBadRequests(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(other, data, 0o600))
 	badPlan := filepath.Join(dir, "bad.json")
-	require.NoError(t, os.WriteFile(badPlan, bytes.Replace(read(t, plan), []byte(fmt.Sprintf(`"version": %d`, prune.PlanVersion)), []byte(`"version": 9`), 1), 0o600))
+	require.NoError(t, os.WriteFile(badPlan, bytes.Replace(read(t, plan), []byte(fmt.Sprintf(`"version": %d`, planner.PlanVersion)), []byte(`"version": 9`), 1), 0o600))
 	for _, c := range []struct {
 		code int
 		want string

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 )
@@ -108,7 +108,7 @@ func inputs(t *testing.T) string {
 	for name, text := range map[string]string{"p.json": plan, "p.repaired.safetensors": "x", "a.json": "{}", "n.npz": "x", "c.npz": "x", "i-ubyte": "x", "l-ubyte": "x", "photos/1.png": "x", "photos/class/2.jpg": "x"} {
 		require.NoError(t, os.WriteFile(at(name), []byte(text), 0o600))
 	}
-	g := &metanet.File{Tensors: map[string]*metanet.Tensor{"nothing": metanet.FloatTensor([]float32{1}, 1)}}
+	g := &safetensors.File{Tensors: map[string]*safetensors.Tensor{"nothing": safetensors.FloatTensor([]float32{1}, 1)}}
 	require.NoError(t, os.WriteFile(at("g.safetensors"), g.Bytes(), 0o600))
 	return dir
 }

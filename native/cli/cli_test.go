@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -68,23 +68,23 @@ func TestTargetsAreMetFromTheSafeSide(t *testing.T) {
 	dir := t.TempDir()
 	for name, c := range map[string]struct {
 		args []string
-		met  func(a prune.Achieved, file int64) bool
+		met  func(a planner.Achieved, file int64) bool
 	}{
-		"speed-up": {[]string{"--speed-up", "3"}, func(a prune.Achieved, _ int64) bool {
+		"speed-up": {[]string{"--speed-up", "3"}, func(a planner.Achieved, _ int64) bool {
 			return a.MACs[0] >= 3*a.MACs[1] && float64(a.MACs[0]) < 3.1*float64(a.MACs[1])
 		}},
-		"params": {[]string{"--params", "0.5"}, func(a prune.Achieved, _ int64) bool {
+		"params": {[]string{"--params", "0.5"}, func(a planner.Achieved, _ int64) bool {
 			return 2*a.Params[1] <= a.Params[0] && a.Params[1] > a.Params[0]*45/100
 		}},
-		"size":       {[]string{"--size", "500kB"}, func(_ prune.Achieved, file int64) bool { return file <= 500000 && file > 490000 }},
-		"ratio":      {[]string{"--ratio", "0.3"}, func(a prune.Achieved, _ int64) bool { return a.MACs[1] < a.MACs[0] }},
-		"steps":      {[]string{"--speed-up", "2", "--steps", "5"}, func(a prune.Achieved, _ int64) bool { return a.MACs[0] >= 2*a.MACs[1] }},
-		"group":      {[]string{"--speed-up", "2", "--ranking", "group"}, func(a prune.Achieved, _ int64) bool { return a.MACs[0] >= 2*a.MACs[1] }},
-		"isomorphic": {[]string{"--speed-up", "2", "--ranking", "isomorphic"}, func(a prune.Achieved, _ int64) bool { return a.MACs[0] >= 2*a.MACs[1] }},
+		"size":       {[]string{"--size", "500kB"}, func(_ planner.Achieved, file int64) bool { return file <= 500000 && file > 490000 }},
+		"ratio":      {[]string{"--ratio", "0.3"}, func(a planner.Achieved, _ int64) bool { return a.MACs[1] < a.MACs[0] }},
+		"steps":      {[]string{"--speed-up", "2", "--steps", "5"}, func(a planner.Achieved, _ int64) bool { return a.MACs[0] >= 2*a.MACs[1] }},
+		"group":      {[]string{"--speed-up", "2", "--ranking", "group"}, func(a planner.Achieved, _ int64) bool { return a.MACs[0] >= 2*a.MACs[1] }},
+		"isomorphic": {[]string{"--speed-up", "2", "--ranking", "isomorphic"}, func(a planner.Achieved, _ int64) bool { return a.MACs[0] >= 2*a.MACs[1] }},
 	} {
 		plan := filepath.Join(dir, "p.json")
 		ok(t, append([]string{"prune", fashion, "-o", filepath.Join(dir, "o.onnx"), "--plan", plan, "-q"}, c.args...)...)
-		p, err := prune.ParsePlan(read(t, plan))
+		p, err := planner.ParsePlan(read(t, plan))
 		require.NoError(t, err)
 		file := int64(len(read(t, filepath.Join(dir, "o.onnx"))))
 		require.True(t, c.met(p.Achieved, file), "%s: %+v, %d bytes", name, p.Achieved, file)
@@ -95,8 +95,8 @@ func TestLimits(t *testing.T) {
 	dir := t.TempDir()
 	plan := filepath.Join(dir, "p.json")
 	base := []string{"prune", fashion, "--dry-run", "--plan", plan, "-q", "--speed-up", "1.5"}
-	parse := func() *prune.Plan {
-		p, err := prune.ParsePlan(read(t, plan))
+	parse := func() *planner.Plan {
+		p, err := planner.ParsePlan(read(t, plan))
 		require.NoError(t, err)
 		return p
 	}
@@ -148,7 +148,7 @@ func TestSparsityPatterns(t *testing.T) {
 	ok(t, "prune", fashion, "--from-plan", plan, "-o", again, "-q")
 	require.True(t, bytes.Equal(read(t, out), read(t, again)))
 	ok(t, "prune", fashion, "--pattern", "unstructured", "--sparsity", "0.7", "-o", out, "--plan", plan, "-q")
-	p, err := prune.ParsePlan(read(t, plan))
+	p, err := planner.ParsePlan(read(t, plan))
 	require.NoError(t, err)
 	zeroed := int64(0)
 	for _, z := range p.Zeroed {

@@ -17,10 +17,10 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/graphcodec"
-	"github.com/metaprune/metaprune/native/gorgo"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
+	"github.com/metaprune/metaprune/wasm/gorgo"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -32,19 +32,19 @@ type pair struct{ want, got *onnxio.Model }
 
 // pairs are what has to be equal: the masked original and the pruned model; under a repair, which changes the outputs by intention, the cut without it, and the pruned model and what the plan makes of the original.
 // Where there is nothing to compare, why says so.
-func pairs(before, after *session.Session, p *prune.Plan) (out []pair, note, why string, err error) {
+func pairs(before, after *prune.Session, p *planner.Plan) (out []pair, note, why string, err error) {
 	if len(p.Zeroed) == 0 {
 		if node := renormalised(before, after); node != "" {
 			return nil, "", fmt.Sprintf("%s computes over the channels that are kept, which zeros in place of the removed ones do not show", node), nil
 		}
-		masked, err := prune.Masked(before.Analysis, p)
+		masked, err := planner.Masked(before.Analysis, p)
 		if err != nil {
 			return nil, "", err.Error(), nil
 		}
 		if p.Repaired == nil {
 			return []pair{{masked, after.Model}}, "", "", nil
 		}
-		cut, err := prune.Apply(before.Analysis, p.Cut())
+		cut, err := planner.Apply(before.Analysis, p.Cut())
 		if err != nil {
 			return nil, "", "", err
 		}
@@ -52,12 +52,12 @@ func pairs(before, after *session.Session, p *prune.Plan) (out []pair, note, why
 	} else {
 		note = " (with the planned zeros in the original)"
 	}
-	planned, err := prune.Apply(before.Analysis, p)
+	planned, err := planner.Apply(before.Analysis, p)
 	return append(out, pair{planned, after.Model}), note, "", err
 }
 
 // compareOutputs runs what has to be equal on the same random inputs, in the engine of that name or, for auto, in pure Go: on onnx-go with Gorgonia, else on GoMLX.
-func compareOutputs(ctx context.Context, v *verdict, before, after *session.Session, p *prune.Plan, seed int64, engine string) error {
+func compareOutputs(ctx context.Context, v *verdict, before, after *prune.Session, p *planner.Plan, seed int64, engine string) error {
 	models, note, why, err := pairs(before, after, p)
 	if err != nil || why != "" {
 		v.Engine = why
@@ -251,7 +251,7 @@ func runPython(ctx context.Context, script string, args ...string) (string, erro
 }
 
 // renormalised names a node that takes means over an axis that has become shorter; zeros in the original do not show what it gives then.
-func renormalised(before, after *session.Session) string {
+func renormalised(before, after *prune.Session) string {
 	for _, n := range after.Analysis.Model.Graph.Nodes {
 		if len(n.Inputs) == 0 || len(n.Outputs) == 0 {
 			continue
@@ -327,8 +327,8 @@ func relativeError(want, got []float32) float64 {
 }
 
 // checkSlices says whether the pruned model's constants are the original's without the planned slices.
-func checkSlices(before, after *session.Session, p *prune.Plan) (string, error) {
-	want, err := prune.Expected(before.Analysis, p)
+func checkSlices(before, after *prune.Session, p *planner.Plan) (string, error) {
+	want, err := planner.Expected(before.Analysis, p)
 	if err != nil {
 		return "", err
 	}
@@ -363,12 +363,12 @@ func sameElements(want, got *onnxio.Tensor) bool {
 }
 
 // checkZeros says whether every constant is what the plan's zeros make of the original's.
-func checkZeros(before *session.Session, have map[string]*graphcodec.Constant, p *prune.Plan) (string, error) {
-	m, err := prune.Apply(before.Analysis, p)
+func checkZeros(before *prune.Session, have map[string]*graphcodec.Constant, p *planner.Plan) (string, error) {
+	m, err := planner.Apply(before.Analysis, p)
 	if err != nil {
 		return "", err
 	}
-	planned, err := session.FromModel(m, nil)
+	planned, err := prune.FromModel(m, nil)
 	if err != nil {
 		return "", err
 	}

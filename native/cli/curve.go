@@ -14,7 +14,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 	"gonum.org/v1/plot"
@@ -236,9 +236,9 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *mea
 		if err != nil {
 			return nil, fmt.Errorf("--speed-up %q is no number", x)
 		}
-		q := session.Request{}
+		q := prune.Request{}
 		q.Allocation, q.Scores, q.Ranking = offsets, scores, f.ranking
-		q.Target.SpeedUp, q.Criterion = target, prune.Criterion{Kind: j.Criterion, Seed: j.Seed}
+		q.Target.SpeedUp, q.Criterion = target, planner.Criterion{Kind: j.Criterion, Seed: j.Seed}
 		p, err := prepared.Plan(ctx, q)
 		if err != nil {
 			return nil, err

@@ -16,7 +16,7 @@ import (
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -117,7 +117,7 @@ type curveRun struct {
 
 // measuring is a model with what its jobs share; all of it is made when a job needs it.
 type measuring struct {
-	s       *session.Session
+	s       *prune.Session
 	set     *data.Set
 	menders map[int64]*mender // by seed; nil without a repair
 }
@@ -135,7 +135,7 @@ func (r *curveRun) mender(ctx context.Context, m *measuring, seed int64) (*mende
 }
 
 // model measures this run's jobs of one model and gathers what others have measured.
-func (r *curveRun) model(ctx context.Context, name string, s *session.Session) ([]curvePoint, error) {
+func (r *curveRun) model(ctx context.Context, name string, s *prune.Session) ([]curvePoint, error) {
 	m := &measuring{s: s, menders: map[int64]*mender{}}
 	var out []curvePoint
 	options, err := r.options()
@@ -201,7 +201,7 @@ func (j *curveJob) take(text []byte, path string) error {
 		return fmt.Errorf("%s holds points of version %d, and this program measures version %d; choose another --output, or remove it to measure these points again", path, max(head.Version, 1), curveVersion)
 	}
 	var had curveJob
-	if err := prune.Strict(text, &had); err != nil {
+	if err := planner.Strict(text, &had); err != nil {
 		return fmt.Errorf("%s: %w; remove it to measure these points again", path, err)
 	}
 	if had.ModelSHA256 != j.ModelSHA256 || had.Criterion != j.Criterion || had.Seed != j.Seed || !reflect.DeepEqual(had.Options, j.Options) {

@@ -1,4 +1,4 @@
-// Package cli is the metaprune command line: a thin shell over prune/session.
+// Package cli is the metaprune command line: a thin shell over package prune.
 //
 // # Limits
 //

@@ -14,7 +14,7 @@ import (
 
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // Exit codes.
@@ -66,13 +66,13 @@ type faultReport struct {
 // faultOf says what kind of error it is, and where it is. An error that came after a signal is the signal's.
 func faultOf(err error, signal os.Signal) fault {
 	f := fault{Kind: kindOther, Message: plain(err.Error())}
-	var option *prune.OptionError
+	var option *planner.OptionError
 	var usage *usageError
 	var format *onnxio.FormatError
 	var unsupported *onnxio.UnsupportedError
-	var target *prune.TargetError
+	var target *planner.TargetError
 	var check failedCheck
-	var plan *prune.PlanError
+	var plan *planner.PlanError
 	var at *fs.PathError
 	var link *os.LinkError
 	var clash *outfile.ClashError

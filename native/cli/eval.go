@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/metaprune/metaprune/native/data"
-	"github.com/metaprune/metaprune/native/gorgo"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/wasm/gorgo"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )

@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/stretchr/testify/require"
 )
 
@@ -43,7 +43,7 @@ func TestEverythingListedIsExplained(t *testing.T) {
 	picture := filepath.Join(t.TempDir(), "x.svg")
 	for _, model := range []string{"fashion-vit.onnx", "fashion-resnet20.onnx", "models/gnnet.ts.onnx", "models/quantised.onnx", "models/ort_attention.onnx"} {
 		path := filepath.Join("..", "..", "testdata", model)
-		report := decode[session.Report](t, ok(t, "inspect", path, "--json"))
+		report := decode[prune.Report](t, ok(t, "inspect", path, "--json"))
 		for _, l := range report.Layers {
 			all := decode[[]explanation](t, ok(t, "explain", path, l.Node, "--json", "--draw", picture))
 			require.NotEmpty(t, all, l.Node)

@@ -12,11 +12,11 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // open reads a model from a path or, for "-", from standard input. Work is counted at the given sizes of inputs.
-func (a *app) open(path string, inputs ...string) (*session.Session, func() error, error) {
+func (a *app) open(path string, inputs ...string) (*prune.Session, func() error, error) {
 	g := a.stage("reading and analysing " + path)
 	s, closeModel, err := a.openModel(path)
 	g.end()
@@ -38,7 +38,7 @@ func badSize(err error) error {
 }
 
 // countAt sets the sizes of --input. Channels, height and width alone are those of pictures, which need not be the model's only input as it is.
-func countAt(s *session.Session, inputs []string) error {
+func countAt(s *prune.Session, inputs []string) error {
 	sizes, err := graphcodec.ParseSizes(inputs)
 	if err != nil {
 		return err
@@ -57,13 +57,13 @@ func countAt(s *session.Session, inputs []string) error {
 	return s.CountAt(sizes)
 }
 
-func (a *app) openModel(path string) (*session.Session, func() error, error) {
+func (a *app) openModel(path string) (*prune.Session, func() error, error) {
 	if path == "-" {
 		data, err := io.ReadAll(a.in)
 		if err != nil {
 			return nil, nil, fmt.Errorf("standard input: %w", err)
 		}
-		s, err := session.Open(data, nil)
+		s, err := prune.Open(data, nil)
 		if err != nil {
 			return nil, nil, fmt.Errorf("standard input: %w", err)
 		}
@@ -76,7 +76,7 @@ func (a *app) openModel(path string) (*session.Session, func() error, error) {
 	if err := fits(path, f.Model); err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
-	s, err := session.FromModel(f.Model, f.Data)
+	s, err := prune.FromModel(f.Model, f.Data)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
@@ -135,12 +135,12 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-func readPlan(path string) (*prune.Plan, error) {
+func readPlan(path string) (*planner.Plan, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	p, err := prune.ParsePlan(data)
+	p, err := planner.ParsePlan(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/graphcodec"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/spf13/cobra"
 )
 
@@ -72,7 +72,7 @@ func (a *app) writeGraph(n *graphcodec.Network, title, out, format string) error
 		"json":    n.WriteJSON,
 		"graphml": n.WriteGraphML,
 		"safetensors": func(w io.Writer) error {
-			f, err := session.ExplicitFile(n)
+			f, err := prune.ExplicitFile(n)
 			if err == nil {
 				_, err = f.WriteTo(w)
 			}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/spf13/cobra"
 )
 
@@ -54,7 +54,7 @@ func (a *app) inline(path, out string, force bool) error {
 		return errors.Join(err, closeModel())
 	}
 	r := inlined{len(s.Model.Graph.Nodes), len(flat.Graph.Nodes), len(flat.Graph.Initializers) - len(s.Model.Graph.Initializers), len(flat.Functions)}
-	if _, err = session.FromModel(flat, nil); err != nil {
+	if _, err = prune.FromModel(flat, nil); err != nil {
 		err = fmt.Errorf("%s: what would be written does not hold together: %w", path, err)
 	} else {
 		err = a.write(out, flat, flat.HasExternal(), force)

@@ -9,7 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/metaprune/metaprune/graphcodec"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/spf13/cobra"
 )
 
@@ -74,7 +74,7 @@ func count(n int64) string {
 	return fmt.Sprintf("%.4g %s", v, unit)
 }
 
-func (a *app) printReport(path string, r *session.Report, groups, all bool) {
+func (a *app) printReport(path string, r *prune.Report, groups, all bool) {
 	fmt.Fprintf(a.out, "%s\n", path)
 	fmt.Fprintf(a.out, "  inputs       %s\n  outputs      %s\n", plain(strings.Join(r.Inputs, ", ")), plain(strings.Join(r.Outputs, ", ")))
 	fmt.Fprintf(a.out, "  opset        %s (IR %d, %s)\n", plain(opsets(r.Opset)), r.IRVersion, plain(r.Producer))
@@ -137,7 +137,7 @@ func (a *app) printLayers(layers []graphcodec.LayerCost, all bool) {
 	}
 }
 
-func (a *app) printFrozen(r *session.Report) {
+func (a *app) printFrozen(r *prune.Report) {
 	t := a.table("id", "frozen", "units", "layers' MACs", "reason")
 	t.SetColumnConfigs(append(rightAligned(3, 4), table.ColumnConfig{Number: 5, WidthMax: 70}))
 	n := 0
@@ -152,7 +152,7 @@ func (a *app) printFrozen(r *session.Report) {
 	}
 }
 
-func (a *app) printGroups(r *session.Report) {
+func (a *app) printGroups(r *prune.Report) {
 	t := a.table("id", "group", "units", "layers' MACs", "members")
 	t.SetColumnConfigs(append(rightAligned(3, 4), table.ColumnConfig{Number: 5, WidthMax: 80}))
 	for _, g := range r.Groups {

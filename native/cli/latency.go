@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 //go:embed latency.py
@@ -28,7 +28,7 @@ func parseLatency(s string) (latencyGoal, error) {
 	if d, err := time.ParseDuration(s); err == nil && d > 0 {
 		return latencyGoal{milliseconds: float64(d) / float64(time.Millisecond)}, nil
 	}
-	return latencyGoal{}, &prune.OptionError{Where: "--latency", Want: fmt.Sprintf("how many times as fast, from 1 to %g, or a time such as 5ms", searchTop), Got: s}
+	return latencyGoal{}, &planner.OptionError{Where: "--latency", Want: fmt.Sprintf("how many times as fast, from 1 to %g, or a time such as 5ms", searchTop), Got: s}
 }
 
 func (g latencyGoal) reached(before, after float64) bool {
@@ -64,7 +64,7 @@ func (t *timings) sentence() string {
 const secondsPerShot = 1.5
 
 // latency looks for the least speed-up by multiply-accumulates whose model is fast enough in ONNX Runtime, with channels in any number or in multiples of eight, whichever is faster.
-func (a *app) latency(ctx context.Context, s *session.Session, prepared *session.Prepared, f *pruneFlags) (*timings, error) {
+func (a *app) latency(ctx context.Context, s *prune.Session, prepared *prune.Prepared, f *pruneFlags) (*timings, error) {
 	goal, err := parseLatency(f.latency)
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (a *app) latency(ctx context.Context, s *session.Session, prepared *session
 }
 
 // shot cuts a model to a speed-up and times it against the original; nil where it cannot become so small.
-func (a *app) shot(ctx context.Context, prepared *session.Prepared, f *pruneFlags, speedUp float64, round int, original string, external bool) (*latencyShot, error) {
+func (a *app) shot(ctx context.Context, prepared *prune.Prepared, f *pruneFlags, speedUp float64, round int, original string, external bool) (*latencyShot, error) {
 	own := *f
 	own.roundTo = round
 	c, err := a.at(ctx, prepared, nil, &own, speedUp)

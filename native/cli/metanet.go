@@ -15,8 +15,9 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -36,15 +37,15 @@ func (f *metanetFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.memory, "memory", "", "memory for the metanetwork's cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
 }
 
-func (f *metanetFlags) load() (*session.Metanet, error) {
+func (f *metanetFlags) load() (*prune.Metanet, error) {
 	if f.file == "" {
-		return session.LoadMetanet(nil)
+		return prune.LoadMetanet(nil)
 	}
 	data, err := os.ReadFile(f.file)
 	if err != nil {
 		return nil, err
 	}
-	m, err := session.LoadMetanet(data)
+	m, err := prune.LoadMetanet(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.file, err)
 	}
@@ -52,7 +53,7 @@ func (f *metanetFlags) load() (*session.Metanet, error) {
 }
 
 // prepareMetanet readies a session for a criterion, with the metanetwork where it is metanet.
-func (a *app) prepareMetanet(ctx context.Context, s *session.Session, criterion, weights string, f *metanetFlags) (*session.Prepared, error) {
+func (a *app) prepareMetanet(ctx context.Context, s *prune.Session, criterion, weights string, f *metanetFlags) (*prune.Prepared, error) {
 	if criterion != "metanet" {
 		return s.Prepare(ctx, criterion, weights, nil, metanet.Options{})
 	}
@@ -71,8 +72,8 @@ func (a *app) prepareMetanet(ctx context.Context, s *session.Session, criterion,
 }
 
 // prepareReplay readies a session for a plan.
-func (a *app) prepareReplay(ctx context.Context, s *session.Session, p *prune.Plan, f *metanetFlags) (*session.Prepared, error) {
-	var m *session.Metanet
+func (a *app) prepareReplay(ctx context.Context, s *prune.Session, p *planner.Plan, f *metanetFlags) (*prune.Prepared, error) {
+	var m *prune.Metanet
 	o := metanet.Options{}
 	if p.Weights == "metanet" {
 		var err error
@@ -86,12 +87,12 @@ func (a *app) prepareReplay(ctx context.Context, s *session.Session, p *prune.Pl
 	return s.PrepareReplay(ctx, p, m, o)
 }
 
-func readSafetensors(path string) (*metanet.File, error) {
+func readSafetensors(path string) (*safetensors.File, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := metanet.ParseSafetensors(data)
+	f, err := safetensors.Parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -186,7 +187,7 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 			if err != nil {
 				return err
 			}
-			if o.NodeRatio, o.EdgeRatio, err = f.Ratios(); err != nil {
+			if o.NodeRatio, o.EdgeRatio, err = metanet.FileRatios(f); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			start := time.Now()
@@ -300,7 +301,7 @@ safetensors.torch.save_file). Parameters that are never used are left out. The r
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			m, err := session.LoadMetanet(converted.Bytes())
+			m, err := prune.LoadMetanet(converted.Bytes())
 			if err == nil {
 				_, err = m.Scheme()
 			}
@@ -340,7 +341,7 @@ func (a *app) metanetNewCommand() *cobra.Command {
 			if err := files.check(); err != nil {
 				return err
 			}
-			if err := a.writeSafetensors(out, metanet.New(session.Sizes(s, hidden, layers), seed)); err != nil {
+			if err := a.writeSafetensors(out, metanet.New(prune.Sizes(s, hidden, layers), seed)); err != nil {
 				return err
 			}
 			return a.printFile(out)
@@ -358,7 +359,7 @@ func (a *app) metanetNewCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) writeSafetensors(path string, f *metanet.File) error {
+func (a *app) writeSafetensors(path string, f *safetensors.File) error {
 	return a.save(path, func(w io.Writer) error {
 		_, err := f.WriteTo(w)
 		return err

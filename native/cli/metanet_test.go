@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,7 +17,7 @@ const reference = "../../testdata/metanet/"
 func changing(t testing.TB, path, scheme string) {
 	t.Helper()
 	ok(t, "metanet", "new", "--hidden", "8", "--layers", "2", "--seed", "4", "--scheme", scheme, "-o", path)
-	f, err := metanet.ParseSafetensors(read(t, path))
+	f, err := safetensors.Parse(read(t, path))
 	require.NoError(t, err)
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, name := range []string{"nodeDec.3.weight", "edgeDec_kernel.3.weight", "edgeDec.3.weight"} {
@@ -27,7 +27,7 @@ func changing(t testing.TB, path, scheme string) {
 			for i := range v {
 				v[i] = float32(4*r.Float64() - 2)
 			}
-			f.Tensors[name] = metanet.FloatTensor(v, x.Shape...)
+			f.Tensors[name] = safetensors.FloatTensor(v, x.Shape...)
 		}
 	}
 	require.NoError(t, os.WriteFile(path, f.Bytes(), 0o600))

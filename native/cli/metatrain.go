@@ -18,7 +18,8 @@ import (
 	"github.com/metaprune/metaprune/native/bucket"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )
@@ -280,15 +281,15 @@ func (a *app) metatrainClaims(models []string, f *metatrainFlags) error {
 }
 
 // metanetwork is the one to start from, with its feature scheme.
-func (f *metatrainFlags) metanetwork() (*metanet.File, graphcodec.Scheme, error) {
+func (f *metatrainFlags) metanetwork() (*safetensors.File, graphcodec.Scheme, error) {
 	if f.start == "" {
-		return metanet.New(session.Sizes(graphcodec.Universal, f.hidden, f.layers), f.config.Seed), graphcodec.Universal, nil
+		return metanet.New(prune.Sizes(graphcodec.Universal, f.hidden, f.layers), f.config.Seed), graphcodec.Universal, nil
 	}
 	raw, err := os.ReadFile(f.start)
 	if err != nil {
 		return nil, graphcodec.Scheme{}, err
 	}
-	m, err := session.LoadMetanet(raw)
+	m, err := prune.LoadMetanet(raw)
 	if err != nil {
 		return nil, graphcodec.Scheme{}, fmt.Errorf("%s: %w", f.start, err)
 	}
@@ -296,7 +297,7 @@ func (f *metatrainFlags) metanetwork() (*metanet.File, graphcodec.Scheme, error)
 	if err != nil {
 		return nil, s, fmt.Errorf("%s: %w", f.start, err)
 	}
-	file, err := metanet.ParseSafetensors(raw)
+	file, err := safetensors.Parse(raw)
 	return file, s, err
 }
 

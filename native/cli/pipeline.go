@@ -10,7 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/native/train"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )
@@ -154,13 +154,13 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 }
 
 // warnings are what to expect of the model at the end, which has been finetuned unless that was left out.
-func (f *pipelineFlags) warnings(stages []*metatrain.Stage) []prune.Warning {
+func (f *pipelineFlags) warnings(stages []*metatrain.Stage) []planner.Warning {
 	p, last := &f.pipeline, stages[len(stages)-1]
 	switch {
 	case p.Pattern != "":
-		return []prune.Warning{prune.ZerosWarning(p.Pattern)}
+		return []planner.Warning{planner.ZerosWarning(p.Pattern)}
 	case p.Last == 0 && last.SpeedUp > 1:
-		return []prune.Warning{prune.UnrepairedWarning(last.SpeedUp)}
+		return []planner.Warning{planner.UnrepairedWarning(last.SpeedUp)}
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ type pipelineReport struct {
 	File     string             `json:"file"`
 	Folder   string             `json:"folder"`
 	Stages   []*metatrain.Stage `json:"stages"`
-	Warnings []prune.Warning    `json:"warnings,omitempty"`
+	Warnings []planner.Warning  `json:"warnings,omitempty"`
 }
 
 func (a *app) printStages(stages []*metatrain.Stage, f *pipelineFlags) error {

@@ -19,9 +19,9 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/obs"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
-	"github.com/metaprune/metaprune/prune/session"
-	"github.com/metaprune/metaprune/prune/surgeon"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -51,7 +51,7 @@ type pruneFlags struct {
 	data                 dataFlags
 	allocation           string
 	offsets              map[string]float64 // read from allocation
-	scores               prune.Scores       // of criteria that look at data
+	scores               planner.Scores     // of criteria that look at data
 	carried              []byte             // tensors of the repair in planIn
 	repair               repairFlags
 	metanetFlags
@@ -139,31 +139,31 @@ func (f *pruneFlags) bound(fl *pflag.FlagSet) {
 
 // criteria and rankings are the names that commands take.
 var (
-	criteria = []string{"l2", "l1", "bn", "fpgm", "random", "metanet", surgeon.OBS, surgeon.Wanda, surgeon.Hessian, taylorCriterion}
+	criteria = []string{"l2", "l1", "bn", "fpgm", "random", "metanet", obs.OBS, obs.Wanda, obs.Hessian, taylorCriterion}
 	rankings = []string{"global", "group", "isomorphic"}
 )
 
 // bytes is what --size asks for, of a file of so many bytes.
 func (f *pruneFlags) bytes() (int64, error) {
 	if strings.HasSuffix(f.size, "%") {
-		v, err := prune.ParseShare(f.size)
+		v, err := planner.ParseShare(f.size)
 		return int64(v * float64(f.fileSize)), err
 	}
 	v, err := parseSize(f.size)
 	return int64(v), err
 }
 
-func (f *pruneFlags) request() (session.Request, error) {
-	r := session.Request{Pattern: f.pattern, Sparsity: f.sparsity}
-	r.Target = prune.Target{SpeedUp: f.speedUp, Params: f.params, Ratio: f.ratio, Computed: f.computed}
+func (f *pruneFlags) request() (prune.Request, error) {
+	r := prune.Request{Pattern: f.pattern, Sparsity: f.sparsity}
+	r.Target = planner.Target{SpeedUp: f.speedUp, Params: f.params, Ratio: f.ratio, Computed: f.computed}
 	if f.size != "" {
 		n, err := f.bytes()
 		if err != nil {
-			return r, &prune.OptionError{Where: "--size", Want: "a size such as 10MB", Got: f.size}
+			return r, &planner.OptionError{Where: "--size", Want: "a size such as 10MB", Got: f.size}
 		}
 		r.Target.Bytes = n
 	}
-	r.Criterion = prune.Criterion{Kind: f.criterion, Reduction: f.reduction, Normalizer: f.normalizer, Seed: f.seed}
+	r.Criterion = planner.Criterion{Kind: f.criterion, Reduction: f.reduction, Normalizer: f.normalizer, Seed: f.seed}
 	r.Allocation, r.Scores = f.offsets, f.scores
 	r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore = f.ranking, f.steps, f.roundTo, f.maxRatio, f.ignore
 	if f.heads != f.headDim {
@@ -214,7 +214,7 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 }
 
 // dataFile is the name of the file that keeps the external data of what is written to out, empty where there is none.
-func dataFile(s *session.Session, out string) string {
+func dataFile(s *prune.Session, out string) string {
 	if out == "-" || !s.Model.HasExternal() {
 		return ""
 	}
@@ -231,7 +231,7 @@ func (f *pruneFlags) fitsSize(size int64) error {
 
 // cut is a pruned model, and how it came about.
 type cut struct {
-	plan     *prune.Plan
+	plan     *planner.Plan
 	model    *onnxio.Model
 	repaired []byte // file of the tensors that a repair changed
 	report   *repairReport
@@ -240,7 +240,7 @@ type cut struct {
 }
 
 // writeCut writes the model, the tensors of its repair and the plan: all of them or none.
-func (a *app) writeCut(s *session.Session, c *cut, f *pruneFlags) error {
+func (a *app) writeCut(s *prune.Session, c *cut, f *pruneFlags) error {
 	b := &outfile.Batch{}
 	defer b.Discard()
 	if !f.dryRun {
@@ -256,7 +256,7 @@ func (a *app) writeCut(s *session.Session, c *cut, f *pruneFlags) error {
 				return err
 			}
 		}
-		plan, err := prune.MarshalPlan(c.plan)
+		plan, err := planner.MarshalPlan(c.plan)
 		if err != nil {
 			return err
 		}
@@ -289,7 +289,7 @@ func (a *app) pruneClaims(path string, m *onnxio.Model, f *pruneFlags) *claims {
 }
 
 // cut makes or reads the plan, applies it and repairs what is left.
-func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut, error) {
+func (a *app) cut(ctx context.Context, s *prune.Session, f *pruneFlags) (*cut, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
@@ -333,7 +333,7 @@ func (a *app) cut(ctx context.Context, s *session.Session, f *pruneFlags) (*cut,
 }
 
 // byLatency looks for the cut that is fast enough, and repairs that one.
-func (a *app) byLatency(ctx context.Context, s *session.Session, prepared *session.Prepared, w *mender, f *pruneFlags) (*cut, error) {
+func (a *app) byLatency(ctx context.Context, s *prune.Session, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
 	t, err := a.latency(ctx, s, prepared, f)
 	if err != nil {
 		return nil, err
@@ -349,7 +349,7 @@ func (a *app) byLatency(ctx context.Context, s *session.Session, prepared *sessi
 }
 
 // carry applies a plan and repairs the result.
-func carry(ctx context.Context, s *session.Prepared, p *prune.Plan, w *mender) (*cut, error) {
+func carry(ctx context.Context, s *prune.Prepared, p *planner.Plan, w *mender) (*cut, error) {
 	m, err := s.Apply(p)
 	if err != nil || w == nil {
 		return &cut{plan: p, model: m}, err
@@ -362,7 +362,7 @@ func carry(ctx context.Context, s *session.Prepared, p *prune.Plan, w *mender) (
 	if r.Method == repair.None {
 		return c, nil
 	}
-	if c.repaired, err = session.Repaired(p, w.mode, "", r.Tensors); err != nil {
+	if c.repaired, err = prune.Repaired(p, w.mode, "", r.Tensors); err != nil {
 		return nil, err
 	}
 	c.model, err = s.Apply(p)
@@ -398,7 +398,7 @@ func (f *pruneFlags) check() error {
 }
 
 // prepare reads the plan, or makes one, and the session in which it holds.
-func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*session.Prepared, *prune.Plan, error) {
+func (a *app) prepare(ctx context.Context, s *prune.Session, f *pruneFlags) (*prune.Prepared, *planner.Plan, error) {
 	if f.planIn == "" {
 		var err error
 		if f.offsets, err = allocationOf(f.allocation, s); err != nil {
@@ -425,7 +425,7 @@ func (a *app) prepare(ctx context.Context, s *session.Session, f *pruneFlags) (*
 	return p, plan, err
 }
 
-func (a *app) makePlan(ctx context.Context, s *session.Prepared, f *pruneFlags) (*prune.Plan, error) {
+func (a *app) makePlan(ctx context.Context, s *prune.Prepared, f *pruneFlags) (*planner.Plan, error) {
 	r, err := f.request()
 	if err != nil {
 		return nil, err
@@ -449,19 +449,19 @@ func (a *app) terminal() bool { return isTerminal(a.out) && os.Getenv("NO_COLOR"
 type result struct {
 	Output    string              `json:"output,omitempty"`
 	FileBytes [2]int64            `json:"file_bytes"` // external data with them
-	Achieved  prune.Achieved      `json:"achieved"`
+	Achieved  planner.Achieved    `json:"achieved"`
 	CountedAt *graphcodec.Counted `json:"counted_at,omitempty"`
 	SpeedUp   float64             `json:"speed_up"`
-	Groups    []prune.PlanGroup   `json:"groups"`
-	Zeroed    []prune.Zeroed      `json:"zeroed,omitempty"`
+	Groups    []planner.PlanGroup `json:"groups"`
+	Zeroed    []planner.Zeroed    `json:"zeroed,omitempty"`
 	Repair    *repairReport       `json:"repair,omitempty"`
 	Search    *search             `json:"search,omitempty"`
 	Latency   *timings            `json:"latency,omitempty"`
-	Warnings  []prune.Warning     `json:"warnings,omitempty"`
+	Warnings  []planner.Warning   `json:"warnings,omitempty"`
 	Seconds   float64             `json:"seconds"`
 }
 
-func (a *app) printPruned(s *session.Session, c *cut, f *pruneFlags, size int64, took time.Duration) error {
+func (a *app) printPruned(s *prune.Session, c *cut, f *pruneFlags, size int64, took time.Duration) error {
 	p := c.plan
 	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.Model.ExternalSize(), size}, Achieved: p.Achieved, CountedAt: p.CountedAt, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings, Warnings: c.warnings(),
 		SpeedUp: float64(p.Achieved.MACs[0]) / float64(max(p.Achieved.MACs[1], 1)), Seconds: took.Seconds()}
@@ -509,7 +509,7 @@ func (a *app) printGroupTable(r result) {
 	t.Render()
 }
 
-func (a *app) printTotals(s *session.Session, r result, f *pruneFlags) {
+func (a *app) printTotals(s *prune.Session, r result, f *pruneFlags) {
 	t := a.table("", "before", "after", "ratio")
 	t.SetColumnConfigs(rightAligned(2, 3, 4))
 	row := func(name string, v [2]int64, show func(int64) string) {

@@ -17,9 +17,9 @@ import (
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/obs"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
-	"github.com/metaprune/metaprune/prune/session"
-	"github.com/metaprune/metaprune/prune/surgeon"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/pflag"
 )
@@ -249,11 +249,11 @@ func typeOf(v data.Array) string {
 
 // looksAtInputs reports whether a criterion looks at unlabelled inputs.
 func looksAtInputs(criterion string) bool {
-	return slices.Contains([]string{surgeon.OBS, surgeon.Wanda, surgeon.Hessian}, criterion)
+	return slices.Contains([]string{obs.OBS, obs.Wanda, obs.Hessian}, criterion)
 }
 
 // scores ranks by what the inputs of the repair say, for the criteria that look at them; nil for the others.
-func (w *mender) scores(ctx context.Context, s *session.Session, criterion string) (prune.Scores, error) {
+func (w *mender) scores(ctx context.Context, s *prune.Session, criterion string) (planner.Scores, error) {
 	switch {
 	case !looksAtInputs(criterion):
 		return nil, nil
@@ -262,7 +262,7 @@ func (w *mender) scores(ctx context.Context, s *session.Session, criterion strin
 	}
 	g := w.stages.begin("scores by " + criterion)
 	defer g.end()
-	v, err := surgeon.Scores(ctx, w.engine, s.Model, s.Analysis, criterion, w.fit)
+	v, err := obs.Scores(ctx, w.engine, s.Model, s.Analysis, criterion, w.fit)
 	if err != nil {
 		return nil, fmt.Errorf("criterion %s: %w", criterion, cannotRun(err))
 	}
@@ -281,7 +281,7 @@ func looksAtData(criterion string) bool {
 }
 
 // dataScores are the scores of the criteria that look at data, nil for the others.
-func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *session.Session, criterion string, w *mender, d *dataFlags, seed int64) (prune.Scores, error) {
+func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *prune.Session, criterion string, w *mender, d *dataFlags, seed int64) (planner.Scores, error) {
 	if criterion != taylorCriterion {
 		return w.scores(ctx, s, criterion)
 	}
@@ -302,11 +302,11 @@ func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *session.Session
 	if err != nil {
 		return nil, fmt.Errorf("criterion taylor: %w", cannotRun(err))
 	}
-	return prune.ByMean(s.Analysis, scores), nil
+	return planner.ByMean(s.Analysis, scores), nil
 }
 
 // taylor is what the loss on labelled images does without each unit.
-func taylor(ctx context.Context, b *xla.Backend, s *session.Session, set *data.Set, batch int) (scores prune.Scores, err error) {
+func taylor(ctx context.Context, b *xla.Backend, s *prune.Session, set *data.Set, batch int) (scores planner.Scores, err error) {
 	err = inBatches(s.Model, batch, func(batch int) error {
 		scores, err = analyse.Taylor(ctx, b, s.Model, s.Analysis, set, batch)
 		return err
@@ -315,7 +315,7 @@ func taylor(ctx context.Context, b *xla.Backend, s *session.Session, set *data.S
 }
 
 // mend repairs a pruned model; the plan then says how.
-func (w *mender) mend(ctx context.Context, p *prune.Plan, m *onnxio.Model) (*repair.Result, *repairReport, error) {
+func (w *mender) mend(ctx context.Context, p *planner.Plan, m *onnxio.Model) (*repair.Result, *repairReport, error) {
 	start := time.Now()
 	g := w.stages.begin("repair")
 	defer g.end()
@@ -344,7 +344,7 @@ func repairedPath(plan string) string {
 }
 
 // attach reads the repaired tensors that a plan names, from beside the plan.
-func attach(p *prune.Plan, plan string) (raw []byte, err error) {
+func attach(p *planner.Plan, plan string) (raw []byte, err error) {
 	if p.Repaired == nil {
 		return nil, nil
 	}
@@ -356,7 +356,7 @@ func attach(p *prune.Plan, plan string) (raw []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: the repaired tensors are missing: %w", plan, err)
 	}
-	if err := session.Attach(p, raw); err != nil {
+	if err := prune.Attach(p, raw); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return raw, nil

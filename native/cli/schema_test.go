@@ -11,7 +11,7 @@ import (
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/native/analyse"
 	"github.com/metaprune/metaprune/native/metatrain"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/spf13/cobra"
@@ -33,7 +33,7 @@ var printed = map[string]reflect.Type{
 	"finetune":        reflect.TypeFor[trainReport](),
 	"graph":           reflect.TypeFor[graphReport](),
 	"inline":          reflect.TypeFor[inlined](),
-	"inspect":         reflect.TypeFor[session.Report](),
+	"inspect":         reflect.TypeFor[prune.Report](),
 	"metanet-convert": reflect.TypeFor[fileReport](),
 	"metanet-forward": reflect.TypeFor[forwardReport](),
 	"metanet-info":    reflect.TypeFor[metanetInfo](),

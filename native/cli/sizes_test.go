@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -49,9 +49,9 @@ func TestInputSizes(t *testing.T) {
 	require.False(t, p.CountedAt.Assumed)
 	require.Equal(t, r.MACs, p.Achieved.MACs[0])
 	require.GreaterOrEqual(t, float64(p.Achieved.MACs[0])/float64(p.Achieved.MACs[1]), 1.5)
-	again, err := prune.MarshalPlan(p)
+	again, err := planner.MarshalPlan(p)
 	require.NoError(t, err)
-	parsed, err := prune.ParsePlan(again)
+	parsed, err := planner.ParsePlan(again)
 	require.NoError(t, err)
 	require.Equal(t, p.CountedAt.String(), parsed.CountedAt.String())
 

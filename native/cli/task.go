@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )
@@ -163,7 +163,7 @@ func (a *app) task(ctx context.Context, name string, f *taskFlags) error {
 	}
 	t := all[name]
 	if t == nil {
-		return prune.OneOf("task", name, slices.Sorted(maps.Keys(all))...)
+		return planner.OneOf("task", name, slices.Sorted(maps.Keys(all))...)
 	}
 	commands, err := t.commands(name, f)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/stretchr/testify/require"
 )
@@ -295,6 +295,6 @@ func TestTrainingFlags(t *testing.T) {
 		require.Contains(t, message, c.want, "%v", c.args)
 	}
 	require.NoFileExists(t, at("x.onnx"))
-	_, err := prune.ParsePlan(read(t, plan))
+	_, err := planner.ParsePlan(read(t, plan))
 	require.NoError(t, err)
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -66,7 +66,7 @@ func dashed(names []string) string {
 	for i, n := range names {
 		out[i] = "--" + n
 	}
-	return strings.Replace(prune.Listed(out), " or ", " and ", 1)
+	return strings.Replace(planner.Listed(out), " or ", " and ", 1)
 }
 
 // data finds flags of a data set that name nothing.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -69,12 +69,12 @@ func unknownCommand(c *cobra.Command, name string) error {
 		}
 	}
 	text := fmt.Sprintf("unknown command %q for %q", name, c.CommandPath())
-	if near := prune.Nearest(name, names); near != "" {
+	if near := planner.Nearest(name, names); near != "" {
 		text += "; did you mean " + near + "?"
 	} else {
 		text += "; " + c.CommandPath() + " --help lists the commands"
 	}
-	return &usageError{c.CommandPath(), prune.Listed(names), name, text}
+	return &usageError{c.CommandPath(), planner.Listed(names), name, text}
 }
 
 // flagError says which flag is wrong and what it takes.
@@ -88,11 +88,11 @@ func flagError(c *cobra.Command, err error) error {
 		return unknownFlag(c, unknown)
 	case errors.As(err, &bad):
 		f := bad.GetFlag()
-		var option *prune.OptionError
+		var option *planner.OptionError
 		if errors.As(bad.Unwrap(), &option) {
-			return &prune.OptionError{Where: "--" + f.Name, Want: option.Want, Got: option.Got, Near: option.Near}
+			return &planner.OptionError{Where: "--" + f.Name, Want: option.Want, Got: option.Got, Near: option.Near}
 		}
-		return &prune.OptionError{Where: "--" + f.Name, Want: wantOf(f, bad.Unwrap()), Got: bad.GetValue()}
+		return &planner.OptionError{Where: "--" + f.Name, Want: wantOf(f, bad.Unwrap()), Got: bad.GetValue()}
 	case errors.As(err, &missing):
 		f := missing.GetFlag()
 		want := wantOf(f, nil)
@@ -116,7 +116,7 @@ func unknownFlag(c *cobra.Command, e *pflag.NotExistError) error {
 		}
 	})
 	text := "unknown flag " + given
-	if near := prune.Nearest(e.GetSpecifiedName(), names); near != "" {
+	if near := planner.Nearest(e.GetSpecifiedName(), names); near != "" {
 		text += "; did you mean --" + near + "?"
 	} else {
 		text += "; " + c.CommandPath() + " --help lists the flags"

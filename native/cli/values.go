@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/spf13/pflag"
 )
 
@@ -30,10 +30,10 @@ func decimal(least, most float64) numbers {
 	return numbers{read: plainNumber, noun: "a number", least: least, most: most}
 }
 func factor(least float64) numbers {
-	return numbers{read: prune.ParseFactor, noun: "a number such as 2 or 2x", least: least}
+	return numbers{read: planner.ParseFactor, noun: "a number such as 2 or 2x", least: least}
 }
 func share(least, most float64) numbers {
-	return numbers{read: prune.ParseShare, noun: "a share such as 0.3 or 30%", least: least, most: most}
+	return numbers{read: planner.ParseShare, noun: "a share such as 0.3 or 30%", least: least, most: most}
 }
 func positive() numbers { return decimal(0, 0).over() }
 func span() numbers {
@@ -76,7 +76,7 @@ func sizeOrShare(text string) (float64, error) {
 	if !strings.HasSuffix(text, "%") {
 		return parseSize(text)
 	}
-	v, err := prune.ParseShare(text)
+	v, err := planner.ParseShare(text)
 	if err == nil && v > 1 {
 		err = strconv.ErrRange
 	}
@@ -191,7 +191,7 @@ func (c choice) Set(text string) error {
 		all = strings.Split(text, ",")
 	}
 	for _, name := range all {
-		if err := prune.OneOf("", strings.TrimSpace(name), c.names...); err != nil {
+		if err := planner.OneOf("", strings.TrimSpace(name), c.names...); err != nil {
 			return err
 		}
 	}
@@ -212,8 +212,8 @@ type sparsityPattern struct {
 
 func (p sparsityPattern) Set(text string) error {
 	if !slices.Contains(p.names, text) {
-		if _, _, err := prune.ParsePattern(text); err != nil {
-			return &prune.OptionError{Want: strings.Join(p.names, ", ") + " or N:M such as 2:4", Got: text, Near: prune.Nearest(text, p.names)}
+		if _, _, err := planner.ParsePattern(text); err != nil {
+			return &planner.OptionError{Want: strings.Join(p.names, ", ") + " or N:M such as 2:4", Got: text, Near: planner.Nearest(text, p.names)}
 		}
 	}
 	return p.Value.Set(text)

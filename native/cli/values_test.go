@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
@@ -15,16 +15,16 @@ import (
 func TestFactorsAndShares(t *testing.T) {
 	dir := t.TempDir()
 	whole := len(read(t, fashion))
-	for args, met := range map[string]func(a prune.Achieved) bool{
-		"--speed-up 2x":               func(a prune.Achieved) bool { return a.MACs[0] >= 2*a.MACs[1] && a.MACs[0] < 3*a.MACs[1] },
-		"--params 50%":                func(a prune.Achieved) bool { return 2*a.Params[1] <= a.Params[0] && 3*a.Params[1] > a.Params[0] },
-		"--ratio 30%":                 func(a prune.Achieved) bool { return a.MACs[1] < a.MACs[0] },
-		"--size 50%":                  func(a prune.Achieved) bool { return 2*a.Bytes[1] <= int64(whole) && 3*a.Bytes[1] > int64(whole) },
-		"--ratio 0.9 --max-ratio 95%": func(a prune.Achieved) bool { return a.MACs[1] < a.MACs[0] },
+	for args, met := range map[string]func(a planner.Achieved) bool{
+		"--speed-up 2x":               func(a planner.Achieved) bool { return a.MACs[0] >= 2*a.MACs[1] && a.MACs[0] < 3*a.MACs[1] },
+		"--params 50%":                func(a planner.Achieved) bool { return 2*a.Params[1] <= a.Params[0] && 3*a.Params[1] > a.Params[0] },
+		"--ratio 30%":                 func(a planner.Achieved) bool { return a.MACs[1] < a.MACs[0] },
+		"--size 50%":                  func(a planner.Achieved) bool { return 2*a.Bytes[1] <= int64(whole) && 3*a.Bytes[1] > int64(whole) },
+		"--ratio 0.9 --max-ratio 95%": func(a planner.Achieved) bool { return a.MACs[1] < a.MACs[0] },
 	} {
 		plan := filepath.Join(dir, "p.json")
 		ok(t, append([]string{"prune", fashion, "--dry-run", "--plan", plan, "-q"}, strings.Fields(args)...)...)
-		p, err := prune.ParsePlan(read(t, plan))
+		p, err := planner.ParsePlan(read(t, plan))
 		require.NoError(t, err)
 		require.True(t, met(p.Achieved), "%s: %+v", args, p.Achieved)
 	}

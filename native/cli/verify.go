@@ -8,7 +8,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/spf13/cobra"
 )
 
@@ -99,7 +99,7 @@ func bound(rtol float64, m *onnxio.Model) float64 {
 }
 
 // verifyPlan checks what the plan says of the pruned model.
-func (a *app) verifyPlan(ctx context.Context, v *verdict, before, after *session.Session, f *verifyFlags) error {
+func (a *app) verifyPlan(ctx context.Context, v *verdict, before, after *prune.Session, f *verifyFlags) error {
 	p, err := readPlan(f.plan)
 	if err != nil {
 		return err

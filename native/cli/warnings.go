@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // warn prints warnings to standard error, a line each, with --quiet too; with --json they are part of the answer instead.
-func (a *app) warn(warnings []prune.Warning) {
+func (a *app) warn(warnings []planner.Warning) {
 	if a.json {
 		return
 	}
@@ -22,7 +22,7 @@ func (a *app) warn(warnings []prune.Warning) {
 }
 
 // warnings are what to expect of the model that is written: without a model, or where a search by accuracy has measured it, only of patterns of --ignore that fit nothing.
-func (c *cut) warnings() []prune.Warning {
+func (c *cut) warnings() []planner.Warning {
 	if c.model == nil || c.search != nil {
 		return c.plan.Unmatched()
 	}

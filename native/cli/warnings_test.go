@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/native/metatrain"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/stretchr/testify/require"
 )
@@ -40,7 +40,7 @@ func TestUnrepairedIsSaid(t *testing.T) {
 	require.Empty(t, said)
 	r := decode[result](t, text)
 	require.Len(t, r.Warnings, 1)
-	require.Equal(t, prune.Unrepaired, r.Warnings[0].Code)
+	require.Equal(t, planner.Unrepaired, r.Warnings[0].Code)
 	code, _, said = run(t, "prune", fashion, "--speed-up", "2", "--dry-run")
 	require.Zero(t, code)
 	require.NotContains(t, said, "WARNING", "no model is written")
@@ -68,9 +68,9 @@ func TestRepairSentence(t *testing.T) {
 func TestPipelineWarnings(t *testing.T) {
 	stages := []*metatrain.Stage{{SpeedUp: 1}, {SpeedUp: 2}}
 	for want, p := range map[string]metatrain.Pipeline{
-		"":               {Last: 1},
-		prune.Unrepaired: {Last: 0, Between: 3},
-		prune.ZerosOnly:  {Last: 1, Pattern: "2:4"},
+		"":                 {Last: 1},
+		planner.Unrepaired: {Last: 0, Between: 3},
+		planner.ZerosOnly:  {Last: 1, Pattern: "2:4"},
 	} {
 		got := (&pipelineFlags{pipeline: p}).warnings(stages)
 		if want == "" {

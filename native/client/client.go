@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/wasm/api"
 )
 
@@ -59,17 +59,17 @@ func (o Options) query() string {
 }
 
 // Inspect reports what a model consists of.
-func (c *Client) Inspect(ctx context.Context, model io.Reader) (*session.Report, error) {
-	var out session.Report
+func (c *Client) Inspect(ctx context.Context, model io.Reader) (*prune.Report, error) {
+	var out prune.Report
 	return &out, c.call(ctx, "/v1/inspect", "application/octet-stream", model, func(r io.Reader) error { return json.NewDecoder(r).Decode(&out) })
 }
 
 // Masks plans what would leave a model.
-func (c *Client) Masks(ctx context.Context, model io.Reader, o Options) (p *prune.Plan, err error) {
+func (c *Client) Masks(ctx context.Context, model io.Reader, o Options) (p *planner.Plan, err error) {
 	err = c.call(ctx, "/v1/masks?"+o.query(), "application/octet-stream", model, func(r io.Reader) error {
 		b, err := io.ReadAll(r)
 		if err == nil {
-			p, err = prune.ParsePlan(b)
+			p, err = planner.ParsePlan(b)
 		}
 		return err
 	})
@@ -82,8 +82,8 @@ func (c *Client) Prune(ctx context.Context, model io.Reader, o Options, w io.Wri
 }
 
 // Apply writes the model that a plan describes to w; repaired is the file beside the plan, nil where it has none. After an error what was written is not a model.
-func (c *Client) Apply(ctx context.Context, model io.Reader, p *prune.Plan, repaired io.Reader, w io.Writer) error {
-	plan, err := prune.MarshalPlan(p)
+func (c *Client) Apply(ctx context.Context, model io.Reader, p *planner.Plan, repaired io.Reader, w io.Writer) error {
+	plan, err := planner.MarshalPlan(p)
 	if err != nil {
 		return err
 	}

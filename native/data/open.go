@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // known data sets: usual normalisation, and where their files may lie.
@@ -78,7 +78,7 @@ func openPath(path string, g Geometry) (*Splits, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		names := slices.Sorted(maps.Keys(known))
-		return nil, &prune.OptionError{Where: "data", Want: "a file, a folder, or one of the sets " + prune.Listed(names), Got: path, Near: prune.Nearest(path, names)}
+		return nil, &planner.OptionError{Where: "data", Want: "a file, a folder, or one of the sets " + planner.Listed(names), Got: path, Near: planner.Nearest(path, names)}
 	}
 	if !info.IsDir() {
 		if strings.HasSuffix(path, ".npz") {

@@ -12,8 +12,8 @@ import (
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/allocate"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // What the file of a search says that it is. The version counts up when fields are added or change their meaning.
@@ -78,7 +78,7 @@ func parseAllocation(raw []byte) (*Allocation, error) {
 		return nil, fmt.Errorf("made by a newer metaprune (allocation version %d); this program reads version %d: update it", head.Version, AllocationVersion)
 	}
 	r := &Allocation{}
-	if err := prune.Strict(raw, r); err != nil {
+	if err := planner.Strict(raw, r); err != nil {
 		return nil, fmt.Errorf("%w; allocation version %d has no such field or value", err, head.Version)
 	}
 	if len(r.Result.Offsets) == 0 {
@@ -122,7 +122,7 @@ func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.
 		return nil, fmt.Errorf("it has no allocation; search one with `metaprune allocate`")
 	}
 	c := scoring(theta)
-	scores, err := prune.Score(d.analysis, nil, c)
+	scores, err := planner.Score(d.analysis, nil, c)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.
 	if found == 0 {
 		return nil, fmt.Errorf("its allocation makes no difference between its units")
 	}
-	g, err := prune.ScoreGradient(d.analysis, c, by)
+	g, err := planner.ScoreGradient(d.analysis, c, by)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ type set struct {
 }
 
 // compare returns the set's loss times weight, and adds its derivative by the logarithms of the scores to by; false where the wanted ones do not differ.
-func (s set) compare(scores prune.Scores, wanted, by []float64, weight float64) (float64, bool) {
+func (s set) compare(scores planner.Scores, wanted, by []float64, weight float64) (float64, bool) {
 	mean, middle, square := 0.0, 0.0, 0.0
 	for k, u := range s.units {
 		mean += s.shares[k] * (math.Log(scores[u]) - wanted[u])
@@ -184,7 +184,7 @@ func (s set) compare(scores prune.Scores, wanted, by []float64, weight float64) 
 }
 
 // learnable lists, by group, the units that have a score and a wanted one.
-func (d *DataModel) learnable(scores prune.Scores) []set {
+func (d *DataModel) learnable(scores planner.Scores) []set {
 	var out []set
 	for i := range d.analysis.Groups {
 		var s set

@@ -14,7 +14,7 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -116,11 +116,11 @@ func (j *Job) prune(ctx context.Context, m *onnxio.Model) (*onnxio.Model, [2]int
 	if j.SpeedUp == 1 {
 		return m, [2]int64{}, nil
 	}
-	s, err := session.FromModel(m, nil)
+	s, err := prune.FromModel(m, nil)
 	if err != nil {
 		return nil, [2]int64{}, err
 	}
-	p, err := s.Plan(ctx, session.Request{Options: prune.Options{Target: prune.Target{SpeedUp: j.SpeedUp}}})
+	p, err := s.Plan(ctx, prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: j.SpeedUp}}})
 	if err != nil {
 		return nil, [2]int64{}, err
 	}

@@ -11,9 +11,10 @@ import (
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
-	"github.com/metaprune/metaprune/prune/session"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -75,11 +76,11 @@ func (j *Judge) Add(ctx context.Context, b *xla.Backend, name string, m *onnxio.
 }
 
 // Goal is the mean over networks and speed-ups of the logarithm of the outputs' distance (one minus their cosine); less is better. A nil metanetwork stands for the networks' own weights.
-func (j *Judge) Goal(ctx context.Context, f *metanet.File) (float64, error) {
-	var m *session.Metanet
+func (j *Judge) Goal(ctx context.Context, f *safetensors.File) (float64, error) {
+	var m *prune.Metanet
 	if f != nil {
 		var err error
-		if m, err = session.LoadMetanet(f.Bytes()); err != nil {
+		if m, err = prune.LoadMetanet(f.Bytes()); err != nil {
 			return 0, err
 		}
 	}
@@ -100,8 +101,8 @@ func (j *Judge) Goal(ctx context.Context, f *metanet.File) (float64, error) {
 }
 
 // distances are those of one network at the speed-ups that it reaches.
-func (j *Judge) distances(ctx context.Context, s *subject, m *session.Metanet) ([]float64, error) {
-	open, err := session.FromModel(s.model, nil)
+func (j *Judge) distances(ctx context.Context, s *subject, m *prune.Metanet) ([]float64, error) {
+	open, err := prune.FromModel(s.model, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +119,8 @@ func (j *Judge) distances(ctx context.Context, s *subject, m *session.Metanet) (
 	}
 	var out []float64
 	for _, x := range j.SpeedUps {
-		plan, err := p.Plan(ctx, session.Request{Options: prune.Options{Target: prune.Target{SpeedUp: x}, Criterion: prune.Criterion{Kind: kind}}})
-		var far *prune.TargetError
+		plan, err := p.Plan(ctx, prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: x}, Criterion: planner.Criterion{Kind: kind}}})
+		var far *planner.TargetError
 		if errors.As(err, &far) {
 			continue
 		}
@@ -205,6 +206,6 @@ func (r *Run) restoreChosen() error {
 	if err != nil {
 		return err
 	}
-	r.chosen, err = metanet.ParseSafetensors(raw)
+	r.chosen, err = safetensors.Parse(raw)
 	return err
 }

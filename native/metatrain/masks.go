@@ -9,12 +9,12 @@ import (
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // cut is a data model pruned by the scores that the metanetwork gives its units.
 type cut struct {
-	scores  prune.Scores
+	scores  planner.Scores
 	state   *graphcodec.State
 	edge    float64   // score of the best unit that left
 	saves   []float64 // by unit: share of the model's multiply-accumulates that hangs on it
@@ -22,8 +22,8 @@ type cut struct {
 }
 
 // scoring ranks units by the weights theta in the place of the model's own.
-func scoring(theta map[*graphcodec.Constant]*onnxio.Tensor) prune.Criterion {
-	return prune.Criterion{Kind: "metanet", Normalizer: "original", Weights: func(c *graphcodec.Constant) (*onnxio.Tensor, error) { return theta[c], nil }}
+func scoring(theta map[*graphcodec.Constant]*onnxio.Tensor) planner.Criterion {
+	return planner.Criterion{Kind: "metanet", Normalizer: "original", Weights: func(c *graphcodec.Constant) (*onnxio.Tensor, error) { return theta[c], nil }}
 }
 
 // masks is the step's gradient by theta where the metanetwork is trained for what its scores leave of a network: the cross-entropy of the network with the units that rank lowest switched off, its other weights as they were and its
@@ -34,7 +34,7 @@ func (t *Trainer) masks(ctx context.Context, d *DataModel, theta map[*graphcodec
 		return nil, err
 	}
 	r.SpeedUp = k.speedUp
-	gates := prune.NewGates(d.analysis)
+	gates := planner.NewGates(d.analysis)
 	closed, err := gates.Closed(k.state.Removed)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (t *Trainer) masks(ctx context.Context, d *DataModel, theta map[*graphcodec
 		return nil, err
 	}
 	by := k.straightThrough(d.analysis, byGate, t.Config.Temperature)
-	return prune.ScoreGradient(d.analysis, scoring(theta), by)
+	return planner.ScoreGradient(d.analysis, scoring(theta), by)
 }
 
 // cut draws a speed-up by seed and step and prunes the data model to it.
@@ -64,11 +64,11 @@ func (t *Trainer) cut(ctx context.Context, d *DataModel, theta map[*graphcodec.C
 	speedUp := low * math.Pow(high/low, r.Float64())
 	c := scoring(theta)
 	a := d.analysis
-	var plan *prune.Plan
+	var plan *planner.Plan
 	for {
 		var err error
-		plan, err = prune.MakePlan(ctx, a, prune.Options{Target: prune.Target{SpeedUp: speedUp}, Criterion: c})
-		var far *prune.TargetError
+		plan, err = planner.MakePlan(ctx, a, planner.Options{Target: planner.Target{SpeedUp: speedUp}, Criterion: c})
+		var far *planner.TargetError
 		if errors.As(err, &far) && speedUp > 1.05 {
 			speedUp = 1 + (speedUp-1)*.8 // as far as this network goes
 			continue
@@ -83,7 +83,7 @@ func (t *Trainer) cut(ctx context.Context, d *DataModel, theta map[*graphcodec.C
 		return nil, err
 	}
 	k := &cut{state: a.NewState(), saves: make([]float64, a.NumUnits()), edge: math.Inf(-1), speedUp: speedUp}
-	if k.scores, err = prune.Score(a, k.state, c); err != nil {
+	if k.scores, err = planner.Score(a, k.state, c); err != nil {
 		return nil, err
 	}
 	whole := float64(k.state.MACs())

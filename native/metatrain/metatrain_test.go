@@ -11,7 +11,8 @@ import (
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/native/models"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/stretchr/testify/require"
 )
@@ -41,20 +42,20 @@ func dataModel(t testing.TB, b *xla.Backend, name string, o models.Options) *Dat
 }
 
 // metanetwork draws one whose decoders are not zero.
-func metanetwork(r *rand.Rand) *metanet.File {
-	f := metanet.New(session.Sizes(graphcodec.Universal, 6, 2), 1)
+func metanetwork(r *rand.Rand) *safetensors.File {
+	f := metanet.New(prune.Sizes(graphcodec.Universal, 6, 2), 1)
 	for _, name := range sortedNames(f) {
 		t := f.Tensors[name]
 		v, _ := t.Floats()
 		for i := range v {
 			v[i] += float32(r.NormFloat64()) * .1
 		}
-		*t = *metanet.FloatTensor(v, t.Shape...)
+		*t = *safetensors.FloatTensor(v, t.Shape...)
 	}
 	return f
 }
 
-func sortedNames(f *metanet.File) []string {
+func sortedNames(f *safetensors.File) []string {
 	var names []string
 	for name := range f.Tensors {
 		names = append(names, name)
@@ -74,7 +75,7 @@ func TestGradientOfTheWholeStep(t *testing.T) {
 		d := dataModel(t, b, name, map[string]models.Options{"resnet8": {Width: .25}, "mlp": {Widths: []int{12, 8}}, "mobilenetv2": {Width: .1}}[name])
 		f := metanetwork(r)
 		config := Config{Images: 16, Batch: 16, Sparsity: -1}
-		at := func(f *metanet.File) (*Trainer, *Report, map[*graphcodec.Constant][]float32) {
+		at := func(f *safetensors.File) (*Trainer, *Report, map[*graphcodec.Constant][]float32) {
 			tr, err := New(b, f, config)
 			require.NoError(t, err)
 			theta, err := tr.theta(d)
@@ -104,7 +105,7 @@ func TestGradientOfTheWholeStep(t *testing.T) {
 				}
 			}
 			moved := func(step float64) float64 {
-				m := &metanet.File{Metadata: f.Metadata, Tensors: map[string]*metanet.Tensor{}}
+				m := &safetensors.File{Metadata: f.Metadata, Tensors: map[string]*safetensors.Tensor{}}
 				for p, tensor := range f.Tensors {
 					v, err := tensor.Floats()
 					require.NoError(t, err)
@@ -112,7 +113,7 @@ func TestGradientOfTheWholeStep(t *testing.T) {
 					for i := range v {
 						v[i] += float32(step) * direction[p][i]
 					}
-					m.Tensors[p] = metanet.FloatTensor(v, tensor.Shape...)
+					m.Tensors[p] = safetensors.FloatTensor(v, tensor.Shape...)
 				}
 				tr, rep, _ := at(m)
 				tr.Close()
@@ -142,7 +143,7 @@ func TestMetanetworkLearns(t *testing.T) {
 	run := func() []*Report {
 		c := Config{Images: 64, Batch: 64}
 		c.AdamW.Rate = 3e-2
-		tr, err := New(b, metanet.New(session.Sizes(graphcodec.Universal, 6, 2), 1), c)
+		tr, err := New(b, metanet.New(prune.Sizes(graphcodec.Universal, 6, 2), 1), c)
 		require.NoError(t, err)
 		defer tr.Close()
 		var out []*Report
@@ -169,7 +170,7 @@ func TestConfigIsChecked(t *testing.T) {
 	b, err := xla.Open(xla.Go)
 	require.NoError(t, err)
 	defer b.Finalize()
-	_, err = New(b, metanet.New(session.Sizes(graphcodec.Universal, 4, 1), 1), Config{Images: 3, Batch: 5})
+	_, err = New(b, metanet.New(prune.Sizes(graphcodec.Universal, 4, 1), 1), Config{Images: 3, Batch: 5})
 	require.ErrorContains(t, err, "at least one batch")
 	_, err = NewDataModel(b, "broken", nil, graphcodec.Universal, Weights, 1)
 	require.ErrorContains(t, err, "broken")

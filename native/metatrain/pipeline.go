@@ -16,7 +16,7 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -51,7 +51,7 @@ type Stage struct {
 type PipelineRun struct {
 	Pipeline Pipeline
 	Model    *onnxio.Model
-	Metanet  *session.Metanet
+	Metanet  *prune.Metanet
 	Options  metanet.Options
 	Data     *data.Splits
 	Backend  *xla.Backend
@@ -68,8 +68,8 @@ type PipelineRun struct {
 type prunedCost struct{ macs, params float64 }
 
 // open is a session of a model whose work is counted at the pipeline's sizes.
-func (r *PipelineRun) open(m *onnxio.Model) (*session.Session, error) {
-	s, err := session.FromModel(m, nil)
+func (r *PipelineRun) open(m *onnxio.Model) (*prune.Session, error) {
+	s, err := prune.FromModel(m, nil)
 	if err != nil || len(r.Pipeline.Inputs) == 0 {
 		return s, err
 	}
@@ -240,14 +240,14 @@ func (r *PipelineRun) prune(ctx context.Context, share float64) error {
 	if err != nil {
 		return err
 	}
-	q := session.Request{Pattern: r.Pipeline.Pattern, Sparsity: r.Pipeline.Sparsity}
+	q := prune.Request{Pattern: r.Pipeline.Pattern, Sparsity: r.Pipeline.Sparsity}
 	q.Criterion.Kind = r.Pipeline.Criterion
 	if q.Pattern == "" {
 		now, err := r.costOf(r.model)
 		if err != nil {
 			return err
 		}
-		q.Target = prune.Target{SpeedUp: math.Max(1, math.Pow(r.Pipeline.SpeedUp, share)*now.macs/r.start.macs)}
+		q.Target = planner.Target{SpeedUp: math.Max(1, math.Pow(r.Pipeline.SpeedUp, share)*now.macs/r.start.macs)}
 	}
 	plan, err := s.Plan(ctx, q)
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio/outfile"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 )
 
 // Plan is everything that a run's numbers depend on.
@@ -50,7 +50,7 @@ type Run struct {
 	Report  func(step int, r *Report, left time.Duration)
 
 	history []*Report
-	chosen  *metanet.File
+	chosen  *safetensors.File
 }
 
 // often is how much work may be lost at most, beside the step that is under way.
@@ -62,7 +62,7 @@ const (
 )
 
 // Train runs to the end, or until ctx is done, which saves a checkpoint. It returns the metanetwork's file with its record in the metadata.
-func (r *Run) Train(ctx context.Context) (*metanet.File, error) {
+func (r *Run) Train(ctx context.Context) (*safetensors.File, error) {
 	if len(r.Models) == 0 {
 		return nil, errors.New("no data models")
 	}
@@ -117,7 +117,7 @@ func (r *Run) next() *DataModel {
 }
 
 // weights are the metanetwork as it is now, with its record.
-func (r *Run) weights() (*metanet.File, error) {
+func (r *Run) weights() (*safetensors.File, error) {
 	f, err := r.Trainer.Net.Weights()
 	if err != nil {
 		return nil, err
@@ -202,7 +202,7 @@ func (r *Run) resume() error {
 	if err != nil {
 		return err
 	}
-	f, err := metanet.ParseSafetensors(raw)
+	f, err := safetensors.Parse(raw)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path(checkpointName), err)
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/metaprune/metaprune/xla/meta"
 )
@@ -106,7 +107,7 @@ func Normalizer(objective string) string {
 }
 
 // New prepares the training of a metanetwork.
-func New(b *xla.Backend, f *metanet.File, c Config) (*Trainer, error) {
+func New(b *xla.Backend, f *safetensors.File, c Config) (*Trainer, error) {
 	c = c.filled()
 	if c.Images < c.Batch || c.Batch < 1 {
 		return nil, fmt.Errorf("%d images in batches of %d: want at least one batch", c.Images, c.Batch)
@@ -114,7 +115,7 @@ func New(b *xla.Backend, f *metanet.File, c Config) (*Trainer, error) {
 	if have := int(b.Backend.NumDevices()); c.Devices < 1 || c.Devices > have || c.Batch%c.Devices != 0 {
 		return nil, fmt.Errorf("%d devices for batches of %d: want 1 to %d of them, by which the batch can be divided", c.Devices, c.Batch, have)
 	}
-	if err := prune.OneOf("objective", c.Objective, Objectives...); err != nil {
+	if err := planner.OneOf("objective", c.Objective, Objectives...); err != nil {
 		return nil, err
 	}
 	if !(c.SpeedUps[0] > 1) || !(c.SpeedUps[1] >= c.SpeedUps[0]) || !(c.Temperature > 0) {
@@ -240,8 +241,8 @@ func (t *Trainer) addSparsity(d *DataModel, theta map[*graphcodec.Constant]*onnx
 	if t.Config.Sparsity < 0 {
 		return nil
 	}
-	c := prune.Criterion{Weights: func(c *graphcodec.Constant) (*onnxio.Tensor, error) { return theta[c], nil }}
-	g, err := prune.GroupSparsity(d.analysis, c, t.Config.Alpha)
+	c := planner.Criterion{Weights: func(c *graphcodec.Constant) (*onnxio.Tensor, error) { return theta[c], nil }}
+	g, err := planner.GroupSparsity(d.analysis, c, t.Config.Alpha)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // Options of a new network.
@@ -57,7 +57,7 @@ func Names() []string { return slices.Sorted(maps.Keys(recipes)) }
 func New(name string, o Options) (*onnxio.Model, error) {
 	r := recipes[strings.ToLower(name)]
 	if r == nil {
-		return nil, prune.OneOf("network", name, Names()...)
+		return nil, planner.OneOf("network", name, Names()...)
 	}
 	if len(o.Input) != 3 || slices.Min(o.Input) < 1 {
 		return nil, fmt.Errorf("an input of %v: want three numbers, CxHxW", o.Input)

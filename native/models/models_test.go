@@ -12,7 +12,7 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/stretchr/testify/require"
 )
@@ -58,7 +58,7 @@ func TestNetworksPruneAndRun(t *testing.T) {
 		m := build(t, name, models.Options{Input: []int{3, 32, 32}, Classes: 7, Width: .25, Seed: 1})
 		data, err := m.Marshal()
 		require.NoError(t, err)
-		s, err := session.Open(data, nil)
+		s, err := prune.Open(data, nil)
 		require.NoError(t, err, name)
 		require.Empty(t, s.Analysis.Unknown(), name)
 		for _, g := range s.Analysis.Groups {
@@ -66,8 +66,8 @@ func TestNetworksPruneAndRun(t *testing.T) {
 				require.Contains(t, g.Frozen, "graph output", "%s: %s", name, g.Name)
 			}
 		}
-		r := session.Request{}
-		r.Target.SpeedUp, r.Criterion = 1.5, prune.Criterion{}
+		r := prune.Request{}
+		r.Target.SpeedUp, r.Criterion = 1.5, planner.Criterion{}
 		p, err := s.Plan(context.Background(), r)
 		require.NoError(t, err, name)
 		s.Sign(p)
@@ -81,7 +81,7 @@ func TestNetworksPruneAndRun(t *testing.T) {
 }
 
 // judged asks ONNX Runtime, where `make venv` has installed it.
-func judged(t *testing.T, dir, name string, original []byte, small *onnxio.Model, p *prune.Plan) {
+func judged(t *testing.T, dir, name string, original []byte, small *onnxio.Model, p *planner.Plan) {
 	t.Helper()
 	python := "../../.venv/bin/python"
 	if _, err := os.Stat(python); err != nil {
@@ -91,7 +91,7 @@ func judged(t *testing.T, dir, name string, original []byte, small *onnxio.Model
 	at := func(n string) string { return filepath.Join(dir, name+n) }
 	require.NoError(t, os.WriteFile(at(".onnx"), original, 0o644))
 	require.NoError(t, outfile.Write(at(".small.onnx"), small.Encode))
-	plan, err := prune.MarshalPlan(p)
+	plan, err := planner.MarshalPlan(p)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(at(".json"), plan, 0o644))
 	answer, err := exec.Command(python, "../../testdata/check_pruned.py", at(".onnx"), at(".small.onnx"), at(".json"), "--min-speed-up", "1.49").CombinedOutput()

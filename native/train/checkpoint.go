@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio/outfile"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -57,9 +57,9 @@ func (r *Run) save(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := &metanet.File{Metadata: map[string]string{"format": "metaprune-checkpoint", "position": string(at), "steps": fmt.Sprint(s.Steps)}, Tensors: map[string]*metanet.Tensor{}}
+	f := &safetensors.File{Metadata: map[string]string{"format": "metaprune-checkpoint", "position": string(at), "steps": fmt.Sprint(s.Steps)}, Tensors: map[string]*safetensors.Tensor{}}
 	for i, name := range s.Names {
-		f.Tensors[name] = metanet.FloatTensor(s.Values[i], s.Dims[i]...)
+		f.Tensors[name] = safetensors.FloatTensor(s.Values[i], s.Dims[i]...)
 	}
 	names, err := json.Marshal(s.Names)
 	if err != nil {
@@ -79,7 +79,7 @@ func (r *Run) load() error {
 	if err != nil {
 		return err
 	}
-	f, err := metanet.ParseSafetensors(raw)
+	f, err := safetensors.Parse(raw)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/native/data"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -56,7 +56,7 @@ func (c *Config) Check() error {
 	case c.Options.Distil < 0 || c.Options.Distil > 1:
 		return fmt.Errorf("a distillation weight of %g: want 0 to 1", c.Options.Distil)
 	}
-	return prune.OneOf("schedule", c.Schedule, Cosine, OneCycle, StepWise, Constant)
+	return planner.OneOf("schedule", c.Schedule, Cosine, OneCycle, StepWise, Constant)
 }
 
 // rate is the learning rate of step k of total, with perEpoch steps an epoch.
@@ -96,7 +96,7 @@ func (c *Config) oneCycle(k, total float64) float64 {
 
 // ReadRecord reads the options of an earlier run, which path holds. A field that is not known is an error: the run went by it.
 func ReadRecord(raw []byte, path string, v any) error {
-	if err := prune.Strict(raw, v); err != nil {
+	if err := planner.Strict(raw, v); err != nil {
 		return fmt.Errorf("%s was not written by this version of metaprune: %w; go on with the version that wrote it, or choose another folder", path, err)
 	}
 	return nil

@@ -9,17 +9,17 @@ import (
 	"slices"
 
 	"github.com/metaprune/metaprune/graphcodec"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 )
 
 // Options of a search.
 type Options struct {
-	SpeedUps  []float64       // that every trial is judged at; nil is 2, 3 and 6
-	Rounds    int             // of looking around; 0 is 3, negative for none
-	Step      float64         // how far the first round looks: so much of a group's units leaves less or more; each further one looks 0.6 times as far; 0 is 0.15
-	Criterion prune.Criterion // that ranks within groups
-	Scores    prune.Scores    // of the units, in the place of Criterion's; nil to compute them
+	SpeedUps  []float64         // that every trial is judged at; nil is 2, 3 and 6
+	Rounds    int               // of looking around; 0 is 3, negative for none
+	Step      float64           // how far the first round looks: so much of a group's units leaves less or more; each further one looks 0.6 times as far; 0 is 0.15
+	Criterion planner.Criterion // that ranks within groups
+	Scores    planner.Scores    // of the units, in the place of Criterion's; nil to compute them
 	Progress  func(done, total int, best float64)
 }
 
@@ -73,7 +73,7 @@ type subject struct {
 	reference *repair.Reference
 	options   Options
 	groups    []string
-	scores    prune.Scores
+	scores    planner.Scores
 	sorted    [][]float64 // logarithms of the groups' scores, in rising order
 	speedUps  []float64
 	slopes    map[string]Slope
@@ -103,7 +103,7 @@ func Search(ctx context.Context, a *graphcodec.Analysis, r *repair.Reference, o 
 	}
 	if s.scores = o.Scores; s.scores == nil {
 		var err error
-		if s.scores, err = prune.Score(a, nil, o.Criterion); err != nil {
+		if s.scores, err = planner.Score(a, nil, o.Criterion); err != nil {
 			return nil, err
 		}
 	}
@@ -152,7 +152,7 @@ func (s *subject) start(ctx context.Context) (*trial, error) {
 	for _, x := range s.options.SpeedUps {
 		for {
 			f, removed, err := s.point(ctx, t.offsets, x)
-			var far *prune.TargetError
+			var far *planner.TargetError
 			if errors.As(err, &far) && x > 1.05 {
 				x = 1 + (x-1)*.8
 				continue
@@ -271,7 +271,7 @@ func (s *subject) judge(ctx context.Context, offsets []float64) (*trial, error) 
 	t := &trial{offsets: offsets}
 	for _, x := range s.speedUps {
 		f, removed, err := s.point(ctx, offsets, x)
-		var far *prune.TargetError
+		var far *planner.TargetError
 		if errors.As(err, &far) {
 			f, removed, err = repair.Fidelity{Cosine: math.NaN()}, make([]int, len(s.groups)), nil
 		}
@@ -287,11 +287,11 @@ func (s *subject) judge(ctx context.Context, offsets []float64) (*trial, error) 
 // point prunes to a speed-up and repairs; it also says how many units of each group left.
 func (s *subject) point(ctx context.Context, offsets []float64, speedUp float64) (repair.Fidelity, []int, error) {
 	fail := func(err error) (repair.Fidelity, []int, error) { return repair.Fidelity{}, nil, err }
-	plan, err := prune.MakePlan(ctx, s.analysis, prune.Options{Target: prune.Target{SpeedUp: speedUp}, Criterion: s.options.Criterion, Scores: s.scores, Allocation: s.byName(offsets)})
+	plan, err := planner.MakePlan(ctx, s.analysis, planner.Options{Target: planner.Target{SpeedUp: speedUp}, Criterion: s.options.Criterion, Scores: s.scores, Allocation: s.byName(offsets)})
 	if err != nil {
 		return fail(err)
 	}
-	small, err := prune.Apply(s.analysis, plan)
+	small, err := planner.Apply(s.analysis, plan)
 	if err != nil {
 		return fail(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -74,11 +74,11 @@ func multi(t testing.TB, parts ...any) (io.Reader, string) {
 }
 
 // planned is what the session makes of the same request.
-func planned(t testing.TB, data []byte, speedUp float64) (*session.Session, *prune.Plan, []byte) {
+func planned(t testing.TB, data []byte, speedUp float64) (*prune.Session, *planner.Plan, []byte) {
 	t.Helper()
-	s, err := session.Open(data, nil)
+	s, err := prune.Open(data, nil)
 	require.NoError(t, err)
-	p, err := s.Plan(context.Background(), session.Request{Options: prune.Options{Target: prune.Target{SpeedUp: speedUp}}})
+	p, err := s.Plan(context.Background(), prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: speedUp}}})
 	require.NoError(t, err)
 	s.Sign(p)
 	m, err := s.Apply(p)
@@ -91,7 +91,7 @@ func planned(t testing.TB, data []byte, speedUp float64) (*session.Session, *pru
 func TestAnswersAreTheSessions(t *testing.T) {
 	h, data := handlerOf(t, Config{}), model(t)
 	s, p, small := planned(t, data, 2)
-	wantPlan, err := prune.MarshalPlan(p)
+	wantPlan, err := planner.MarshalPlan(p)
 	require.NoError(t, err)
 
 	w := call(h, "POST", "/v1/inspect", bytes.NewReader(data))
@@ -145,10 +145,10 @@ func TestAnswersAreTheSessions(t *testing.T) {
 // Every option reaches the plan.
 func TestOptions(t *testing.T) {
 	h, data := handlerOf(t, Config{}), model(t)
-	plan := func(query string) *prune.Plan {
+	plan := func(query string) *planner.Plan {
 		w := call(h, "POST", "/v1/masks?"+query, bytes.NewReader(data))
 		require.Equal(t, 200, w.Code, "%s: %s", query, w.Body)
-		p, err := prune.ParsePlan(w.Body.Bytes())
+		p, err := planner.ParsePlan(w.Body.Bytes())
 		require.NoError(t, err)
 		return p
 	}
@@ -198,7 +198,7 @@ func TestProblems(t *testing.T) {
 	other, err := os.ReadFile("../../testdata/torch-pruning/sparsity.onnx")
 	require.NoError(t, err)
 	_, p, _ := planned(t, data, 2)
-	plan, err := prune.MarshalPlan(p)
+	plan, err := planner.MarshalPlan(p)
 	require.NoError(t, err)
 	h, secret := handlerOf(t, Config{MaxBytes: 2 << 20}), handlerOf(t, Config{Token: "s3cret"})
 	form := func(parts ...any) func() (io.Reader, string) {

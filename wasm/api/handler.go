@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/metaprune/metaprune/metanet"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune"
 )
 
 // Config says what the handler may do. The zero value takes models of up to 1 GiB in memory, 64 requests at a time, and no token.
@@ -71,7 +71,7 @@ type handler struct {
 	routes   map[string]map[string]operation // by path and method
 	document []byte
 	draining atomic.Bool
-	metanet  func() (*session.Metanet, error)
+	metanet  func() (*prune.Metanet, error)
 }
 
 // operation does one thing.
@@ -85,7 +85,7 @@ type operation struct {
 func New(c Config) (*Handler, error) {
 	c.fill()
 	h := &handler{config: c, gate: newGate(int64(c.Requests), c.Memory)}
-	h.metanet = sync.OnceValues(func() (*session.Metanet, error) { return session.LoadMetanet(c.Metanet) })
+	h.metanet = sync.OnceValues(func() (*prune.Metanet, error) { return prune.LoadMetanet(c.Metanet) })
 	h.routes = map[string]map[string]operation{
 		"/v1/inspect":   {http.MethodPost: {model: true, do: h.inspect}},
 		"/v1/masks":     {http.MethodPost: {model: true, do: h.masks}},

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/metanet"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -38,18 +38,18 @@ func TestApplyTakesNoMoreMemoryThanFiles(t *testing.T) {
 	data := model(t)
 	_, plan, _ := planned(t, data, 2)
 	bomb := overlapping(1400, 150_000)
-	huge := (&metanet.File{Tensors: map[string]*metanet.Tensor{"bn1.bias": metanet.FloatTensor(make([]float32, 4<<20), 4<<20), "other": metanet.FloatTensor(nil, 0)}}).Bytes()
+	huge := (&safetensors.File{Tensors: map[string]*safetensors.Tensor{"bn1.bias": safetensors.FloatTensor(make([]float32, 4<<20), 4<<20), "other": safetensors.FloatTensor(nil, 0)}}).Bytes()
 	h := handlerOf(t, Config{})
 	apply := func(repaired []byte, sum string) *httptest.ResponseRecorder {
 		p := *plan
-		p.Repair, p.Repaired = "data", &prune.RepairedFile{File: "x", SHA256: sum}
-		raw, err := prune.MarshalPlan(&p)
+		p.Repair, p.Repaired = "data", &planner.RepairedFile{File: "x", SHA256: sum}
+		raw, err := planner.MarshalPlan(&p)
 		require.NoError(t, err)
 		body, kind := multi(t, "model", data, "plan", raw, "repaired", repaired)
 		return call(h, "POST", "/v1/apply", body, "Content-Type", kind)
 	}
 	hash := func(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
-	small := (&metanet.File{}).Bytes()
+	small := (&safetensors.File{}).Bytes()
 	apply(small, hash(small)) // what is made once
 	plain := allocated(func() { apply(small, hash(small)) })
 	for _, c := range []struct {

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 type object = map[string]any
@@ -148,7 +148,7 @@ func schemas() object {
 		"Health":   object{"type": "object", "required": []string{"status"}, "properties": object{"status": object{"type": "string", "enum": []string{"ok"}}, "version": str}},
 		"Operator": object{"type": "object", "required": strings.Split("op since rule", " "), "properties": object{"domain": str, "op": str, "since": integer, "rule": str}},
 		"Plan": object{"type": "object", "required": strings.Split("format version model_sha256 criterion weights target achieved removed groups", " "), "properties": object{
-			"format": object{"type": "string", "const": "metaprune-plan"}, "version": object{"type": "integer", "minimum": 1, "maximum": prune.PlanVersion}, "model_sha256": object{"type": "string", "pattern": "^[0-9a-f]{64}$"},
+			"format": object{"type": "string", "const": "metaprune-plan"}, "version": object{"type": "integer", "minimum": 1, "maximum": planner.PlanVersion}, "model_sha256": object{"type": "string", "pattern": "^[0-9a-f]{64}$"},
 			"criterion": str, "weights": str, "counted_at": object{"type": "object", "properties": object{"inputs": object{"type": "object", "additionalProperties": object{"type": "array", "items": integer}}, "assumed": object{"type": "boolean"}}}, "achieved": object{"type": "object", "properties": object{"macs": pair, "seen_macs": pair, "params": pair}},
 			"removed": object{"type": []string{"array", "null"}, "items": object{"type": "object", "required": strings.Split("tensor axis indices", " "), "properties": object{
 				"tensor": str, "axis": integer, "indices": object{"type": "array", "items": integer}}}},

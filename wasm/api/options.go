@@ -13,7 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // option is one of a request's options; its name is the command line's.
@@ -27,7 +27,7 @@ type option struct {
 
 // job is what a request asks for.
 type job struct {
-	session.Request
+	prune.Request
 	weights string
 	share   float64             // of the file's size, where the target size is one
 	given   map[string][]string // options by name, as they were sent
@@ -35,16 +35,16 @@ type job struct {
 }
 
 func newJob() *job {
-	return &job{weights: "original", Request: session.Request{Sparsity: .5}, given: map[string][]string{}}
+	return &job{weights: "original", Request: prune.Request{Sparsity: .5}, given: map[string][]string{}}
 }
 
 // wrong is a value that an option does not take.
-func wrong(v, want string) error { return &prune.OptionError{Want: want, Got: v} }
+func wrong(v, want string) error { return &planner.OptionError{Want: want, Got: v} }
 
 // factor takes a number of times from 1 on, such as 2 or 2x.
 func factor(at func(*job) *float64) func(*job, string) error {
 	return func(j *job, v string) error {
-		x, err := prune.ParseFactor(v)
+		x, err := planner.ParseFactor(v)
 		if err != nil || x < 1 {
 			return wrong(v, "a number such as 2 or 2x, at least 1")
 		}
@@ -56,7 +56,7 @@ func factor(at func(*job) *float64) func(*job, string) error {
 // share takes a share above 0, such as 0.3 or 30%.
 func share(at func(*job) *float64, most float64) func(*job, string) error {
 	return func(j *job, v string) error {
-		x, err := prune.ParseShare(v)
+		x, err := planner.ParseShare(v)
 		if err != nil || !(x > 0) || x > most {
 			return wrong(v, "a share such as 0.3 or 30%, above 0 and at most 1")
 		}
@@ -79,7 +79,7 @@ func count(at func(*job) *int) func(*job, string) error {
 func text(at func(*job) *string, allowed ...string) func(*job, string) error {
 	return func(j *job, v string) error {
 		if len(allowed) > 0 && !slices.Contains(allowed, v) {
-			return prune.OneOf("", v, allowed...)
+			return planner.OneOf("", v, allowed...)
 		}
 		*at(j) = v
 		return nil
@@ -88,7 +88,7 @@ func text(at func(*job) *string, allowed ...string) func(*job, string) error {
 
 func size(j *job, v string) error {
 	if strings.HasSuffix(v, "%") {
-		x, err := prune.ParseShare(v)
+		x, err := planner.ParseShare(v)
 		if err != nil || !(x > 0) || x > 1 {
 			return wrong(v, "a size such as 10MB, or a share of the file such as 50%")
 		}
@@ -113,7 +113,7 @@ func inputSize(j *job, v string) error {
 }
 
 // countAt sets the sizes of inputs that work is counted at.
-func (j *job) countAt(s *session.Session) error {
+func (j *job) countAt(s *prune.Session) error {
 	sizes, err := graphcodec.ParseSizes(j.inputs)
 	if err != nil || sizes == nil {
 		return err
@@ -194,7 +194,7 @@ func (j *job) parse(values url.Values, place string) error {
 // unknownOption names the option that was probably meant.
 func unknownOption(place, name string) *Problem {
 	near := ""
-	if n := prune.Nearest(name, optionNames()); n != "" {
+	if n := planner.Nearest(name, optionNames()); n != "" {
 		near = "; did you mean " + n
 	}
 	p := problem(http.StatusBadRequest, place, "there is no such option%s; the options are %s", near, strings.Join(optionNames(), ", "))
@@ -210,7 +210,7 @@ func badOption(place string, err error) *Problem {
 		p.Want, p.Got = size.Want, size.Got
 		return p
 	}
-	var o *prune.OptionError
+	var o *planner.OptionError
 	if !errors.As(err, &o) {
 		return problem(http.StatusBadRequest, place, "%v", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -69,7 +69,7 @@ func TestFactorsAndShares(t *testing.T) {
 	body, kind := multi(t, "model", data)
 	w := call(h, "POST", "/v1/masks?size=60%25", body, "Content-Type", kind)
 	require.Equal(t, 200, w.Code, w.Body)
-	var p prune.Plan
+	var p planner.Plan
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p))
 	require.LessOrEqual(t, p.Achieved.Bytes[1], int64(len(data))*6/10)
 	require.Greater(t, p.Achieved.Bytes[1], int64(len(data))/2)

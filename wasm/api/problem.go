@@ -8,7 +8,7 @@ import (
 	"net/http"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // Problem is an error as it is sent: problem details of RFC 9457 with the extensions kind, where (also place), want, got, limit and request_id.
@@ -49,9 +49,9 @@ func (h *handler) asProblem(ctx context.Context, err error) *Problem {
 	var large *http.MaxBytesError
 	var format *onnxio.FormatError
 	var unsupported *onnxio.UnsupportedError
-	var target *prune.TargetError
-	var plan *prune.PlanError
-	var option *prune.OptionError
+	var target *planner.TargetError
+	var plan *planner.PlanError
+	var option *planner.OptionError
 	var room *onnxio.TooLargeError
 	switch {
 	case errors.As(err, &p):

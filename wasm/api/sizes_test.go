@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -42,7 +42,7 @@ func TestInputSizes(t *testing.T) {
 
 	w := call(h, "POST", "/v1/masks?speed-up=1.5&input=1x3x64x96", bytes.NewReader(data))
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
-	p, err := prune.ParsePlan(w.Body.Bytes())
+	p, err := planner.ParsePlan(w.Body.Bytes())
 	require.NoError(t, err)
 	require.Equal(t, small, p.Achieved.MACs[0])
 	require.False(t, p.CountedAt.Assumed)

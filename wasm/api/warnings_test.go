@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -31,10 +31,10 @@ func TestWarnings(t *testing.T) {
 			plan = w.Body.Bytes()
 		}
 	}
-	var p struct{ Warnings []prune.Warning }
+	var p struct{ Warnings []planner.Warning }
 	require.NoError(t, json.Unmarshal(plan, &p))
 	require.Len(t, p.Warnings, 1)
-	require.Equal(t, prune.Unrepaired, p.Warnings[0].Code)
+	require.Equal(t, planner.Unrepaired, p.Warnings[0].Code)
 	body, kind := multi(t, "plan", plan, "model", data)
 	w := call(h, "POST", "/v1/apply", body, "Content-Type", kind)
 	require.Equal(t, 200, w.Code, w.Body)
@@ -50,7 +50,7 @@ func TestIgnoreByID(t *testing.T) {
 	removed := func(query string) map[string]int {
 		w := call(h, "POST", "/v1/masks?ratio=.5&ranking=group"+query, bytes.NewReader(data))
 		require.Equal(t, 200, w.Code, w.Body)
-		p, err := prune.ParsePlan(w.Body.Bytes())
+		p, err := planner.ParsePlan(w.Body.Bytes())
 		require.NoError(t, err)
 		out := map[string]int{}
 		for _, g := range p.Groups {

@@ -12,7 +12,7 @@ import (
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 func (h *handler) health(w http.ResponseWriter, r *http.Request, _ *Event) error {
@@ -42,7 +42,7 @@ func weight(model, other int64, metanetwork bool) int64 {
 }
 
 // with receives a request, waits for room, opens the model and works on it.
-func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s *session.Session, f *form) error) error {
+func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s *prune.Session, f *form) error) error {
 	f, err := h.receive(r)
 	if err != nil {
 		return err
@@ -71,14 +71,14 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 		other += int64(len(f.repaired.Data))
 	}
 	if f.plan != nil {
-		other += prune.PlanMemory(f.plan.Data)
+		other += planner.PlanMemory(f.plan.Data)
 	}
 	done, err := h.gate.work(r.Context(), weight(e.Received, other, byMetanet))
 	if err != nil {
 		return err
 	}
 	defer done()
-	s, err := session.Open(f.model.Data, nil)
+	s, err := prune.Open(f.model.Data, nil)
 	if err != nil {
 		return err
 	}
@@ -94,14 +94,14 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 }
 
 // streamed works on a model whose larger tensors are read when they are wanted.
-func (h *handler) streamed(r *http.Request, e *Event, f *form, do func(ctx context.Context, s *session.Session, f *form) error) error {
+func (h *handler) streamed(r *http.Request, e *Event, f *form, do func(ctx context.Context, s *prune.Session, f *form) error) error {
 	e.Received = f.model.Size
 	done, err := h.gate.work(r.Context(), weight(h.config.Stream.Tensor+h.config.Stream.Kept, 0, false))
 	if err != nil {
 		return err
 	}
 	defer done()
-	s, err := session.FromStream(f.model.Model, f.model.Size)
+	s, err := prune.FromStream(f.model.Model, f.model.Size)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (h *handler) streamed(r *http.Request, e *Event, f *form, do func(ctx conte
 }
 
 func (h *handler) inspect(w http.ResponseWriter, r *http.Request, e *Event) error {
-	return h.with(r, e, func(_ context.Context, s *session.Session, f *form) error {
+	return h.with(r, e, func(_ context.Context, s *prune.Session, f *form) error {
 		if err := h.condition(w, r, s, "inspect", f); err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func (h *handler) inspect(w http.ResponseWriter, r *http.Request, e *Event) erro
 }
 
 // plan chooses what leaves, unless the client has the answer already.
-func (h *handler) plan(ctx context.Context, w http.ResponseWriter, r *http.Request, what string, s *session.Session, f *form) (*session.Prepared, *prune.Plan, error) {
+func (h *handler) plan(ctx context.Context, w http.ResponseWriter, r *http.Request, what string, s *prune.Session, f *form) (*prune.Prepared, *planner.Plan, error) {
 	if f.job.share > 0 {
 		f.job.Target.Bytes = int64(f.job.share * float64(s.Size()))
 	}
@@ -146,7 +146,7 @@ func (h *handler) plan(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	return p, plan, nil
 }
 
-func (h *handler) prepare(ctx context.Context, s *session.Session, criterion, weights string) (*session.Prepared, error) {
+func (h *handler) prepare(ctx context.Context, s *prune.Session, criterion, weights string) (*prune.Prepared, error) {
 	if criterion != "metanet" {
 		return s.Prepare(ctx, criterion, weights, nil, metanet.Options{})
 	}
@@ -158,12 +158,12 @@ func (h *handler) prepare(ctx context.Context, s *session.Session, criterion, we
 }
 
 func (h *handler) masks(w http.ResponseWriter, r *http.Request, e *Event) error {
-	return h.with(r, e, func(ctx context.Context, s *session.Session, f *form) error {
+	return h.with(r, e, func(ctx context.Context, s *prune.Session, f *form) error {
 		_, plan, err := h.plan(ctx, w, r, "masks", s, f)
 		if err != nil {
 			return err
 		}
-		b, err := prune.MarshalPlan(plan)
+		b, err := planner.MarshalPlan(plan)
 		if err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (h *handler) masks(w http.ResponseWriter, r *http.Request, e *Event) error 
 }
 
 func (h *handler) prune(w http.ResponseWriter, r *http.Request, e *Event) error {
-	return h.with(r, e, func(ctx context.Context, s *session.Session, f *form) error {
+	return h.with(r, e, func(ctx context.Context, s *prune.Session, f *form) error {
 		p, plan, err := h.plan(ctx, w, r, "prune", s, f)
 		if err != nil {
 			return err
@@ -186,11 +186,11 @@ func (h *handler) prune(w http.ResponseWriter, r *http.Request, e *Event) error 
 }
 
 func (h *handler) apply(w http.ResponseWriter, r *http.Request, e *Event) error {
-	return h.with(r, e, func(ctx context.Context, s *session.Session, f *form) error {
+	return h.with(r, e, func(ctx context.Context, s *prune.Session, f *form) error {
 		if f.plan == nil {
 			return problem(http.StatusBadRequest, "body", "there is no plan in it; send model and plan as parts of a form")
 		}
-		plan, err := prune.ParsePlan(f.plan.Data)
+		plan, err := planner.ParsePlan(f.plan.Data)
 		if err != nil {
 			return err
 		}
@@ -198,14 +198,14 @@ func (h *handler) apply(w http.ResponseWriter, r *http.Request, e *Event) error 
 			return problem(http.StatusConflict, "part plan", "it was made for a model with SHA-256 %s, this one has %s", plan.ModelSHA256, s.SHA256())
 		}
 		if f.repaired != nil {
-			if err := session.Attach(plan, f.repaired.Data); err != nil {
+			if err := prune.Attach(plan, f.repaired.Data); err != nil {
 				return problem(http.StatusUnprocessableEntity, "part repaired", "%v", err)
 			}
 		}
 		if err := h.condition(w, r, s, "apply", f); err != nil {
 			return err
 		}
-		var m *session.Metanet
+		var m *prune.Metanet
 		if plan.Weights == "metanet" {
 			if m, err = h.metanet(); err != nil {
 				return err
@@ -225,7 +225,7 @@ func (h *handler) apply(w http.ResponseWriter, r *http.Request, e *Event) error 
 }
 
 // condition tags the answer by the model's hash and what is asked of it, and fails where the client has it already.
-func (h *handler) condition(w http.ResponseWriter, r *http.Request, s *session.Session, what string, f *form) error {
+func (h *handler) condition(w http.ResponseWriter, r *http.Request, s *prune.Session, what string, f *form) error {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q %q %q %q", h.config.Version, what, s.SHA256(), f.job.key())
 	for _, u := range []*Upload{f.plan, f.repaired} {
@@ -247,7 +247,7 @@ func (h *handler) condition(w http.ResponseWriter, r *http.Request, s *session.S
 }
 
 // achieved puts into headers what a plan reaches, and what to expect of the model that it makes.
-func achieved(w http.ResponseWriter, p *prune.Plan) {
+func achieved(w http.ResponseWriter, p *planner.Plan) {
 	ratio := func(v [2]int64) string { return strconv.FormatFloat(float64(v[0])/float64(max(v[1], 1)), 'f', 4, 64) }
 	w.Header().Set("Metaprune-Speed-Up", ratio(p.Achieved.MACs))
 	w.Header().Set("Metaprune-Params", ratio(p.Achieved.Params))

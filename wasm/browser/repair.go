@@ -8,9 +8,9 @@ import (
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/obs"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
-	"github.com/metaprune/metaprune/prune/session"
-	"github.com/metaprune/metaprune/prune/surgeon"
 )
 
 // Bounds of the least squares in a page, where they run in one thread: seconds for a layer, not minutes.
@@ -64,14 +64,14 @@ func shapeOf(a repair.Array) *onnxio.Shape {
 
 // repaired is a plan with the repair of what it leaves.
 type repaired struct {
-	Plan     string          `json:"plan"`
-	Method   string          `json:"method"`
-	Before   repair.Figures  `json:"before"`
-	After    repair.Figures  `json:"after"`
-	Samples  int             `json:"samples"`
-	Noise    bool            `json:"noise"` // they are random numbers
-	Warnings []prune.Warning `json:"warnings"`
-	file     []byte          // of the tensors that the repair changed; nil where nothing came closer
+	Plan     string            `json:"plan"`
+	Method   string            `json:"method"`
+	Before   repair.Figures    `json:"before"`
+	After    repair.Figures    `json:"after"`
+	Samples  int               `json:"samples"`
+	Noise    bool              `json:"noise"` // they are random numbers
+	Warnings []planner.Warning `json:"warnings"`
+	file     []byte            // of the tensors that the repair changed; nil where nothing came closer
 }
 
 var errNoSamples = errors.New("no samples were given")
@@ -106,17 +106,17 @@ func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, 
 	if r.Method == repair.None {
 		return out, nil
 	}
-	if out.file, err = session.Repaired(p, t.given.mode, "plan.repaired.safetensors", r.Tensors); err != nil {
+	if out.file, err = prune.Repaired(p, t.given.mode, "plan.repaired.safetensors", r.Tensors); err != nil {
 		return nil, err
 	}
 	out.Warnings = p.NewWarnings()
-	text, err := prune.MarshalPlan(p)
+	text, err := planner.MarshalPlan(p)
 	out.Plan = string(text)
 	return out, err
 }
 
 // observed is how the scores that look at samples are kept.
-const observed = surgeon.OBS
+const observed = obs.OBS
 
 // observe scores all channels by what the samples that were given say, for plans by criterion obs.
 func (t *tool) observe(ctx context.Context, run runtime) error {
@@ -131,7 +131,7 @@ func (t *tool) observe(ctx context.Context, run runtime) error {
 		return fmt.Errorf("criterion obs looks at every layer's values at once, and the page has memory for %d samples; the command line has more", n)
 	}
 	_, some := repair.SplitLast(t.given.feeds, n)
-	s, err := surgeon.Scores(ctx, engine{run}, t.session.Model, t.session.Analysis, observed, some)
+	s, err := obs.Scores(ctx, engine{run}, t.session.Model, t.session.Analysis, observed, some)
 	if err != nil {
 		return fmt.Errorf("criterion obs: %w", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/stretchr/testify/require"
 )
@@ -68,7 +68,7 @@ func TestEngine(t *testing.T) {
 		return nil, fault
 	}
 	ctx := context.Background()
-	v, err := tl.plan(ctx, &request{Criterion: "l2", Target: prune.Target{SpeedUp: 2}})
+	v, err := tl.plan(ctx, &request{Criterion: "l2", Target: planner.Target{SpeedUp: 2}})
 	require.NoError(t, err)
 	_, err = tl.repair(ctx, []byte(v.Plan), run)
 	require.ErrorIs(t, err, fault)
@@ -85,7 +85,7 @@ func TestRepairErrors(t *testing.T) {
 	_, err = tl.repair(ctx, nil, nil)
 	require.ErrorIs(t, err, errNoSamples)
 	require.ErrorIs(t, tl.observe(ctx, nil), errNoSamples)
-	_, err = tl.plan(ctx, &request{Criterion: observed, Target: prune.Target{SpeedUp: 2}})
+	_, err = tl.plan(ctx, &request{Criterion: observed, Target: planner.Target{SpeedUp: 2}})
 	require.ErrorContains(t, err, "looks at samples")
 	_, err = tl.noise(10, 0)
 	require.NoError(t, err)

@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,7 +27,7 @@ func TestCountedAtSizes(t *testing.T) {
 	small := r.MACs
 	plan := func(inputs []string) *view {
 		t.Helper()
-		v, err := tl.plan(context.Background(), &request{Criterion: "l2", Target: prune.Target{SpeedUp: 1.5}, Inputs: inputs})
+		v, err := tl.plan(context.Background(), &request{Criterion: "l2", Target: planner.Target{SpeedUp: 1.5}, Inputs: inputs})
 		require.NoError(t, err)
 		return v
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // Memory that opening and cutting a model takes besides the file itself, and what a page can have: WebAssembly has 4 GiB, and the smaller model is made beside the original.
@@ -35,9 +35,9 @@ func estimate(size int64) int64 {
 
 // tool is one open model.
 type tool struct {
-	session  *session.Session
-	prepared map[string]*session.Prepared // by criterion and weights
-	scores   map[scoring]prune.Scores
+	session  *prune.Session
+	prepared map[string]*prune.Prepared // by criterion and weights
+	scores   map[scoring]planner.Scores
 	given    *given   // nil where the page has no samples
 	sizes    []string // of inputs that work is counted at; nil for assumed ones
 	progress func(what string, done, total int)
@@ -51,24 +51,24 @@ type scoring struct {
 
 // request is what the page asks for.
 type request struct {
-	Target     prune.Target `json:"target"`
-	Criterion  string       `json:"criterion"`
-	Reduction  string       `json:"reduction"`
-	Normalizer string       `json:"normalizer"`
-	Ranking    string       `json:"ranking"`
-	Pattern    string       `json:"pattern"`
-	Sparsity   float64      `json:"sparsity"`
-	Steps      int          `json:"steps"`
-	RoundTo    int          `json:"round_to"`
-	MaxRatio   float64      `json:"max_ratio"`
-	Ignore     []string     `json:"ignore"`
-	Seed       int64        `json:"seed"`
-	Inputs     []string     `json:"inputs"`    // sizes that work is counted at, such as x=1x3x224x224; where it is missing, the last ones given
-	Attention  string       `json:"attention"` // heads or head-dim: only these leave of an attention
+	Target     planner.Target `json:"target"`
+	Criterion  string         `json:"criterion"`
+	Reduction  string         `json:"reduction"`
+	Normalizer string         `json:"normalizer"`
+	Ranking    string         `json:"ranking"`
+	Pattern    string         `json:"pattern"`
+	Sparsity   float64        `json:"sparsity"`
+	Steps      int            `json:"steps"`
+	RoundTo    int            `json:"round_to"`
+	MaxRatio   float64        `json:"max_ratio"`
+	Ignore     []string       `json:"ignore"`
+	Seed       int64          `json:"seed"`
+	Inputs     []string       `json:"inputs"`    // sizes that work is counted at, such as x=1x3x224x224; where it is missing, the last ones given
+	Attention  string         `json:"attention"` // heads or head-dim: only these leave of an attention
 }
 
-func (r *request) criterion() prune.Criterion {
-	return prune.Criterion{Kind: r.Criterion, Reduction: r.Reduction, Normalizer: r.Normalizer, Seed: r.Seed}
+func (r *request) criterion() planner.Criterion {
+	return planner.Criterion{Kind: r.Criterion, Reduction: r.Reduction, Normalizer: r.Normalizer, Seed: r.Seed}
 }
 
 // scoring leaves out what scores that look at samples do not depend on.
@@ -81,27 +81,27 @@ func (r *request) scoring() scoring {
 
 // view is a plan as the page shows it.
 type view struct {
-	Plan   string            `json:"plan"` // the plan file, which the command line replays
-	MACs   [2]int64          `json:"macs"`
-	Params [2]int64          `json:"params"`
-	Bytes  [2]int64          `json:"bytes"` // of all constants
-	Groups []prune.PlanGroup `json:"groups"`
-	Zeros  bool              `json:"zeros"` // zeros instead of smaller tensors
+	Plan   string              `json:"plan"` // the plan file, which the command line replays
+	MACs   [2]int64            `json:"macs"`
+	Params [2]int64            `json:"params"`
+	Bytes  [2]int64            `json:"bytes"` // of all constants
+	Groups []planner.PlanGroup `json:"groups"`
+	Zeros  bool                `json:"zeros"` // zeros instead of smaller tensors
 
 	CountedAt *graphcodec.Counted `json:"counted_at,omitempty"` // sizes of inputs that the model leaves free
 
-	Warnings []prune.Warning `json:"warnings"` // what to expect of the model
+	Warnings []planner.Warning `json:"warnings"` // what to expect of the model
 }
 
 // opened is what a model consists of and what it wants to be fed.
 type opened struct {
-	*session.Report
+	*prune.Report
 	Tensors []input `json:"tensors"`
 }
 
 // open reads a model.
 func (t *tool) open(data []byte) (*opened, error) {
-	s, err := session.Open(data, nil)
+	s, err := prune.Open(data, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -110,9 +110,9 @@ func (t *tool) open(data []byte) (*opened, error) {
 }
 
 // with takes a session.
-func (t *tool) with(s *session.Session) *opened {
+func (t *tool) with(s *prune.Session) *opened {
 	t.sizes = nil
-	t.session, t.prepared, t.scores, t.given = s, map[string]*session.Prepared{}, map[scoring]prune.Scores{}, nil
+	t.session, t.prepared, t.scores, t.given = s, map[string]*prune.Prepared{}, map[scoring]planner.Scores{}, nil
 	return &opened{s.Inspect(), t.inputs()}
 }
 
@@ -155,7 +155,7 @@ func (t *tool) openFile(size int64, file onnxio.ReadRange) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := session.FromStream(m, size)
+	s, err := prune.FromStream(m, size)
 	if err != nil {
 		return nil, err
 	}
@@ -186,17 +186,17 @@ const collectEvery = 64 << 20
 var errNoModel = errors.New("no model is open")
 
 // score computes the importance of all channels, once for each criterion.
-func (t *tool) score(ctx context.Context, r *request) (*session.Prepared, prune.Scores, error) {
+func (t *tool) score(ctx context.Context, r *request) (*prune.Prepared, planner.Scores, error) {
 	if t.session == nil {
 		return nil, nil, errNoModel
 	}
 	p := t.prepared[r.Criterion]
 	if p == nil {
-		var m *session.Metanet
+		var m *prune.Metanet
 		o := metanet.Options{Progress: func(done, total int) { t.report("metanetwork", done, total) }}
 		if r.Criterion == "metanet" {
 			var err error
-			if m, err = session.LoadMetanet(nil); err != nil {
+			if m, err = prune.LoadMetanet(nil); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -238,7 +238,7 @@ func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
 			return nil, err
 		}
 	}
-	q := session.Request{Pattern: r.Pattern, Sparsity: cmp.Or(r.Sparsity, .5)}
+	q := prune.Request{Pattern: r.Pattern, Sparsity: cmp.Or(r.Sparsity, .5)}
 	q.Target, q.Criterion, q.Ranking, q.Steps, q.RoundTo, q.MaxRatio, q.Ignore, q.Scores = r.Target, r.criterion(), r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore, scores
 	q.Attention = graphcodec.Kind(r.Attention)
 	plan, err := p.Plan(ctx, q)
@@ -246,7 +246,7 @@ func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
 		return nil, err
 	}
 	t.session.Sign(plan)
-	raw, err := prune.MarshalPlan(plan)
+	raw, err := planner.MarshalPlan(plan)
 	if err != nil {
 		return nil, err
 	}
@@ -263,15 +263,15 @@ func (t *tool) apply(raw, fitted []byte) (*onnxio.Model, error) {
 		return nil, err
 	}
 	if fitted != nil {
-		if err := session.Attach(p, fitted); err != nil {
+		if err := prune.Attach(p, fitted); err != nil {
 			return nil, err
 		}
 	}
 	return t.session.Apply(p)
 }
 
-func (t *tool) parsePlan(raw []byte) (*prune.Plan, error) {
-	p, err := prune.ParsePlan(raw)
+func (t *tool) parsePlan(raw []byte) (*planner.Plan, error) {
+	p, err := planner.ParsePlan(raw)
 	if err == nil && p.Weights == "metanet" {
 		return nil, errors.New("this plan takes weights from elsewhere; the command line replays it")
 	}

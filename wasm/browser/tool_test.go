@@ -12,7 +12,7 @@ import (
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
@@ -20,7 +20,7 @@ import (
 func TestTool(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/fashion-resnet20.onnx")
 	require.NoError(t, err)
-	own, err := session.Open(data, nil)
+	own, err := prune.Open(data, nil)
 	require.NoError(t, err)
 	tl, ctx := &tool{}, context.Background()
 	_, err = tl.plan(ctx, &request{Criterion: "l2"})
@@ -39,11 +39,11 @@ func TestTool(t *testing.T) {
 			require.NoError(t, err, raw)
 			p, err := own.Prepare(ctx, r.Criterion, "", metanetOf(t, r.Criterion), noOptions)
 			require.NoError(t, err)
-			q := session.Request{Options: prune.Options{Target: r.Target, Criterion: prune.Criterion{Kind: r.Criterion, Seed: r.Seed}, Steps: r.Steps}, Pattern: r.Pattern, Sparsity: .5}
+			q := prune.Request{Options: planner.Options{Target: r.Target, Criterion: planner.Criterion{Kind: r.Criterion, Seed: r.Seed}, Steps: r.Steps}, Pattern: r.Pattern, Sparsity: .5}
 			want, err := p.Plan(ctx, q)
 			require.NoError(t, err)
 			own.Sign(want)
-			raw, err := prune.MarshalPlan(want)
+			raw, err := planner.MarshalPlan(want)
 			require.NoError(t, err)
 			require.Equal(t, string(raw), v.Plan)
 			require.Equal(t, want.Achieved.MACs, v.MACs)
@@ -95,7 +95,7 @@ func TestFileInParts(t *testing.T) {
 		require.True(t, bytes.Equal(want, got), raw)
 	}
 	gone = true
-	_, err = tl.plan(ctx, &request{Criterion: "l1", Target: prune.Target{SpeedUp: 2}})
+	_, err = tl.plan(ctx, &request{Criterion: "l1", Target: planner.Target{SpeedUp: 2}})
 	require.ErrorContains(t, err, "can no longer be read")
 }
 
@@ -112,7 +112,7 @@ func TestToolErrors(t *testing.T) {
 	require.Empty(t, place(errNoModel))
 	_, err = tl.open(data)
 	require.NoError(t, err)
-	_, err = tl.plan(ctx, &request{Criterion: "l2", Target: prune.Target{SpeedUp: 1e9}})
+	_, err = tl.plan(ctx, &request{Criterion: "l2", Target: planner.Target{SpeedUp: 1e9}})
 	require.ErrorContains(t, err, "cannot be reached")
 	_, err = tl.apply([]byte(`{"format":"metaprune-plan","version":1,"model_sha256":"`+strings.Repeat("0", 64)+`","weights":"metanet"}`), nil)
 	require.ErrorContains(t, err, "the command line replays it")
@@ -128,12 +128,12 @@ func TestToolErrors(t *testing.T) {
 
 var noOptions = metanet.Options{}
 
-func metanetOf(t *testing.T, criterion string) *session.Metanet {
+func metanetOf(t *testing.T, criterion string) *prune.Metanet {
 	t.Helper()
 	if criterion != "metanet" {
 		return nil
 	}
-	m, err := session.LoadMetanet(nil)
+	m, err := prune.LoadMetanet(nil)
 	require.NoError(t, err)
 	return m
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/session"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/wasm/api"
 	"github.com/stretchr/testify/require"
 )
@@ -55,9 +55,9 @@ func (s *shelf) put(_ context.Context, key string, size int64, r io.Reader) erro
 func TestBucket(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/fashion-resnet20.onnx")
 	require.NoError(t, err)
-	own, err := session.Open(data, nil)
+	own, err := prune.Open(data, nil)
 	require.NoError(t, err)
-	p, err := own.Plan(context.Background(), session.Request{Options: prune.Options{Target: prune.Target{SpeedUp: 2}}})
+	p, err := own.Plan(context.Background(), prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: 2}}})
 	require.NoError(t, err)
 	m, err := own.Apply(p)
 	require.NoError(t, err)

@@ -9,8 +9,8 @@ import (
 	"math"
 	"syscall/js"
 
-	"github.com/metaprune/metaprune/native/gorgo"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/wasm/gorgo"
 )
 
 // engines by their number.

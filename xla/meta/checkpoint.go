@@ -5,15 +5,15 @@ import (
 	"strconv"
 
 	"github.com/gomlx/gomlx/core/tensors"
-	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 )
 
 // slots are the parts of a Net's state.
 var slots = []string{"param/", "first/", "second/"}
 
 // Checkpoint returns everything that training needs to go on: parameters, both moments and the number of steps. The caller may add metadata.
-func (n *Net) Checkpoint() (*metanet.File, error) {
-	out := &metanet.File{Metadata: map[string]string{"format": "metaprune-metatrain-checkpoint", "steps": strconv.Itoa(n.Steps)}, Tensors: map[string]*metanet.Tensor{}}
+func (n *Net) Checkpoint() (*safetensors.File, error) {
+	out := &safetensors.File{Metadata: map[string]string{"format": "metaprune-metatrain-checkpoint", "steps": strconv.Itoa(n.Steps)}, Tensors: map[string]*safetensors.Tensor{}}
 	for slot, prefix := range slots {
 		for i, name := range n.names {
 			t := n.state[slot*len(n.names)+i]
@@ -21,14 +21,14 @@ func (n *Net) Checkpoint() (*metanet.File, error) {
 			if err != nil {
 				return nil, err
 			}
-			out.Tensors[prefix+name] = metanet.FloatTensor(v, t.Shape().Dimensions...)
+			out.Tensors[prefix+name] = safetensors.FloatTensor(v, t.Shape().Dimensions...)
 		}
 	}
 	return out, nil
 }
 
 // Restore goes on from a checkpoint of a metanetwork of the same sizes.
-func (n *Net) Restore(f *metanet.File) error {
+func (n *Net) Restore(f *safetensors.File) error {
 	steps, err := strconv.Atoi(f.Metadata["steps"])
 	if err != nil || steps < 0 {
 		return fmt.Errorf("steps %q: want a number", f.Metadata["steps"])

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/stretchr/testify/require"
 )
@@ -33,25 +34,25 @@ func backends(t testing.TB, f func(b *xla.Backend)) {
 	}
 }
 
-func parse(t testing.TB, path string) *metanet.File {
+func parse(t testing.TB, path string) *safetensors.File {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
-	f, err := metanet.ParseSafetensors(data)
+	f, err := safetensors.Parse(data)
 	require.NoError(t, err)
 	return f
 }
 
 // fixture is a case of the paper's code.
 type fixture struct {
-	net, in, out *metanet.File
+	net, in, out *safetensors.File
 	graph        *metanet.Graph
 	ratio        float64
 }
 
 func load(t testing.TB, dir, name string) fixture {
 	t.Helper()
-	at := func(part string) *metanet.File { return parse(t, filepath.Join(dir, name+"_"+part+".safetensors")) }
+	at := func(part string) *safetensors.File { return parse(t, filepath.Join(dir, name+"_"+part+".safetensors")) }
 	c := fixture{net: at("metanet"), in: at("in"), out: at("out"), ratio: metanet.DefaultRatio}
 	var err error
 	c.graph, err = metanet.GraphFromFile(c.in)
@@ -82,7 +83,7 @@ func worst(a, b []float32) float64 {
 // TestForwardIsTheEngines compares residuals with the streaming engine's, which equals the paper's code, on the paper's cases and on random graphs.
 func TestForwardIsTheEngines(t *testing.T) {
 	backends(t, func(b *xla.Backend) {
-		compare := func(name string, f *metanet.File, g *metanet.Graph) {
+		compare := func(name string, f *safetensors.File, g *metanet.Graph) {
 			n, err := New(b, f, Options{})
 			require.NoError(t, err)
 			defer n.Close()
@@ -121,7 +122,7 @@ func TestForwardIsTheEngines(t *testing.T) {
 }
 
 // randomCase is a metanetwork of several edge types and a graph with overlapping blocks, diagonals and nodes that nothing reaches.
-func randomCase(r *rand.Rand) (*metanet.File, *metanet.Graph) {
+func randomCase(r *rand.Rand) (*safetensors.File, *metanet.Graph) {
 	f := metanet.New(metanet.Sizes{Hidden: 4 + r.IntN(5), Layers: 1 + r.IntN(3), NodeIn: 3, EdgeTypes: []string{"kernel", "residual"}, EdgeIn: []int{4, 1}, Frozen: []bool{false, true}}, r.Uint64())
 	for _, name := range slices.Sorted(maps.Keys(f.Tensors)) { // decoders of a new metanetwork are zero
 		t := f.Tensors[name]
@@ -129,7 +130,7 @@ func randomCase(r *rand.Rand) (*metanet.File, *metanet.Graph) {
 		for i := range v {
 			v[i] = float32(r.NormFloat64()) * .4
 		}
-		*t = *metanet.FloatTensor(v, t.Shape...)
+		*t = *safetensors.FloatTensor(v, t.Shape...)
 	}
 	g := &metanet.Graph{N: 12 + r.IntN(20), F: 3}
 	for range g.N * g.F {
@@ -212,7 +213,7 @@ func squares(r *Residuals) *Residuals {
 }
 
 // move shifts n's parameters to step times direction from those of f.
-func move(t *testing.T, n *Net, f *metanet.File, direction map[string][]float32, step float64) {
+func move(t *testing.T, n *Net, f *safetensors.File, direction map[string][]float32, step float64) {
 	for name, d := range direction {
 		v, err := f.Tensors[name].Floats()
 		require.NoError(t, err)

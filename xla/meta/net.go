@@ -9,6 +9,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/metaprune/metaprune/metanet"
+	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/metaprune/metaprune/xla"
 )
 
@@ -34,7 +35,7 @@ func (o Options) filled() Options {
 
 // Net is a metanetwork on a backend, with the state of its optimizer.
 type Net struct {
-	File  *metanet.File // metadata, and the parameters that it started with
+	File  *safetensors.File // metadata, and the parameters that it started with
 	Steps int
 
 	net      *metanet.Network
@@ -52,7 +53,7 @@ type Net struct {
 }
 
 // New prepares a metanetwork from its file.
-func New(b *xla.Backend, f *metanet.File, o Options) (*Net, error) {
+func New(b *xla.Backend, f *safetensors.File, o Options) (*Net, error) {
 	net, err := metanet.Load(f)
 	if err != nil {
 		return nil, err
@@ -307,11 +308,11 @@ func (n *Net) Step(g *metanet.Graph, cotangent *Residuals) (norm float64, err er
 }
 
 // Weights returns the metanetwork's file with the parameters as they are now.
-func (n *Net) Weights() (*metanet.File, error) { return n.file(0) }
+func (n *Net) Weights() (*safetensors.File, error) { return n.file(0) }
 
 // file writes one slot of the state: parameters, or the optimizer's first or second moments.
-func (n *Net) file(slot int) (*metanet.File, error) {
-	out := &metanet.File{Metadata: map[string]string{}, Tensors: map[string]*metanet.Tensor{}}
+func (n *Net) file(slot int) (*safetensors.File, error) {
+	out := &safetensors.File{Metadata: map[string]string{}, Tensors: map[string]*safetensors.Tensor{}}
 	for k, v := range n.File.Metadata {
 		out.Metadata[k] = v
 	}
@@ -321,7 +322,7 @@ func (n *Net) file(slot int) (*metanet.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.Tensors[name] = metanet.FloatTensor(v, t.Shape().Dimensions...)
+		out.Tensors[name] = safetensors.FloatTensor(v, t.Shape().Dimensions...)
 	}
 	if t := n.File.Tensors["edgeInverter"]; t != nil && slot == 0 {
 		out.Tensors["edgeInverter"] = t
