@@ -98,7 +98,7 @@ func (f *jobsFlags) jobs(networks []string, backend string) ([]*metatrain.Job, e
 }
 
 func (f *jobsFlags) config(backend string, epochs int, rate float64, seed uint64) train.Config {
-	c := train.Config{Data: f.data.describe(), Backend: backend, Epochs: epochs, Batch: f.data.batch, Rate: rate, Schedule: train.OneCycle, Validation: 1.0 / 12, Limit: f.data.limit, Seed: seed, Version: Version}
+	c := train.Config{Data: f.data.describe(), Backend: backend, Epochs: epochs, Batch: f.data.batch, Rate: rate, Schedule: train.OneCycle, Validation: 1.0 / 12, Limit: f.data.limit, Seed: seed, Version: programVersion()}
 	c.Augment.Crop, c.Augment.Flip = 2, true
 	c.Options = xla.TrainOptions{Optimizer: xla.SGD, Momentum: .9, Nesterov: true, WeightDecay: 5e-4, DecayAll: true}
 	return c

@@ -218,7 +218,7 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	defer b.Finalize()
 	sum := sha256.Sum256(start.Bytes())
 	r := &metatrain.Run{Folder: f.folder, Every: f.every, Report: a.metaProgress(f.steps, f.config.Objective),
-		Plan: metatrain.Plan{Config: f.config, Steps: f.steps, Models: map[string]string{}, Start: hex.EncodeToString(sum[:]), Data: f.data.describe(), Backend: b.Kind, Version: Version}}
+		Plan: metatrain.Plan{Config: f.config, Steps: f.steps, Models: map[string]string{}, Start: hex.EncodeToString(sum[:]), Data: f.data.describe(), Backend: b.Kind, Version: programVersion()}}
 	for _, path := range files {
 		closeModel, err := a.dataModel(r, b, path, from.name(path), scheme, &f.data)
 		if err != nil {

@@ -1,18 +1,13 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/spf13/cobra"
 )
-
-// Version is set by the build.
-var Version = "dev"
 
 // app holds what commands share.
 type app struct {
@@ -80,33 +75,4 @@ func (a *app) root() *cobra.Command {
 	finish(root)
 	root.RunE = a.versionOr(version, root.RunE)
 	return root
-}
-
-// versionOr prints the version where --version is given.
-func (a *app) versionOr(version *bool, or func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
-	return func(c *cobra.Command, args []string) error {
-		if *version && len(args) == 0 {
-			return a.printVersion()
-		}
-		return or(c, args)
-	}
-}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.printVersion() }}
-}
-
-// versionReport is what version prints with --json.
-type versionReport struct {
-	Version string `json:"metaprune"`
-	Go      string `json:"go"`
-}
-
-func (a *app) printVersion() error {
-	v := versionReport{Version, runtime.Version()}
-	if a.json {
-		return a.printJSON(v)
-	}
-	_, err := fmt.Fprintf(a.out, "metaprune %s (%s)\n", v.Version, v.Go)
-	return err
 }

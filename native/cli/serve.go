@@ -101,7 +101,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	f.config.API.Log, f.config.API.Version, f.config.API.Token = log, Version, os.Getenv("METAPRUNE_TOKEN")
+	f.config.API.Log, f.config.API.Version, f.config.API.Token = log, programVersion(), os.Getenv("METAPRUNE_TOKEN")
 	if f.metanetFile != "" {
 		if f.config.API.Metanet, err = os.ReadFile(f.metanetFile); err != nil {
 			return err

@@ -208,7 +208,7 @@ func (f *trainFlags) paths(path string) {
 // configure completes the configuration with what the numbers depend on.
 func (a *app) configure(r *train.Run, f *trainFlags) error {
 	c := &r.Config
-	c.Data, c.Backend, c.Version, c.Batch, c.Limit = f.data.describe(), r.Backend.Kind, Version, f.data.batch, f.data.limit
+	c.Data, c.Backend, c.Version, c.Batch, c.Limit = f.data.describe(), r.Backend.Kind, programVersion(), f.data.batch, f.data.limit
 	c.Options.DecayAll = c.Options.Optimizer == xla.SGD
 	if f.noAugment {
 		c.Augment.Crop, c.Augment.Flip, c.Augment.Cutout = 0, false, 0

@@ -71,13 +71,6 @@ func TestJSONIsAskedForBeforeFlagsAreRead(t *testing.T) {
 	}
 }
 
-func TestVersion(t *testing.T) {
-	require.Equal(t, ok(t, "version"), ok(t, "--version"))
-	require.Equal(t, decode[versionReport](t, ok(t, "version", "--json")), decode[versionReport](t, ok(t, "--version", "--json")))
-	require.Contains(t, ok(t), "Available Commands")
-	require.Contains(t, ok(t, "metanet"), "Available Commands")
-}
-
 // What was asked of a file that is not there, or may not be written, is an error of io.
 func TestErrorsOfFiles(t *testing.T) {
 	dir := t.TempDir()
