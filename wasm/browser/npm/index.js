@@ -25,15 +25,17 @@ export class Pruner {
   #samples; // how they were given, for after a cancelled call
   #url;
   #runtime;
+  #startWorker; // of node.js
 
   /** @param {{ workerURL?: string | URL, runtimeURL?: string | URL }} [options] */
   constructor(options = {}) {
     this.#url = options.workerURL ?? new URL("./worker.js", import.meta.url);
     this.#runtime = options.runtimeURL;
+    this.#startWorker = options.startWorker ?? ((url) => new Worker(url, { type: "module" }));
   }
 
   #start() {
-    const worker = new Worker(this.#url, { type: "module" });
+    const worker = this.#startWorker(this.#url);
     worker.addEventListener("message", ({ data }) => this.#settle(data));
     worker.addEventListener("error", (event) => this.#stop(new PruneError(event.message || "the worker could not be started")));
     this.#worker = worker;

@@ -1,0 +1,2 @@
+import type { Run } from "./index.js";
+export const run: Run;
