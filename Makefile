@@ -12,9 +12,9 @@ STATIC  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 1m
 NETWORKS ?= 300
 BASE    ?= HEAD~1
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION ?= $(shell .ci/version)
 # of packages that run once per node or file: without inlining the WebAssembly programs are smaller
-WASM    := -trimpath $(shell cat .ci/wasmflags)
+WASM    := -trimpath -buildvcs=false $(shell cat .ci/wasmflags)
 PORTABLE := ./onnxio ./onnxio/safetensors ./graphcodec ./prune ./prune/planner ./prune/repair ./prune/obs ./prune/allocate ./metanet ./wasm/api
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte.gz
@@ -22,7 +22,7 @@ REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte
 # what may be left out elsewhere has to run in CI
 MUST := test -z "$$CI"
 
-.PHONY: help build demo xla test test-go test-xla test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release reproduce licences bench-compare cover race fuzz random attacks lint venv testdata clean
+.PHONY: help build demo xla test test-go test-xla test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release test-release test-dist reproduce licences bench-compare cover race fuzz random attacks lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -52,7 +52,7 @@ $(PJRT)/pjrt_c_api_cpu_plugin.so: | venv
 	  $(PYTHON) -c "import glob, os, sys, zipfile; z = zipfile.ZipFile(glob.glob('bin/wheels/*.whl')[0]); n = [x for x in z.namelist() if x.endswith('.so')][0]; open(sys.argv[1] + '.part', 'wb').write(z.read(n)); os.rename(sys.argv[1] + '.part', sys.argv[1])" $@ && echo "installed $@"; \
 	else echo "note: $(XLAPIP) could not be downloaded; backend go remains"; fi
 
-test: check test-go test-xla test-wasm test-api test-edge test-site ## run every check and test
+test: check test-go test-xla test-wasm test-api test-edge test-site test-release ## run every check and test
 
 test-go: venv testdata xla ## run all packages' tests
 	CI=$(CI) $(GO) test -count=1 -timeout 30m ./...
@@ -71,7 +71,7 @@ edge: ## build the worker for the edge in wasm/edge/build
 
 module: ## build the browser's module in wasm/browser/npm
 	GOOS=js GOARCH=wasm $(GO) build $(WASM) -ldflags '-s -w' -o wasm/browser/npm/metaprune.wasm ./wasm/browser
-	@cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" wasm/browser/npm/
+	@cp -f "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" wasm/browser/npm/
 
 engine: ## build onnx-go with Gorgonia for the page in site/public/engines
 	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o site/public/engines/gorgonia.wasm ./wasm/gorgonia
@@ -112,8 +112,14 @@ lint: ## run staticcheck
 vuln: ## look up known vulnerabilities of what the program calls
 	GO=$(GO) bash .ci/vuln
 
-release: site ## build what a release holds in dist, with checksums and an SBOM
+release: ## build what a release holds in dist, with checksums and an SBOM
 	GO=$(GO) VERSION=$(VERSION) bash .ci/release
+
+test-release: build module ## pack the program and the npm package, install and run them
+	@if command -v npm >/dev/null; then .ci/test-release quick; else echo "note: npm is not installed; the packages are not tested"; $(MUST); fi
+
+test-dist: release ## test every file of a release, and go install
+	.ci/test-release dist
 
 reproduce: ## build dist again elsewhere and compare the bytes
 	GO=$(GO) VERSION=$(VERSION) bash .ci/release --verify

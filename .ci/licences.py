@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Licences of everything that ends up in the program and in the page.
 
-    .ci/licences.py SBOM.json [--list docs/third-party.md] [--texts FILE] [--check docs/third-party.md]
+    .ci/licences.py SBOM.json [--list docs/third-party.md] [--texts FILE] [--check docs/third-party.md] [--release VERSION SECONDS]
 
-Reads the CycloneDX file of the Go program and the lock file of the page. Fails where a licence is unknown or not allowed, and with --check where one is not in the list."""
-import argparse, glob, json, os, subprocess, sys
+Reads the CycloneDX file of the Go program and the lock file of the page. Fails where a licence is unknown or not allowed, and with --check where one is not in the list.
+--release gives the SBOM its version and time, so that two builds of one commit write the same bytes."""
+import argparse, glob, json, os, subprocess, sys, time
 
 ALLOWED = {"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "FTL", "CC-BY-4.0", "0BSD"}
 READ = {  # by hand, where a text is recognised as another licence than it is
@@ -52,14 +53,29 @@ def texts(go, path):
                     f.write(open(file, errors="replace").read() + "\n")
 
 
+def release(path, version, seconds):
+    with open(path) as f:
+        text = f.read()
+    metadata = json.loads(text)["metadata"]
+    sbom = json.loads(text.replace(metadata["component"]["version"], version))
+    sbom["metadata"]["timestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(seconds)))
+    for tool in sbom["metadata"]["tools"]:
+        tool.pop("hashes", None)  # of the tool as this machine built it
+    with open(path, "w") as f:
+        json.dump(sbom, f, indent=2)
+        f.write("\n")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("sbom"); p.add_argument("--list"); p.add_argument("--texts"); p.add_argument("--check")
+    p.add_argument("--release", nargs=2, metavar=("VERSION", "SECONDS"))
     a = p.parse_args()
     go, npm = go_modules(a.sbom), npm_packages("site/package-lock.json")
     wrong = [f"{n} {v}: {l}" for n, (v, l) in (go | npm).items() if l not in ALLOWED]
     if wrong:
         sys.exit("licences that are unknown or not allowed:\n" + "\n".join(wrong))
+    if a.release: release(a.sbom, *a.release)
     if a.list: open(a.list, "w").write(listing(go, npm))
     if a.texts: texts(go, a.texts)
     if a.check:
