@@ -222,13 +222,13 @@ func (p *Prepared) Score(c planner.Criterion) (planner.Scores, error) {
 	return planner.Score(p.Analysis, p.Analysis.NewState(), p.criterion(c))
 }
 
-// Plan chooses what leaves. Where the criterion names no normaliser, a metanetwork's own counts.
-func (p *Prepared) Plan(ctx context.Context, r Request) (*planner.Plan, error) {
+// MakePlan chooses which channels are removed. Where the criterion names no normaliser, a metanetwork's own counts.
+func (p *Prepared) MakePlan(ctx context.Context, r Request) (*planner.Plan, error) {
 	if p.Rewrite != nil && p.weights == "original" && r.Pattern != "" && r.Pattern != "channels" {
 		return nil, fmt.Errorf("pattern %s chooses by the weights that are there: use it with --weights metanet", r.Pattern)
 	}
 	r.Criterion = p.criterion(r.Criterion)
-	plan, err := p.Session.Plan(ctx, r)
+	plan, err := p.Session.MakePlan(ctx, r)
 	if err == nil {
 		plan.Weights, plan.Metanet = p.weights, p.metanet
 	}

@@ -22,7 +22,7 @@ func open(t testing.TB, path string) *prune.Session {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
-	s, err := prune.Open(data, nil)
+	s, err := prune.Read(data, nil)
 	require.NoError(t, err)
 	return s
 }
@@ -144,12 +144,12 @@ func TestUntrainedScoresLikeL2(t *testing.T) {
 	m, err := prune.LoadMetanet(metanet.New(prune.Sizes(graphcodec.Universal, 16, 4), 0).Bytes())
 	require.NoError(t, err)
 	require.Equal(t, "untrained", m.Network.Metadata["name"])
-	want, err := s.Plan(context.Background(), request(1.5, "l2"))
+	want, err := s.MakePlan(context.Background(), request(1.5, "l2"))
 	require.NoError(t, err)
 	for _, weights := range []string{"original", "metanet"} {
 		p, err := s.Prepare(context.Background(), "metanet", weights, m, metanet.Options{})
 		require.NoError(t, err)
-		got, err := p.Plan(context.Background(), request(1.5, "metanet"))
+		got, err := p.MakePlan(context.Background(), request(1.5, "metanet"))
 		require.NoError(t, err)
 		require.Equal(t, want.Removed, got.Removed)
 		require.Equal(t, weights, got.Weights)
@@ -178,7 +178,7 @@ func TestPlanWithMetanetWeights(t *testing.T) {
 		s := open(t, "../testdata/fashion-resnet20.onnx")
 		p, err := s.Prepare(ctx, "metanet", "metanet", m, metanet.Options{})
 		require.NoError(t, err)
-		plan, err := p.Plan(ctx, request(1.5, "metanet"))
+		plan, err := p.MakePlan(ctx, request(1.5, "metanet"))
 		require.NoError(t, err)
 		p.Sign(plan)
 		small, err := p.Apply(plan)
@@ -197,7 +197,7 @@ func TestPlanWithMetanetWeights(t *testing.T) {
 
 		_, err = again.PrepareReplay(ctx, plan, trained(t, scheme, 2), metanet.Options{})
 		require.ErrorContains(t, err, "name that file with --metanet")
-		l2, err := s.Plan(ctx, request(1.5, "l2"))
+		l2, err := s.MakePlan(ctx, request(1.5, "l2"))
 		require.NoError(t, err)
 		require.NotEqual(t, l2.Removed, plan.Removed, "this metanetwork does change scores")
 	}
@@ -227,7 +227,7 @@ func TestWeightsOriginal(t *testing.T) {
 	s := open(t, "../testdata/fashion-resnet20.onnx")
 	p, err := s.Prepare(ctx, "metanet", "original", trained(t, graphcodec.Universal, 3), metanet.Options{})
 	require.NoError(t, err)
-	plan, err := p.Plan(ctx, request(1.3, "metanet"))
+	plan, err := p.MakePlan(ctx, request(1.3, "metanet"))
 	require.NoError(t, err)
 	m, err := p.Apply(plan)
 	require.NoError(t, err)
@@ -249,7 +249,7 @@ func TestWeightsOriginal(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, raw, have[x.Name])
 	}
-	_, err = p.Plan(ctx, prune.Request{Pattern: "2:4"})
+	_, err = p.MakePlan(ctx, prune.Request{Pattern: "2:4"})
 	require.ErrorContains(t, err, "--weights metanet")
 }
 

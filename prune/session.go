@@ -21,10 +21,12 @@ type Session struct {
 	size     int64
 	sha      chan string
 	inputs   map[string][]int64
+	path     string       // of the file, where Open read it
+	closing  func() error // releases the file
 }
 
-// Open decodes and analyses the bytes of an .onnx file, which must not change while the session is in use.
-func Open(data []byte, store onnxio.ExternalData) (*Session, error) {
+// Read decodes and analyses the bytes of an .onnx file, which must not change while the session is in use. External data is read from store; nil refuses models that have any.
+func Read(data []byte, store onnxio.ExternalData) (*Session, error) {
 	m, err := onnxio.Decode(data, store)
 	if err != nil {
 		return nil, err
@@ -50,11 +52,15 @@ func FromStream(m *onnxio.Model, size int64) (*Session, error) {
 	return s, err
 }
 
-// Close waits for work that still reads the model's bytes.
-func (s *Session) Close() {
+// Close waits for work that still reads the model's bytes and releases the file that Open mapped. Nothing that was made from the model may be used afterwards, unless it was saved.
+func (s *Session) Close() error {
 	if s.sha != nil {
 		s.SHA256()
 	}
+	if s.closing == nil {
+		return nil
+	}
+	return s.closing()
 }
 
 // Hashed tells the session the hash of its file in hexadecimal, which the caller has or is about to have.
@@ -101,8 +107,8 @@ type Request struct {
 	Sparsity float64 // of unstructured
 }
 
-// Plan chooses what leaves. The plan is not signed yet.
-func (s *Session) Plan(ctx context.Context, r Request) (*planner.Plan, error) {
+// MakePlan chooses which channels are removed. The plan is not signed yet.
+func (s *Session) MakePlan(ctx context.Context, r Request) (*planner.Plan, error) {
 	var p *planner.Plan
 	var err error
 	switch r.Pattern {

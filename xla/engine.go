@@ -92,3 +92,19 @@ func (e *Engine) Batches(ctx context.Context, m *onnxio.Model, samples map[strin
 	}
 	return 0
 }
+
+// OpenEngine opens a backend, one of Backends ("" is the best one that works here), as the engine for a model, which may declare a fixed batch. Close frees it.
+func OpenEngine(kind string, m *onnxio.Model) (*Engine, error) {
+	p, err := Load(m)
+	if err != nil {
+		return nil, err
+	}
+	b, err := Open(kind)
+	if err != nil {
+		return nil, err
+	}
+	return NewEngine(b, p), nil
+}
+
+// Close frees the engine's backend.
+func (e *Engine) Close() { e.backend.Finalize() }

@@ -119,7 +119,7 @@ func BenchmarkMetanet(b *testing.B) {
 		if len(data) > 150_000_000 {
 			b.Skip("a minute a run")
 		}
-		s, err := prune.Open(bytes.Clone(data), nil)
+		s, err := prune.Read(bytes.Clone(data), nil)
 		require.NoError(b, err)
 		net, err := prune.LoadMetanet(nil)
 		require.NoError(b, err)
@@ -128,7 +128,7 @@ func BenchmarkMetanet(b *testing.B) {
 			require.NoError(b, err)
 			r := prune.Request{}
 			r.Target.SpeedUp, r.Criterion.Kind = 2, "metanet"
-			_, err = p.Plan(context.Background(), r)
+			_, err = p.MakePlan(context.Background(), r)
 			require.NoError(b, err)
 		}
 	})

@@ -135,7 +135,7 @@ func (a *app) at(ctx context.Context, s *prune.Prepared, w *mender, f *pruneFlag
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.Plan(ctx, r)
+	p, err := s.MakePlan(ctx, r)
 	var short *planner.TargetError
 	if errors.As(err, &short) {
 		return nil, nil

@@ -239,7 +239,7 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *mea
 		q := prune.Request{}
 		q.Allocation, q.Scores, q.Ranking = offsets, scores, f.ranking
 		q.Target.SpeedUp, q.Criterion = target, planner.Criterion{Kind: j.Criterion, Seed: j.Seed}
-		p, err := prepared.Plan(ctx, q)
+		p, err := prepared.MakePlan(ctx, q)
 		if err != nil {
 			return nil, err
 		}

@@ -63,11 +63,11 @@ func (a *app) openModel(path string) (*prune.Session, func() error, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("standard input: %w", err)
 		}
-		s, err := prune.Open(data, nil)
+		s, err := prune.Read(data, nil)
 		if err != nil {
 			return nil, nil, fmt.Errorf("standard input: %w", err)
 		}
-		return s, func() error { s.Close(); return nil }, nil
+		return s, s.Close, nil
 	}
 	f, err := onnxio.Open(path)
 	if err != nil {
@@ -80,7 +80,7 @@ func (a *app) openModel(path string) (*prune.Session, func() error, error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	return s, func() error { s.Close(); return f.Close() }, nil
+	return s, func() error { return errors.Join(s.Close(), f.Close()) }, nil
 }
 
 // write writes a model to a path or, for "-", to standard output. Weights in external data stay external: beside the path, as NAME.data, which with force alone replaces the data of another model.

@@ -434,7 +434,7 @@ func (a *app) makePlan(ctx context.Context, s *prune.Prepared, f *pruneFlags) (*
 	defer g.end()
 	r.Progress = func(done, total float64) { g.set(done, total) }
 	r.DataFile = dataFile(s.Session, f.out)
-	return s.Plan(ctx, r)
+	return s.MakePlan(ctx, r)
 }
 
 func isTerminal(w any) bool {

@@ -120,7 +120,7 @@ func (j *Job) prune(ctx context.Context, m *onnxio.Model) (*onnxio.Model, [2]int
 	if err != nil {
 		return nil, [2]int64{}, err
 	}
-	p, err := s.Plan(ctx, prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: j.SpeedUp}}})
+	p, err := s.MakePlan(ctx, prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: j.SpeedUp}}})
 	if err != nil {
 		return nil, [2]int64{}, err
 	}

@@ -119,7 +119,7 @@ func (j *Judge) distances(ctx context.Context, s *subject, m *prune.Metanet) ([]
 	}
 	var out []float64
 	for _, x := range j.SpeedUps {
-		plan, err := p.Plan(ctx, prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: x}, Criterion: planner.Criterion{Kind: kind}}})
+		plan, err := p.MakePlan(ctx, prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: x}, Criterion: planner.Criterion{Kind: kind}}})
 		var far *planner.TargetError
 		if errors.As(err, &far) {
 			continue

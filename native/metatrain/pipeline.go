@@ -249,7 +249,7 @@ func (r *PipelineRun) prune(ctx context.Context, share float64) error {
 		}
 		q.Target = planner.Target{SpeedUp: math.Max(1, math.Pow(r.Pipeline.SpeedUp, share)*now.macs/r.start.macs)}
 	}
-	plan, err := s.Plan(ctx, q)
+	plan, err := s.MakePlan(ctx, q)
 	if err != nil {
 		return err
 	}

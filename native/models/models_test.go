@@ -58,7 +58,7 @@ func TestNetworksPruneAndRun(t *testing.T) {
 		m := build(t, name, models.Options{Input: []int{3, 32, 32}, Classes: 7, Width: .25, Seed: 1})
 		data, err := m.Marshal()
 		require.NoError(t, err)
-		s, err := prune.Open(data, nil)
+		s, err := prune.Read(data, nil)
 		require.NoError(t, err, name)
 		require.Empty(t, s.Analysis.Unknown(), name)
 		for _, g := range s.Analysis.Groups {
@@ -68,7 +68,7 @@ func TestNetworksPruneAndRun(t *testing.T) {
 		}
 		r := prune.Request{}
 		r.Target.SpeedUp, r.Criterion = 1.5, planner.Criterion{}
-		p, err := s.Plan(context.Background(), r)
+		p, err := s.MakePlan(context.Background(), r)
 		require.NoError(t, err, name)
 		s.Sign(p)
 		small, err := s.Apply(p)

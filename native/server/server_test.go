@@ -67,7 +67,7 @@ func TestClient(t *testing.T) {
 	s, stop := start(t, Config{Spool: spoolDir, API: api.Config{Store: newSpool(spoolDir, 1000), Token: "word"}})
 	var told []string
 	c := &client.Client{URL: "http://" + s.Addr(), Token: "word", Warning: func(text string) { told = append(told, text) }}
-	own, err := prune.Open(data, nil)
+	own, err := prune.Read(data, nil)
 	require.NoError(t, err)
 	report, err := c.Inspect(ctx, bytes.NewReader(data))
 	require.NoError(t, err)
@@ -295,10 +295,10 @@ func BenchmarkMasks(b *testing.B) {
 	require.NoError(b, err)
 	b.Run("own", func(b *testing.B) {
 		for b.Loop() {
-			s, err := prune.Open(data, nil)
+			s, err := prune.Read(data, nil)
 			require.NoError(b, err)
 			s.StartHash()
-			p, err := s.Plan(context.Background(), prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: 2}}})
+			p, err := s.MakePlan(context.Background(), prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: 2}}})
 			require.NoError(b, err)
 			s.Sign(p)
 			_, err = planner.MarshalPlan(p)

@@ -62,7 +62,7 @@ func (t Target) validate() error {
 	}
 	switch {
 	case n != 1:
-		return fmt.Errorf("want exactly one target: speed-up, params, size or ratio")
+		return &OptionError{Where: "target", Want: "exactly one target: speed-up, params, size or ratio"}
 	case t.SpeedUp != 0 && !(t.SpeedUp >= 1):
 		return outOfRange("speed-up", "at least 1", t.SpeedUp)
 	case t.Params != 0 && !(t.Params > 0 && t.Params <= 1):

@@ -76,9 +76,9 @@ func multi(t testing.TB, parts ...any) (io.Reader, string) {
 // planned is what the session makes of the same request.
 func planned(t testing.TB, data []byte, speedUp float64) (*prune.Session, *planner.Plan, []byte) {
 	t.Helper()
-	s, err := prune.Open(data, nil)
+	s, err := prune.Read(data, nil)
 	require.NoError(t, err)
-	p, err := s.Plan(context.Background(), prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: speedUp}}})
+	p, err := s.MakePlan(context.Background(), prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: speedUp}}})
 	require.NoError(t, err)
 	s.Sign(p)
 	m, err := s.Apply(p)

@@ -78,7 +78,7 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 		return err
 	}
 	defer done()
-	s, err := prune.Open(f.model.Data, nil)
+	s, err := prune.Read(f.model.Data, nil)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (h *handler) plan(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := p.Plan(ctx, f.job.Request)
+	plan, err := p.MakePlan(ctx, f.job.Request)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -101,7 +101,7 @@ type opened struct {
 
 // open reads a model.
 func (t *tool) open(data []byte) (*opened, error) {
-	s, err := prune.Open(data, nil)
+	s, err := prune.Read(data, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +241,7 @@ func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
 	q := prune.Request{Pattern: r.Pattern, Sparsity: cmp.Or(r.Sparsity, .5)}
 	q.Target, q.Criterion, q.Ranking, q.Steps, q.RoundTo, q.MaxRatio, q.Ignore, q.Scores = r.Target, r.criterion(), r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore, scores
 	q.Attention = graphcodec.Kind(r.Attention)
-	plan, err := p.Plan(ctx, q)
+	plan, err := p.MakePlan(ctx, q)
 	if err != nil {
 		return nil, err
 	}

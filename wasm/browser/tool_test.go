@@ -20,7 +20,7 @@ import (
 func TestTool(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/fashion-resnet20.onnx")
 	require.NoError(t, err)
-	own, err := prune.Open(data, nil)
+	own, err := prune.Read(data, nil)
 	require.NoError(t, err)
 	tl, ctx := &tool{}, context.Background()
 	_, err = tl.plan(ctx, &request{Criterion: "l2"})
@@ -40,7 +40,7 @@ func TestTool(t *testing.T) {
 			p, err := own.Prepare(ctx, r.Criterion, "", metanetOf(t, r.Criterion), noOptions)
 			require.NoError(t, err)
 			q := prune.Request{Options: planner.Options{Target: r.Target, Criterion: planner.Criterion{Kind: r.Criterion, Seed: r.Seed}, Steps: r.Steps}, Pattern: r.Pattern, Sparsity: .5}
-			want, err := p.Plan(ctx, q)
+			want, err := p.MakePlan(ctx, q)
 			require.NoError(t, err)
 			own.Sign(want)
 			raw, err := planner.MarshalPlan(want)

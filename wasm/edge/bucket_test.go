@@ -55,9 +55,9 @@ func (s *shelf) put(_ context.Context, key string, size int64, r io.Reader) erro
 func TestBucket(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/fashion-resnet20.onnx")
 	require.NoError(t, err)
-	own, err := prune.Open(data, nil)
+	own, err := prune.Read(data, nil)
 	require.NoError(t, err)
-	p, err := own.Plan(context.Background(), prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: 2}}})
+	p, err := own.MakePlan(context.Background(), prune.Request{Options: planner.Options{Target: planner.Target{SpeedUp: 2}}})
 	require.NoError(t, err)
 	m, err := own.Apply(p)
 	require.NoError(t, err)

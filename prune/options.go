@@ -1,0 +1,168 @@
+package prune
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/obs"
+	"github.com/metaprune/metaprune/prune/planner"
+	"github.com/metaprune/metaprune/prune/repair"
+)
+
+// Types of the packages below, by the names that a caller needs.
+type (
+	Plan     = planner.Plan    // which channels are removed; JSON, and complete: applied to the same model it gives the same bytes
+	Scores   = planner.Scores  // importance of every unit
+	Warning  = planner.Warning // what to expect of a pruned model, and what to do about it
+	Array    = repair.Array    // values of an input or output: dims, and floats or integers
+	Engine   = repair.Engine   // runs models; package xla has one
+	Fidelity = repair.Fidelity // how much a model's outputs are like the original's
+	Kind     = graphcodec.Kind // of a group within an attention: heads, or channels of a head
+)
+
+// Options say what to remove. Exactly one of SpeedUp, Params, Bytes, Ratio and Pattern is set.
+type Options struct {
+	SpeedUp float64 // multiply-accumulates (MACs) before / after, above 1
+	Params  float64 // share of the parameters that is kept, 0 to 1
+	Bytes   int64   // size in bytes of the files that are written
+	Ratio   float64 // share of the prunable channels that is removed, 0 to 1
+
+	Pattern  string  // "N:M" or "unstructured": zeros instead of a smaller model
+	Sparsity float64 // share of zeros, for pattern unstructured
+
+	Criterion string   // "l2" (also ""), "l1", "bn", "fpgm", "random"; with a Calibration also "obs", "wanda" and "hessian"; with a Metanet "metanet"
+	Metanet   *Metanet // for criterion metanet, from LoadMetanet
+	Scores    Scores   // importance of your own instead of a criterion's, in the order of the analysis' units
+	Ranking   string   // which channels compete: "global" (also ""), "group" or "isomorphic"
+	RoundTo   int      // groups keep a multiple of so many channels; 0 is 1
+	MaxRatio  float64  // at most this share of a group is removed; 0 is 1
+	Ignore    []string // names or globs of tensors, nodes or groups that are kept whole
+	Seed      int64    // of criterion random and of noise
+
+	Inputs      map[string][]int64 // sizes of the inputs that MACs are counted at, by name; "" for the only input. Free sizes are assumed where it is nil
+	Calibration *Calibration       // repairs the pruned model; nil removes channels and repairs nothing
+	Progress    func(stage string, done, total float64)
+}
+
+// Calibration is what a repair and the criteria obs, wanda and hessian look at: unlabelled samples, or noise. The last fifth of the samples only judges the repair.
+type Calibration struct {
+	Engine  Engine           // runs the models
+	Samples map[string]Array // by the names of the model's inputs, samples along the first axis; at least 5, about 100 are enough
+	Noise   map[string][]int // instead of samples: dims of each real input without the axis of samples; 100 inputs of noise are made. Figures from noise say little of real inputs
+}
+
+// noiseSamples are made where no samples are given.
+const noiseSamples = 100
+
+// request are the options as the planner takes them.
+func (o *Options) request() Request {
+	r := Request{Pattern: o.Pattern, Sparsity: o.Sparsity}
+	r.Target = planner.Target{SpeedUp: o.SpeedUp, Params: o.Params, Bytes: o.Bytes, Ratio: o.Ratio}
+	r.Criterion = planner.Criterion{Kind: o.Criterion, Seed: o.Seed}
+	r.Ranking, r.RoundTo, r.MaxRatio, r.Ignore, r.Scores = o.Ranking, o.RoundTo, o.MaxRatio, o.Ignore, o.Scores
+	r.Progress = o.stage("planning")
+	return r
+}
+
+func (o *Options) stage(name string) func(done, total float64) {
+	if o.Progress == nil {
+		return nil
+	}
+	return func(done, total float64) { o.Progress(name, done, total) }
+}
+
+// LooksAtSamples reports whether a criterion needs a Calibration.
+func LooksAtSamples(criterion string) bool {
+	return slices.Contains([]string{obs.OBS, obs.Wanda, obs.Hessian}, criterion)
+}
+
+// check refuses options that exclude one another.
+func (o *Options) check() error {
+	c := o.Calibration
+	switch {
+	case c == nil && LooksAtSamples(o.Criterion) && o.Scores == nil:
+		return &planner.OptionError{Where: "criterion " + o.Criterion, Want: "a calibration, since it looks at samples"}
+	case o.Criterion == "metanet" && o.Metanet == nil:
+		return &planner.OptionError{Where: "criterion metanet", Want: "a metanetwork"}
+	case c == nil:
+		return nil
+	case c.Engine == nil:
+		return &planner.OptionError{Where: "calibration", Want: "an engine, such as xla.OpenEngine gives"}
+	case o.Pattern != "" && o.Pattern != "channels":
+		return &planner.OptionError{Where: "calibration", Want: "no pattern: a repair would fill the zeros of " + o.Pattern + " again"}
+	case (len(c.Samples) == 0) == (len(c.Noise) == 0):
+		return &planner.OptionError{Where: "calibration", Want: "either samples or the sizes of noise"}
+	}
+	return nil
+}
+
+// samples are a Calibration that is ready for use.
+type samples struct {
+	engine    Engine
+	fit, held map[string]Array // to fit on, and to judge by
+	mode      string           // "data" or "noise"
+}
+
+// samples makes the noise and divides the samples; nil where there is no calibration.
+func (c *Calibration) samples(ctx context.Context, s *Session, seed int64) (*samples, error) {
+	if c == nil {
+		return nil, nil
+	}
+	all, out := c.Samples, &samples{engine: c.Engine, mode: "data"}
+	if len(c.Samples) == 0 {
+		out.mode, all = "noise", map[string]Array{}
+		for name, dims := range c.Noise {
+			all[name] = repair.Noise(noiseSamples, dims, uint64(seed))
+		}
+	}
+	if err := s.named(all); err != nil {
+		return nil, err
+	}
+	n := -1
+	for name, a := range all {
+		if len(a.Dims) == 0 || a.Dims[0] < repair.Least || n >= 0 && a.Dims[0] != n {
+			return nil, &planner.OptionError{Where: "calibration", Want: fmt.Sprintf("at least %d samples along the first axis, the same number for each input", repair.Least), Got: fmt.Sprintf("input %s of dims %v", name, a.Dims)}
+		}
+		n = a.Dims[0]
+	}
+	out.fit, out.held = repair.SplitLast(all, repair.Held(n))
+	if e, ok := c.Engine.(batcher); ok {
+		if b := e.Batches(ctx, s.Model, all); b > 0 {
+			out.fit, out.held = repair.Stacks(out.fit, b), repair.Stacks(out.held, b)
+		}
+	}
+	return out, nil
+}
+
+// named refuses samples that are not by the names of the model's inputs.
+func (s *Session) named(all map[string]Array) error {
+	weights, names := map[string]bool{}, []string{}
+	for _, t := range s.Model.Graph.Initializers {
+		weights[t.Name] = true
+	}
+	for _, v := range s.Model.Graph.Inputs {
+		if !weights[v.Name] {
+			names = append(names, v.Name)
+		}
+	}
+	for _, name := range names {
+		if _, ok := all[name]; !ok {
+			return &planner.OptionError{Where: "calibration", Want: fmt.Sprintf("values for the model's input %q", name), Got: "values for " + planner.Listed(slices.Sorted(maps.Keys(all)))}
+		}
+	}
+	for name := range all {
+		if !slices.Contains(names, name) {
+			return planner.OneOf("calibration: input", name, names...)
+		}
+	}
+	return nil
+}
+
+// batcher is an engine that knows how many samples a model takes at a time.
+type batcher interface {
+	Batches(ctx context.Context, m *onnxio.Model, samples map[string]Array) int
+}
