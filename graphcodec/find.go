@@ -20,6 +20,21 @@ func (a *Analysis) GroupsOf(name string) []int {
 	return nil
 }
 
+// Names are all names that Matching and Has know: nodes, constants, and groups by ID and name.
+func (a *Analysis) Names() []string {
+	var out []string
+	for _, c := range a.an.calls {
+		out = append(out, c.name())
+	}
+	for _, k := range a.constants {
+		out = append(out, k.Name)
+	}
+	for i := range a.Groups {
+		out = append(out, a.Groups[i].ID, a.Groups[i].Name)
+	}
+	return out
+}
+
 // Has reports whether the model has a node, a tensor or another value of that name.
 func (a *Analysis) Has(name string) bool {
 	return a.an.values[name] != nil || slices.ContainsFunc(a.an.calls, func(c *call) bool { return c.name() == name })

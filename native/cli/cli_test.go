@@ -257,13 +257,16 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A pattern that keeps nothing whole is said on stderr, whatever else is quiet, and is no error.
+// A pattern that fits nothing is refused, with the names that come near it: what was to be kept would be
+// pruned.
 func TestIgnoreThatFitsNothing(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "o.onnx")
-	for _, how := range [][]string{{"--speed-up", "1.5"}, {"--pattern", "2:4"}} {
-		code, _, said := run(t, append([]string{"prune", fashion, "--ignore", "fc.*,nothing.*", "-o", out, "-q"}, how...)...)
-		require.Equal(t, 0, code, said)
-		require.Contains(t, said, `WARNING: ignore "nothing.*" fits no tensor, node or group`)
+	for _, how := range [][]string{{"--speed-up", "1.5"}, {"--pattern", "2:4"}, {"--pattern", "unstructured", "--sparsity", "0.5"}} {
+		code, _, said := run(t, append([]string{"prune", fashion, "--ignore", "fc.*,layer.0.*", "-o", out, "-q"}, how...)...)
+		require.Equal(t, exitInput, code, said)
+		require.Contains(t, said, `ignore "layer.0.*": want a node, a tensor or a group of the model (metaprune inspect --all --groups lists them)`)
+		require.Contains(t, said, "did you mean layers.0.*")
 		require.NotContains(t, said, "fc.*")
+		require.NoFileExists(t, out)
 	}
 }

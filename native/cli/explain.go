@@ -8,6 +8,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/spf13/cobra"
 )
 
@@ -68,7 +69,7 @@ func (a *app) explain(model, layer string, draw []string) error {
 	case err != nil:
 		return err
 	case len(groups) == 0 && !s.Analysis.Has(layer):
-		return fmt.Errorf("%q is no tensor, node or group of the model; metaprune inspect --all --groups lists them", layer)
+		return planner.NoSuchName("LAYER", layer, s.Analysis.Names())
 	}
 	var all []explanation
 	if len(groups) == 0 {

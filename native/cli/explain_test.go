@@ -28,9 +28,9 @@ func TestExplain(t *testing.T) {
 	}
 	require.Positive(t, named)
 	for want, args := range map[string][]string{
-		"is no tensor, node or group": {"explain", fashion, "no.such.layer"},
-		"ends in .svg":                {"explain", fashion, "conv1.weight", "--draw", filepath.Join(dir, "a.gif")},
-		"no pattern":                  {"explain", fashion, "layers.["},
+		"want a node, a tensor or a group of the model": {"explain", fashion, "no.such.layer"},
+		"ends in .svg": {"explain", fashion, "conv1.weight", "--draw", filepath.Join(dir, "a.gif")},
+		"no pattern":   {"explain", fashion, "layers.["},
 	} {
 		code, _, message := run(t, args...)
 		require.Equal(t, exitInput, code, args)
@@ -85,6 +85,10 @@ func TestIgnoreByAnyName(t *testing.T) {
 		require.Positive(t, removed["blocks.3.v.weight (channels per head)"], pattern)
 	}
 	code, _, message := run(t, "prune", vit, "--ratio", "0.5", "--dry-run", "--ignore", "no.such.*")
-	require.Equal(t, exitOK, code, message)
-	require.Contains(t, message, `WARNING: ignore "no.such.*" fits no tensor`)
+	require.Equal(t, exitInput, code, message)
+	require.Contains(t, message, `ignore "no.such.*": want a node`)
+	code, _, message = run(t, "explain", vit, "blocks.3.v.wieght")
+	require.Equal(t, exitInput, code, message)
+	require.Contains(t, message, `LAYER "blocks.3.v.wieght": want a node`)
+	require.Contains(t, message, "did you mean blocks.3.v.weight")
 }

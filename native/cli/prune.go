@@ -111,7 +111,7 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl.IntVar(&f.steps, "steps", 1, "importance is recomputed after each step")
 	fl.IntVar(&f.roundTo, "round-to", 1, "groups keep a multiple of this many channels")
 	fl.Float64Var(&f.maxRatio, "max-ratio", 0, "at most this share of a group leaves")
-	fl.StringSliceVar(&f.ignore, "ignore", nil, "keep these whole: node paths, tensors, or IDs or names of groups (inspect --groups); globs, may be repeated; one that fits nothing is a warning")
+	fl.StringSliceVar(&f.ignore, "ignore", nil, "keep these whole: node paths, tensors, or IDs or names of groups (inspect --groups); globs, may be repeated; one that fits nothing is an error")
 	fl.BoolVar(&f.heads, "heads", false, "of attention, only whole heads leave (default: heads and channels of heads)")
 	fl.BoolVar(&f.headDim, "head-dim", false, "of attention, only channels of heads leave; with --heads both")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of --criterion random")

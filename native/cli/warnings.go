@@ -21,10 +21,11 @@ func (a *app) warn(warnings []planner.Warning) {
 	}
 }
 
-// warnings are what to expect of the model that is written: without a model, or where a search by accuracy has measured it, only of patterns of --ignore that fit nothing.
+// warnings are what to expect of the model that is written; none without a model, or where a search by
+// accuracy has measured it.
 func (c *cut) warnings() []planner.Warning {
 	if c.model == nil || c.search != nil {
-		return c.plan.Unmatched()
+		return nil
 	}
 	return c.plan.NewWarnings()
 }

@@ -32,8 +32,7 @@ type Plan struct {
 	Zeroed      []Zeroed             `json:"zeroed,omitempty"`
 	Warnings    []Warning            `json:"warnings,omitempty" since:"2"` // for people: what to expect of the model; written anew with every plan, and not read
 
-	repaired  map[string]Numbers
-	unmatched []string // patterns of Options.Ignore
+	repaired map[string]Numbers
 }
 
 // RepairedFile names the safetensors file of the repaired tensors, which lies beside the plan.

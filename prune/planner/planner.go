@@ -31,7 +31,7 @@ type Options struct {
 	Steps      int                // importance is recomputed on what is left after each; 0 is 1
 	RoundTo    int                // groups keep a multiple of this many units; 0 is 1
 	MaxRatio   float64            // at most this share of a group leaves; 0 is 1
-	Ignore     []string           // names or globs of tensors, nodes or groups, or IDs of groups: these groups are kept whole, and get no zeros; see Plan.Unmatched
+	Ignore     []string           // names or globs of tensors, nodes or groups, or IDs of groups: these groups are kept whole, and get no zeros; an OptionError where one fits nothing
 	Attention  graphcodec.Kind    // of an attention, only heads or only channels of heads leave; empty for both
 	Allocation map[string]float64 // by a group's ID, name or tensor: added to the logarithm of its units' scores, so that it keeps more or less than its share
 	DataFile   string             // name of the file of external data that the model is written with, for a target in bytes; empty where there is none
@@ -157,7 +157,6 @@ type planner struct {
 	limit []int     // by group: how many may leave
 	gone  []int     // by group
 	bias  []float64 // by group: factors of the scores, nil for none
-	none  []string  // patterns of Ignore that fit nothing
 	rest  int64     // bytes of the files that are no constants, for a target in bytes
 
 	computed bool // a speed-up goes by the MACs with shapes evaluated alone
@@ -207,7 +206,7 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	c := o.Criterion
 	plan := &Plan{Format: "metaprune-plan", Version: PlanVersion, Criterion: cmp.Or(c.Kind, "l2"), Reduction: cmp.Or(c.Reduction, "mean"),
 		Normalizer: cmp.Or(c.Normalizer, "mean"), Ranking: cmp.Or(o.Ranking, "global"), Seed: c.Seed, Repair: "none", Weights: "original", Target: o.Target}
-	plan.Allocation, plan.Attention, plan.unmatched = o.Allocation, o.Attention, p.none
+	plan.Allocation, plan.Attention = o.Allocation, o.Attention
 	plan.record(a, p.state)
 	return plan, nil
 }
@@ -284,11 +283,10 @@ func (p *planner) allocated(scores Scores) Scores {
 
 // limits works out how many units of each group may be removed.
 func (p *planner) limits() error {
-	whole, unmatched, err := ignored(p.a, p.o.Ignore)
+	whole, err := ignored(p.a, p.o.Ignore)
 	if err != nil {
 		return err
 	}
-	p.none = unmatched
 	for i := range p.a.Groups {
 		g := &p.a.Groups[i]
 		if g.Frozen != "" {

@@ -47,7 +47,7 @@ func PlanPattern(a *graphcodec.Analysis, pattern string, ignore ...string) (*Pla
 		return nil, err
 	}
 	p := sparsePlan(a)
-	if _, p.unmatched, err = ignored(a, ignore); err != nil {
+	if _, err = ignored(a, ignore); err != nil {
 		return nil, err
 	}
 	for _, w := range ws {
@@ -74,7 +74,7 @@ func PlanUnstructured(a *graphcodec.Analysis, sparsity float64, ignore ...string
 	}
 	p := sparsePlan(a)
 	var err error
-	if _, p.unmatched, err = ignored(a, ignore); err != nil {
+	if _, err = ignored(a, ignore); err != nil {
 		return nil, err
 	}
 	p.Target = Target{Ratio: sparsity}

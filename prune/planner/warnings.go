@@ -9,8 +9,6 @@ import (
 const (
 	Unrepaired = "unrepaired" // channels were removed, and nothing made up for them
 	ZerosOnly  = "zeros-only" // a pattern of zeros, which most runtimes multiply like any number
-
-	IgnoredNothing = "ignore-unmatched" // a pattern of Options.Ignore fits nothing of the model
 )
 
 // Warning says what to expect of a model and what to do about it. Every front end shows it.
@@ -34,15 +32,6 @@ func (p *Plan) NewWarnings() []Warning {
 	}
 	if i := slices.IndexFunc(p.Zeroed, func(z Zeroed) bool { return z.Pattern != "unstructured" || z.Count > 0 }); i >= 0 {
 		out = append(out, ZerosWarning(p.Zeroed[i].Pattern))
-	}
-	return append(out, p.Unmatched()...)
-}
-
-// Unmatched are warnings of patterns of Options.Ignore that fit nothing, so that nothing is kept whole for them. A plan that was read has none.
-func (p *Plan) Unmatched() []Warning {
-	var out []Warning
-	for _, pattern := range p.unmatched {
-		out = append(out, Warning{IgnoredNothing, fmt.Sprintf("ignore %+q fits no tensor, node or group of the model, so nothing is kept whole for it", pattern), "compare it with the names that metaprune inspect --all --groups lists"})
 	}
 	return out
 }

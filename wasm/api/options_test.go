@@ -101,13 +101,16 @@ func TestKindsOfProblems(t *testing.T) {
 	}
 }
 
-// A pattern of ignore that fits nothing is said in the headers, and in ASCII whatever it contains.
+// A pattern of ignore that fits nothing is refused, with the names that come near it.
 func TestIgnoreThatFitsNothing(t *testing.T) {
 	h, data := handlerOf(t, Config{}), model(t)
-	w := call(h, "POST", "/v1/masks?speed-up=2&ignore=fc.*&ignore=n%C3%A9ant%0d%0aX:1", bytes.NewReader(data))
-	require.Equal(t, 200, w.Code, w.Body)
-	said := w.Header().Values("Metaprune-Warning")
-	require.Contains(t, said[len(said)-1], `ignore-unmatched: ignore "n\u00e9ant\r\nX:1" fits no tensor`)
-	require.NotContains(t, strings.Join(said, ""), "fc.*")
-	require.Contains(t, w.Body.String(), `"ignore-unmatched"`)
+	for _, path := range []string{"/v1/masks", "/v1/prune"} {
+		w := call(h, "POST", path+"?speed-up=2&ignore=fc.*&ignore=fc.wieght", bytes.NewReader(data))
+		require.Equal(t, 400, w.Code, w.Body)
+		var p Problem
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p))
+		require.Equal(t, []string{"usage", "ignore", "fc.wieght"}, []string{p.Kind, p.Where, p.Got})
+		require.Contains(t, p.Detail, `ignore "fc.wieght": want a node, a tensor or a group of the model (metaprune inspect --all --groups lists them)`)
+		require.Contains(t, p.Detail, "did you mean fc.weight")
+	}
 }

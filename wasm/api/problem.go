@@ -76,7 +76,7 @@ func (h *handler) asProblem(ctx context.Context, err error) *Problem {
 	case errors.As(err, &target):
 		p.Kind, p.Want, p.Got = "target", target.Want, target.Got
 	case errors.As(err, &option):
-		p.Kind, p.Place, p.Want, p.Got = "usage", option.Where, option.Want, option.Got
+		p.Status, p.Kind, p.Place, p.Want, p.Got = http.StatusBadRequest, "usage", option.Where, option.Want, option.Got
 	case errors.As(err, &plan):
 		p.Kind, p.Place = "format", "plan"
 	}

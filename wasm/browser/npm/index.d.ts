@@ -22,8 +22,8 @@ export interface Options {
   inputs?: string[];
 }
 export interface PlanGroup { id: string; name: string; size: number; removed: number[] | null }
-/** What to expect of a model and what to do about it; code "unrepaired": channels are removed and nothing is repaired, "zeros-only": zeros make neither the file smaller nor a dense runtime faster, "ignore-unmatched": a pattern of ignore fits nothing of the model. */
-export interface Warning { code: "unrepaired" | "zeros-only" | "ignore-unmatched"; message: string; advice: string }
+/** What to expect of a model and what to do about it; code "unrepaired": channels are removed and nothing is repaired, "zeros-only": zeros make neither the file smaller nor a dense runtime faster. */
+export interface Warning { code: "unrepaired" | "zeros-only"; message: string; advice: string }
 /** A plan: `plan` is the file that the command line replays to the same bytes. */
 export interface Plan { plan: string; macs: [number, number]; params: [number, number]; bytes: [number, number]; groups: PlanGroup[] | null; zeros: boolean; counted_at?: Counted; warnings: Warning[] | null }
 /** Samples of an input, [samples, ...]. */
