@@ -388,7 +388,7 @@ func (a *Analysis) UnitsOf(removals []Removal) ([]UnitID, error) {
 	// What the units remove is part of the plan by construction, so equal numbers are equal sets.
 	for at, set := range gone {
 		if have[at] != len(set) {
-			return nil, malformed("plan: the slices of %q axis %d cannot leave without others that the plan does not name", at.c.Name, at.axis)
+			return nil, malformed("plan: the slices of %q axis %d are coupled with slices that the plan does not name", at.c.Name, at.axis)
 		}
 	}
 	return out, nil

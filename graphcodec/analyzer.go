@@ -98,7 +98,7 @@ func (a *analyzer) begin() error {
 			return fmt.Errorf("graph.initializer[%d]: %w", i, err)
 		}
 		if _, ok := a.values[t.Name]; ok {
-			return malformed("graph.initializer[%d] %q: the name stands twice", i, t.Name)
+			return malformed("graph.initializer[%d] %q: the name is used twice", i, t.Name)
 		}
 		v := a.add(constValue(t.Name, t, -1))
 		if v.Type == onnxio.Bool && a.model.IRVersion >= 4 && a.given[t.Name] {
@@ -118,7 +118,7 @@ func (a *analyzer) begin() error {
 	seen := map[string]bool{}
 	for i, in := range g.Inputs {
 		if seen[in.Name] {
-			return malformed("graph.input[%d] %q: the name stands twice", i, in.Name)
+			return malformed("graph.input[%d] %q: the name is used twice", i, in.Name)
 		}
 		seen[in.Name] = true
 		if a.values[in.Name] != nil {
@@ -217,7 +217,7 @@ func (a *analyzer) run(c *call) {
 	r := lookup(c.node.Domain, c.node.OpType, c.version)
 	switch {
 	case a.funcs[c.node.Domain+":"+c.node.OpType]:
-		c.unknown("a function of the model, which is not looked into")
+		c.unknown("is a function of the model that is not analysed")
 	case r == nil && layoutDomains[domain]:
 		c.unknown("operator %s.%s is for one processor; %s", domain, c.node.OpType, saveExtended)
 	case r == nil && domain != "":

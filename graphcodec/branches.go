@@ -106,7 +106,7 @@ func (in *inliner) both(g *onnxio.Graph, bodies []*onnxio.Graph, call *onnxio.No
 func joinBranches(c *call) {
 	cond, a, b := c.input(0), c.input(1), c.input(2)
 	if cond == nil || a == nil || b == nil {
-		c.unknown("wants a condition and two values")
+		c.unknown("needs a condition and two values")
 		return
 	}
 	for _, v := range []*Value{cond, a, b} {
@@ -129,8 +129,8 @@ func joinBranches(c *call) {
 			axes[k] = c.axis(a, k)
 			continue
 		}
-		c.freeze(a, k, "is as long as the branch that is taken says")
-		c.freeze(b, k, "is as long as the branch that is taken says")
+		c.freeze(a, k, "its length depends on the branch that is taken")
+		c.freeze(b, k, "its length depends on the branch that is taken")
 	}
 	y := c.set(0, a.Type, shape, axes...)
 	if y.zero = nonZero; c.zeroed(a) == isZero && c.zeroed(b) == isZero {

@@ -103,7 +103,7 @@ func (c *call) because(format string, args ...any) int32 {
 // met is the reason for what gets frozen because it is coupled with something that cannot be cut.
 func (c *call) met() int32 {
 	if c.why == 0 {
-		c.why = c.because("couples it with an axis that is not cut")
+		c.why = c.because("couples it with an axis that cannot be pruned")
 	}
 	return c.why
 }
@@ -320,11 +320,11 @@ func (c *call) set(i int, t onnxio.DataType, shape []Dim, axes ...[]label) *Valu
 			break
 		}
 		if a != nil && !(shape[k].IsNum() && int(shape[k].N) == len(a)) {
-			c.lab.freezeAll(a, c.because("its output's shape %v does not follow the cut", shape))
+			c.lab.freezeAll(a, c.because("its output shape %v does not change with the removed channels", shape))
 			a = nil
 		}
 		if len(a) > 0 && !c.affordable(a) {
-			c.lab.freezeAll(a, c.because("the axes that are followed have more than %d positions in all", maxLabels))
+			c.lab.freezeAll(a, c.because("the analysed axes have more than %d positions in total", maxLabels))
 			a = nil
 		}
 		v.axes[k] = a

@@ -76,7 +76,7 @@ func (a *Analysis) Unfollowed(name string) string {
 			}
 		}
 	}
-	return "neither its weights nor the values that it reads and gives have channels that are followed"
+	return "neither its weights nor its inputs and outputs have channels that the analysis can follow"
 }
 
 // Matching lists the groups that a name stands for or, where there is none, those whose tensors, nodes or names a pattern fits; its * stands for any characters, a slash too.
@@ -85,7 +85,7 @@ func (a *Analysis) Matching(pattern string) ([]int, error) {
 		return out, nil
 	}
 	if _, err := path.Match(pattern, ""); err != nil {
-		return nil, fmt.Errorf("%q is no name of the model and no pattern either: %w (* and ? stand for characters, [a-z] for one of several, and \\ goes in front of these signs where they are meant)", pattern, err)
+		return nil, fmt.Errorf("%q is neither a name in the model nor a valid pattern: %w (* and ? match characters, [a-z] matches one character of a set, and \\ before such a sign matches the sign itself)", pattern, err)
 	}
 	fits := Fitting(pattern)
 	out := a.belonging(fits)

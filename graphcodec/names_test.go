@@ -110,7 +110,7 @@ func TestNamesByLayers(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all, 2, "the trunk of 16 channels and the block's own")
 	_, err = a.Matching("[")
-	require.ErrorContains(t, err, "no pattern")
+	require.ErrorContains(t, err, "nor a valid pattern")
 }
 
 // IDs step aside where a tensor has such a name.

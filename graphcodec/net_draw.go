@@ -91,7 +91,7 @@ func (n *Network) legend(b *bufio.Writer, title string) {
 	for i := range n.Blocks {
 		edges += n.Blocks[i].Edges()
 	}
-	fmt.Fprintf(b, `<text class="n" x="%d" y="26" font-size="15">%s</text><text class="s" x="%d" y="44">%d layers, %d nodes, %d edges; one colour is one group, grey stays</text>`+"\n",
+	fmt.Fprintf(b, `<text class="n" x="%d" y="26" font-size="15">%s</text><text class="s" x="%d" y="44">%d layers, %d nodes, %d edges; layers of one colour are one group, grey layers cannot be pruned</text>`+"\n",
 		margin, html.EscapeString(title), margin, len(n.Layers), n.N, edges)
 	x := margin
 	for _, t := range n.Scheme.Edges {
@@ -124,7 +124,7 @@ func (n *Network) drawLayer(b *bufio.Writer, i, x, y int) {
 		if note = "group " + g.ID + ", " + g.Name; g.Frozen == "" {
 			fill = fmt.Sprintf("hsl(%d 70%% 78%%)", int(math.Mod(float64(l.Group)*137.508, 360)))
 		} else {
-			note += ", stays: " + g.Frozen
+			note += ", cannot be pruned: " + g.Frozen
 		}
 	}
 	fmt.Fprintf(b, `<g><title>%s</title><rect class="b" x="%d" y="%d" width="%d" height="%d" fill="%s"/><text class="n" x="%d" y="%d">%s</text><text class="s" x="%d" y="%d">%s, %d</text></g>`+"\n",

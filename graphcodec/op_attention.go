@@ -8,8 +8,8 @@ import (
 )
 
 func init() {
-	const heads = "heads leave from query, key and value together (query heads in groups of equal size over the key's), channels of a head from query and key, and from value"
-	const pairs = "heads pass through; rotated channels leave in pairs, with their columns of the tables"
+	const heads = "heads are pruned from query, key and value together (query heads in groups of equal size over the key's), channels of a head from query and key, and from value"
+	const pairs = "heads pass through; rotated channels are pruned in pairs, with their columns of the tables"
 	register(
 		rule{op: "Attention", since: 23, infer: attention, patch: patchHeads("q_num_heads", "kv_num_heads"), note: heads},
 		rule{op: "RotaryEmbedding", since: 23, infer: rotary(1, 2, 3), patch: patchRotary, note: pairs},
@@ -17,7 +17,7 @@ func init() {
 		rule{domain: microsoft, op: "MultiHeadAttention", since: 1, infer: multiHead, patch: patchHeads("num_heads", ""), note: heads},
 		rule{domain: microsoft, op: "GroupQueryAttention", since: 1, infer: groupQuery, patch: patchHeads("num_heads", "kv_num_heads"), note: heads},
 		rule{domain: microsoft, op: "Attention", since: 1, infer: packedAttention, patch: patchPacked, note: heads + "; the packed weight holds all three"},
-		rule{domain: microsoft, op: "QAttention", since: 1, infer: quantisedAttention, patch: patchPackedHeads, note: "whole heads leave; scale and zero point of the packed weight = its columns"},
+		rule{domain: microsoft, op: "QAttention", since: 1, infer: quantisedAttention, patch: patchPackedHeads, note: "whole heads are pruned; scale and zero point of the packed weight = its columns"},
 	)
 }
 
@@ -235,7 +235,7 @@ func groupQuery(c *call) {
 		return
 	}
 	for _, p := range []projected{q, k, v} { // one size for all, and a multiple of 8 in ONNX Runtime
-		c.lab.freezeAll(p.inner, c.because("the size of its heads stays"))
+		c.lab.freezeAll(p.inner, c.because("the size of its heads cannot change"))
 	}
 	past := c.cached(c.input(3), &k)
 	c.cached(c.input(4), &v)
@@ -267,7 +267,7 @@ func packedAttention(c *call) { c.packed() }
 func quantisedAttention(c *call) {
 	x, w, scale, point := c.input(0), c.input(1), c.input(4), c.input(7)
 	if x == nil || w == nil || len(x.Shape) != 3 || len(w.Shape) != 2 || c.input(8) != nil {
-		c.unknown("wants an input of three axes, a packed weight and no past")
+		c.unknown("needs an input of three axes, a packed weight and no past")
 		return
 	}
 	own := -1
@@ -296,7 +296,7 @@ func (c *call) packed() []projected {
 	x, w, bias := c.input(0), c.input(1), c.input(2)
 	n := c.int("num_heads", 0)
 	if x == nil || w == nil || len(x.Shape) != 3 || len(w.Shape) != 2 || !w.Shape[1].IsNum() || n < 1 {
-		c.unknown("wants an input of three axes, a packed weight and num_heads")
+		c.unknown("needs an input of three axes, a packed weight and num_heads")
 		return nil
 	}
 	sizes := c.ints("qkv_hidden_sizes")
@@ -346,8 +346,8 @@ func (c *call) packed() []projected {
 	if len(c.out) > 1 {
 		c.set(1, x.Type, []Dim{Num(2), x.Shape[0], Num(n), x.Shape[1].Add(past), parts[1].dim})
 		for _, q := range parts {
-			c.lab.freezeAll(q.head, c.because("gives its keys and values out"))
-			c.lab.freezeAll(q.inner, c.because("gives its keys and values out"))
+			c.lab.freezeAll(q.head, c.because("returns its keys and values"))
+			c.lab.freezeAll(q.inner, c.because("returns its keys and values"))
 		}
 	}
 	if m := c.input(3); m != nil {

@@ -59,7 +59,7 @@ func (c *call) bnb4Links(w *bnb4, rows, columns []label) {
 		c.join(scales, 0, c.lab.merge([][]label{rows, in}, []int{int(w.rows), n}))
 		return
 	}
-	c.lab.freezeAll(columns, c.because("its blocks of %d go on from row to row", w.size))
+	c.lab.freezeAll(columns, c.because("its blocks of %d continue across rows", w.size))
 	each := w.size / gcd(w.size, w.columns) // rows that whole blocks have
 	if w.rows%each != 0 || w.columns*each%2 != 0 {
 		c.lab.freezeAll(rows, c.because("its blocks of %d do not end with its rows", w.size))

@@ -14,7 +14,7 @@ func init() {
 		rule{op: "Size", since: 1, infer: sizeOf, note: "evaluated"},
 		rule{op: "Range", since: 11, infer: rangeOp, note: "evaluated"},
 	)
-	each("untracked output", eyeLike, "EyeLike", "RandomUniformLike", "RandomNormalLike", "Bernoulli")
+	each("cannot be pruned; its output is not analysed", eyeLike, "EyeLike", "RandomUniformLike", "RandomNormalLike", "Bernoulli")
 }
 
 // constantTensor returns the tensor that a Constant node holds, nil for forms that are not followed.
@@ -55,7 +55,7 @@ func rawFloats(v []float32) []byte {
 func constant(c *call) {
 	t := constantTensor(c.node)
 	if t == nil || len(c.out) == 0 || c.out[0] == nil {
-		c.unknown("its kind of value is not followed")
+		c.unknown("values of this kind are not analysed")
 		return
 	}
 	if err := checkTensor(t); err != nil {
@@ -139,7 +139,7 @@ func rangeOp(c *call) {
 		}
 	}
 	if len(c.in) != 3 {
-		c.unknown("wants three inputs")
+		c.unknown("needs three inputs")
 		return
 	}
 	start, limit, delta := c.in[0].elems[0], c.in[1].elems[0], c.in[2].elems[0]

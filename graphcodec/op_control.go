@@ -10,7 +10,7 @@ import (
 
 func init() {
 	register(
-		rule{op: "If", since: 1, infer: branch, note: "the branch that is taken stands in its place, or both where that is not known; a body inside another is frozen"},
+		rule{op: "If", since: 1, infer: branch, note: "the branch that is taken is analysed, or both if the condition is unknown; a body inside another body cannot be pruned"},
 		rule{op: "Loop", since: 1, infer: loop, note: "frozen, with the shapes that its body gives"},
 		rule{op: "Scan", since: 9, infer: scan, note: "frozen, with the shapes that its body gives"},
 	)
@@ -89,7 +89,7 @@ func (c *call) graph(name string) *onnxio.Graph {
 }
 
 // freezeInputs keeps everything that goes in whole, and lets the outputs be what the file declares.
-func (c *call) freezeInputs() { c.unknown("goes into the body of %s", c.node.OpType) }
+func (c *call) freezeInputs() { c.unknown("is an input of the body of %s", c.node.OpType) }
 
 // comesOut gives output i a shape; a rank that is not known stays so.
 func (c *call) comesOut(i int, t onnxio.DataType, shape []Dim, ranked bool) {

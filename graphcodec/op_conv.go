@@ -98,7 +98,7 @@ func conv(c *call) {
 	}
 	out := c.convLinks(x, w, int(group), dims)
 	for k := 2; k < len(ws); k++ {
-		c.freeze(w, k, "a kernel's extent")
+		c.freeze(w, k, "is the extent of a kernel")
 		c.freeze(x, k, "convolves along this axis")
 	}
 	c.along(bias, out)
@@ -146,7 +146,7 @@ func (c *call) convLinks(x, w *Value, group int, dims []int) []label {
 	}
 	c.role(w, 0, Output)
 	c.role(w, 1, Input)
-	why := c.because("groups of a convolution keep one size")
+	why := c.because("all groups of a convolution must have the same size")
 	var groups, inner []label
 	if in != nil {
 		groups, inner = c.lab.split(in, group, dims[1], why)
@@ -190,14 +190,14 @@ func convTranspose(c *call) {
 	}
 	var groups []label
 	if group > 1 {
-		groups, _ = c.lab.split(c.axis(w, 0), group, dims[0]/group, c.because("groups of a convolution keep one size"))
+		groups, _ = c.lab.split(c.axis(w, 0), group, dims[0]/group, c.because("all groups of a convolution must have the same size"))
 		if dims[0] == group {
 			groups = c.axis(w, 0)
 		}
 	}
 	out := c.lab.merge([][]label{groups, c.axis(w, 1)}, []int{group, dims[1]})
 	for k := 2; k < len(ws); k++ {
-		c.freeze(w, k, "a kernel's extent")
+		c.freeze(w, k, "is the extent of a kernel")
 		c.freeze(x, k, "convolves along this axis")
 	}
 	c.along(bias, out)

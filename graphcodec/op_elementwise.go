@@ -19,7 +19,7 @@ func init() {
 	elementWise("element-wise; bounds are scalars", clip, "Clip")
 	each("passes its input on", dropout, "Dropout")
 	each("passes its input on", cast, "Cast", "CastLike", "BitCast")
-	each("passes its input on; a copied vector gets labels of its own, a copied matrix stays tied", identity, "Identity")
+	each("passes its input on; a copied vector gets labels of its own, a copied matrix remains tied", identity, "Identity")
 }
 
 // same gives output i the shape and labels of v.
@@ -193,7 +193,7 @@ func clip(c *call) {
 	known := true
 	for i, at := range []*float64{&low, &high} {
 		if b := c.input(i + 1); b != nil {
-			c.freezeValue(b, "a bound")
+			c.freezeValue(b, "is a bound")
 			f, ok := b.floats()
 			if ok && len(f) == 1 {
 				*at = f[0]
@@ -216,7 +216,7 @@ func clip(c *call) {
 func prelu(c *call) {
 	x := c.input(0)
 	if x == nil || c.input(1) == nil {
-		c.unknown("wants two inputs")
+		c.unknown("needs two inputs")
 		return
 	}
 	out := c.broadcast([]*Value{x, c.input(1)}, x.Type)
@@ -227,7 +227,7 @@ func prelu(c *call) {
 
 func where(c *call) {
 	if len(c.in) < 3 || c.in[0] == nil || c.in[1] == nil || c.in[2] == nil {
-		c.unknown("wants three inputs")
+		c.unknown("needs three inputs")
 		return
 	}
 	elems := c.evalWhere()
@@ -273,7 +273,7 @@ var variadic = map[string]bool{"Max": true, "Min": true, "Sum": true, "Mean": tr
 func broadcastOp(c *call) {
 	for _, v := range c.in {
 		if v == nil {
-			c.unknown("an input is left out")
+			c.unknown("an input is missing")
 			return
 		}
 	}
@@ -282,7 +282,7 @@ func broadcastOp(c *call) {
 		return
 	}
 	if len(c.in) < 2 && !variadic[c.node.OpType] {
-		c.unknown("wants two inputs")
+		c.unknown("needs two inputs")
 		return
 	}
 	t := c.in[0].Type
@@ -362,7 +362,7 @@ func (c *call) freezeDivisor(out *Value) {
 	off := len(out.Shape) - len(d.Shape)
 	for k, a := range out.axes {
 		if k >= off && d.Shape[k-off] != Num(1) && c.zeroed(d) != nonZero && c.alive(a) {
-			c.lab.freezeAll(a, c.because("divides by what would be zero in a removed channel"))
+			c.lab.freezeAll(a, c.because("divides by a value that would be zero in a removed channel"))
 		}
 	}
 }

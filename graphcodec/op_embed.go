@@ -12,9 +12,9 @@ import (
 func init() {
 	register(
 		rule{domain: microsoft, op: "EmbedLayerNormalization", since: 1, infer: embedNorm, patch: patchEmbedNorm,
-			note: "columns of all tables = scale and shift, rows stay; zeros stand for removed channels in what the mean is taken over"},
+			note: "columns of all tables = scale and shift, rows are kept; zeros take the place of removed channels in the mean"},
 		rule{domain: microsoft, op: "GatherBlockQuantized", since: 1, infer: gatherBlocks, patch: patchGatherBlocks,
-			note: "columns are removed in whole blocks; rows of the table stay"},
+			note: "columns are pruned in whole blocks; rows of the table are kept"},
 	)
 }
 
@@ -31,7 +31,7 @@ const (
 func embedNorm(c *call) {
 	ids, table := c.input(0), c.input(wordTable)
 	if ids == nil || table == nil || len(ids.Shape) != 2 || len(table.Shape) != 2 {
-		c.unknown("wants ids and a table of two axes")
+		c.unknown("needs ids and a table of two axes")
 		return
 	}
 	shape := []Dim{ids.Shape[0], ids.Shape[1], table.Shape[1]}

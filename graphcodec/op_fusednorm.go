@@ -14,7 +14,7 @@ func init() {
 		rule{op: "RMSNormalization", since: 23, infer: fusedNorm(1, 1), patch: patchRMS(1, 1e-5), note: rms},
 		rule{op: "SimplifiedLayerNormalization", since: 1, infer: fusedNorm(1, 1), patch: patchRMS(1, 1e-5), note: rms},
 		rule{domain: microsoft, op: "SkipSimplifiedLayerNormalization", since: 1, infer: fusedNorm(2, 3), patch: patchRMS(2, 1e-12), note: rms},
-		rule{domain: microsoft, op: "SkipLayerNormalization", since: 1, infer: fusedNorm(2, 3), patch: patchSkipNorm, note: "normalised axis = scale, shift and bias; zeros stand for removed channels in what the mean is taken over"},
+		rule{domain: microsoft, op: "SkipLayerNormalization", since: 1, infer: fusedNorm(2, 3), patch: patchSkipNorm, note: "normalised axis = scale, shift and bias; zeros take the place of removed channels in the mean"},
 	)
 }
 
@@ -32,7 +32,7 @@ func fusedNorm(summed, sum int) func(c *call) {
 			return
 		}
 		if slices.ContainsFunc(c.in[:summed], func(v *Value) bool { return v == nil || !v.Ranked }) {
-			c.unknown("an input is left out or of unknown rank")
+			c.unknown("an input is missing or its rank is unknown")
 			return
 		}
 		c.role(c.in[summed], len(c.in[summed].Shape)-1, Norm)
@@ -49,7 +49,7 @@ func fusedNorm(summed, sum int) func(c *call) {
 				}
 			}
 			for _, p := range c.in[summed:] {
-				c.freezeValue(p, "belongs to a normalisation whose axis stays")
+				c.freezeValue(p, "belongs to a normalisation whose axis cannot be pruned")
 			}
 		}
 		left := slices.ContainsFunc(c.in[:summed], func(v *Value) bool { return c.zeroed(v) != isZero })

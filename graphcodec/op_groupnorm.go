@@ -8,7 +8,7 @@ import (
 
 func init() {
 	register(rule{op: "GroupNormalization", since: 18, infer: groupNorm, patch: patchGroupNorm,
-		note: "whole groups leave; of one group with a scale for each channel, zeros stand for removed channels in what the mean is taken over"})
+		note: "whole groups leave; of one group with a scale for each channel, zeros take the place of removed channels in the mean"})
 }
 
 func groupNorm(c *call) {
@@ -35,8 +35,8 @@ func groupNorm(c *call) {
 			return
 		}
 		var inner []label
-		perGroup, inner = c.lab.split(ch, groups, len(ch)/groups, c.because("whole groups of a group normalisation leave"))
-		c.lab.freezeAll(inner, c.because("whole groups of a group normalisation leave"))
+		perGroup, inner = c.lab.split(ch, groups, len(ch)/groups, c.because("a group normalisation can lose whole groups only"))
+		c.lab.freezeAll(inner, c.because("a group normalisation can lose whole groups only"))
 	}
 	c.role(scale, 0, Norm)
 	for _, p := range []*Value{scale, bias} {

@@ -9,10 +9,10 @@ func init() {
 	register(
 		rule{op: "Concat", since: 4, infer: concat, note: "labels follow one another"},
 		rule{op: "Split", since: 1, infer: splitOp, patch: patchSplit, note: "labels are dealt out"},
-		rule{op: "Slice", since: 1, infer: slice, patch: patchSlice, note: "labels are picked; strides stay whole"},
-		rule{op: "Gather", since: 1, infer: gather, patch: patchGather, note: "labels are picked by constant indices; rows of an embedding stay"},
+		rule{op: "Slice", since: 1, infer: slice, patch: patchSlice, note: "labels are picked; an axis with a stride is kept"},
+		rule{op: "Gather", since: 1, infer: gather, patch: patchGather, note: "labels are picked by constant indices; rows of an embedding are kept"},
 		rule{op: "Trilu", since: 14, infer: trilu, note: "frozen on the matrix axes"},
-		rule{op: "Pad", since: 1, infer: pad, patch: patchPad, note: "labels move; padding of a channel axis can leave too"},
+		rule{op: "Pad", since: 1, infer: pad, patch: patchPad, note: "labels move; padding of a channel axis can be pruned too"},
 	)
 }
 

@@ -10,7 +10,7 @@ func init() {
 func gemm(c *call) {
 	a, b, bias := c.input(0), c.input(1), c.input(2)
 	if a == nil || b == nil || len(a.Shape) != 2 || len(b.Shape) != 2 {
-		c.unknown("wants two matrices")
+		c.unknown("needs two matrices")
 		return
 	}
 	am, ak, bk, bn := 0, 1, 0, 1

@@ -11,7 +11,7 @@ import (
 // models sum over; their shapes are known, so that networks in front of them or after them are pruned.
 
 func init() {
-	const note = "frozen, with its shape"
+	const note = "cannot be pruned; its shape is known"
 	ml := func(op string, infer func(c *call), note string) {
 		register(rule{domain: "ai.onnx.ml", op: op, since: 1, infer: infer, note: note})
 	}
@@ -33,7 +33,7 @@ func init() {
 	}
 	for op, columns := range map[string]string{"LinearRegressor": "targets", "LinearClassifier": "classlabels"} {
 		register(rule{domain: "ai.onnx.ml", op: op, since: 1, infer: func(c *call) { c.learned(columns, c.notColumns()) }, patch: patchLinear,
-			note: "input channels leave, with their coefficients; classes and targets stay"})
+			note: "input channels are pruned with their coefficients; classes and targets are kept"})
 	}
 }
 
@@ -45,7 +45,7 @@ func (c *call) notColumns() string {
 	case x == nil || len(x.Shape) == 0:
 		return "is read by a linear model, and its rank is not known"
 	case c.columns(x) == 0:
-		return "is read by a linear model with other coefficients than one for each channel and output"
+		return "is read by a linear model that does not have one coefficient per channel and output"
 	case x.zero != isZero || x.Const != nil || !x.Type.IsFloat():
 		return "is read by a linear model, and its channels would not be zero when removed"
 	}

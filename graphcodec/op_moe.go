@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	const experts = "hidden channels of all experts together; experts and the router stay"
+	const experts = "hidden channels of all experts together; experts and the router are kept"
 	register(
 		rule{domain: microsoft, op: "MoE", since: 1, infer: moe, note: experts},
 		rule{domain: microsoft, op: "QMoE", since: 1, infer: quantisedMoE, patch: patchExperts, note: experts + "; packed channels are removed in whole bytes or blocks"},
@@ -59,7 +59,7 @@ func (c *call) mixed(e *experts, biases ...*Value) {
 	last := len(x.Shape) - 1
 	c.freezeValue(c.in[1], "chooses among experts")
 	for k := range last {
-		c.freeze(x, k, "its tokens are given to experts")
+		c.freeze(x, k, "passes its tokens to experts")
 	}
 	y, layers := c.same(0, x.Type, x), e.fused+1
 	y.zero = isZero
@@ -84,7 +84,7 @@ func (c *call) expertBias(b *Value, rows []label) {
 		c.lab.freezeAll(rows, c.because("the shape of %q does not fit its experts", b.Name))
 		return
 	}
-	c.freeze(b, 0, "experts stay")
+	c.freeze(b, 0, "experts cannot be pruned")
 	c.join(b, 1, rows)
 }
 
@@ -105,7 +105,7 @@ func moe(c *call) {
 		}
 		c.role(w.v, 1, Output)
 		c.role(w.v, 2, Input)
-		c.freeze(w.v, 0, "experts stay")
+		c.freeze(w.v, 0, "experts cannot be pruned")
 		c.join(w.v, 1, w.rows)
 		c.join(w.v, 2, w.cut)
 		c.expertBias(w.bias, w.rows)
@@ -176,7 +176,7 @@ func (c *call) packedLayer(at, zeroAt int, bits int64, rows, columns []label, fr
 	}
 	for _, v := range []*Value{w, scales, zero} {
 		if v != nil {
-			c.freeze(v, 0, "experts stay")
+			c.freeze(v, 0, "experts cannot be pruned")
 		}
 	}
 	c.join(w, 1, rows)

@@ -7,14 +7,14 @@ import (
 )
 
 func init() {
-	each("frozen; a loss over classes", loss, "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")
-	each("frozen; its length is its input", windowFunction, "HannWindow", "HammingWindow", "BlackmanWindow")
+	each("cannot be pruned; a loss over classes", loss, "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")
+	each("cannot be pruned; its length is its input", windowFunction, "HannWindow", "HammingWindow", "BlackmanWindow")
 	each("element-wise with broadcasting, zero stays zero", swiGLU, "SwiGLU")
 	register(
-		rule{op: "Col2Im", since: 18, infer: col2Im, note: "channels pass through, their blocks stay whole"},
+		rule{op: "Col2Im", since: 18, infer: col2Im, note: "channels pass through; blocks are kept whole"},
 		rule{op: "CenterCropPad", since: 18, infer: centerCropPad, note: "frozen on the axes it crops or pads; the others pass through"},
-		rule{op: "DeformConv", since: 19, infer: deformConv, patch: patchGroup, note: "as Conv; offsets and mask stay"},
-		rule{op: "AffineGrid", since: 20, infer: affineGrid, note: "frozen, with its shape"},
+		rule{op: "DeformConv", since: 19, infer: deformConv, patch: patchGroup, note: "as Conv; offsets and mask are kept"},
+		rule{op: "AffineGrid", since: 20, infer: affineGrid, note: "cannot be pruned; its shape is known"},
 	)
 }
 
@@ -50,7 +50,7 @@ func windowFunction(c *call) {
 func swiGLU(c *call) {
 	a, b := c.input(0), c.input(1)
 	if a == nil || b == nil {
-		c.unknown("wants two inputs")
+		c.unknown("needs two inputs")
 		return
 	}
 	y := c.broadcast(c.in[:2], a.Type)
@@ -78,10 +78,10 @@ func col2Im(c *call) {
 		size *= max(n, 1)
 	}
 	if x.Shape[1].N%size != 0 {
-		c.unknown("%d rows are no whole blocks of %d", x.Shape[1].N, size)
+		c.unknown("%d rows are not a multiple of its blocks of %d", x.Shape[1].N, size)
 		return
 	}
-	c.freeze(x, 2, "holds the places of the blocks")
+	c.freeze(x, 2, "holds the positions of the blocks")
 	shape := []Dim{x.Shape[0], Num(x.Shape[1].N / size)}
 	for _, n := range image {
 		shape = append(shape, Num(n))
@@ -124,7 +124,7 @@ func deformConv(c *call) {
 	x, w := c.input(0), c.input(1)
 	for i, v := range c.in {
 		if i == 2 || i > 3 {
-			c.freezeValue(v, "moves the places that are sampled")
+			c.freezeValue(v, "shifts the sampling positions")
 		}
 	}
 	if c.int("offset_group", 1) > 1 && x != nil && len(x.Shape) > 1 {
@@ -142,7 +142,7 @@ func affineGrid(c *call) {
 		c.unknown("the size is not known")
 		return
 	}
-	c.freezeValue(theta, "holds the places that are sampled")
+	c.freezeValue(theta, "holds the sampling positions")
 	c.freezeValue(c.in[1], "is a size")
 	shape := []Dim{Num(size[0])}
 	for _, n := range size[2:] {

@@ -10,12 +10,12 @@ func init() {
 	each("channels = scale, bias, mean and variance", batchNorm, "BatchNormalization")
 	register(
 		rule{op: "InstanceNormalization", since: 1, infer: instanceNorm, patch: patchUniform, note: "channels = scale and bias"},
-		rule{op: "LayerNormalization", since: 1, infer: layerNorm, note: "normalised axis = scale and bias; computes over what is left"},
+		rule{op: "LayerNormalization", since: 1, infer: layerNorm, note: "normalised axis = scale and bias; computes over the surviving channels"},
 	)
-	each("frozen on the channels it looks across", lrn, "LRN")
+	each("cannot be pruned on the channels that it normalises over", lrn, "LRN")
 	each("zeros do not change the norm", lpNorm, "LpNormalization")
-	each("frozen on the axes it normalises", meanVariance, "MeanVarianceNormalization")
-	each("frozen on the normalised axis", softmax, "Softmax", "LogSoftmax", "Hardmax")
+	each("cannot be pruned on the axes that it normalises over", meanVariance, "MeanVarianceNormalization")
+	each("cannot be pruned on the normalised axis", softmax, "Softmax", "LogSoftmax", "Hardmax")
 }
 
 // channelAxis checks a normalisation's input and returns its channels.
@@ -86,14 +86,14 @@ func instanceNorm(c *call) {
 		ch = c.axis(x, 1)
 	default: // whole groups leave, which changes no statistic
 		for k := 2; k < len(x.Shape); k++ {
-			c.freeze(x, k, "normalises over channels whose number the file does not say: their shape is computed, or they have no constant scale")
+			c.freeze(x, k, "normalises over channels whose number is unknown: their shape is computed, or their scale is not constant")
 		}
 		grouped, ch = false, c.axis(x, 1)
 	}
 	for i, p := range c.in[1:3] {
 		if i == 0 {
 			if !grouped && c.uniform(p) {
-				c.freeze(p, 0, "the same for all channels of several normalisations")
+				c.freeze(p, 0, "is shared by all channels of several normalisations")
 				continue
 			}
 			c.role(p, 0, Norm)
@@ -232,7 +232,7 @@ func lpNorm(c *call) {
 	}
 	for k := range x.Shape {
 		if x.zero != isZero || k != axis {
-			c.freeze(x, k, "a norm over channels that would be zero or would not when removed")
+			c.freeze(x, k, "takes a norm over channels of which some would be zero when removed and some would not")
 		}
 	}
 	c.same(0, x.Type, x)

@@ -12,8 +12,8 @@ import (
 func init() {
 	for _, domain := range []string{"", microsoft} {
 		register(
-			rule{domain: domain, op: "QuantizeLinear", since: 1, infer: quantize, note: "scale and zero point = the axis they stand on"},
-			rule{domain: domain, op: "DequantizeLinear", since: 1, infer: dequantize, note: "scale and zero point = the axis they stand on; weights keep their roles behind it"},
+			rule{domain: domain, op: "QuantizeLinear", since: 1, infer: quantize, note: "scale and zero point = the axis that they apply to"},
+			rule{domain: domain, op: "DequantizeLinear", since: 1, infer: dequantize, note: "scale and zero point = the axis that they apply to; weights keep their roles after it"},
 		)
 	}
 	register(
@@ -32,8 +32,8 @@ func init() {
 		rule{domain: microsoft, op: "QLinearAveragePool", since: 1, infer: qlinearPool(pool), note: "channels pass through"},
 		rule{domain: microsoft, op: "QLinearGlobalAveragePool", since: 1, infer: qlinearPool(globalPool), note: "channels pass through"},
 		rule{domain: microsoft, op: "QLinearConcat", since: 1, infer: qlinearConcat, note: "labels follow one another"},
-		rule{domain: microsoft, op: "QLinearSoftmax", since: 1, infer: qlinearSoftmax, note: "frozen on the normalised axis"},
-		rule{domain: microsoft, op: "MatMulNBits", since: 1, infer: matMulNBits, patch: patchNBits, note: "rows of the packed weight = output channels; input channels leave in whole blocks"},
+		rule{domain: microsoft, op: "QLinearSoftmax", since: 1, infer: qlinearSoftmax, note: "cannot be pruned on the normalised axis"},
+		rule{domain: microsoft, op: "MatMulNBits", since: 1, infer: matMulNBits, patch: patchNBits, note: "rows of the packed weight = output channels; input channels are pruned in whole blocks"},
 	)
 }
 
@@ -435,7 +435,7 @@ func dynamicQuantizeMatMul(c *call) {
 func qgemm(c *call) {
 	a, b, bias := c.input(0), c.input(3), c.input(6)
 	if a == nil || b == nil || len(a.Shape) != 2 || len(b.Shape) != 2 {
-		c.unknown("wants two matrices")
+		c.unknown("needs two matrices")
 		return
 	}
 	ak, bk, bn := 1, 0, 1
@@ -543,7 +543,7 @@ func qlinearConcat(c *call) {
 	zero := true
 	for i := 2; i+2 < len(c.in); i += 3 {
 		if c.in[i] == nil {
-			c.unknown("a part is left out")
+			c.unknown("a part is missing")
 			return
 		}
 		parts = append(parts, c.in[i])

@@ -54,7 +54,7 @@ func (c *call) recurrent(gates, rows int) {
 	c.link(w, columns, x, 2)
 	c.freezeUnlessZero(x, w, r, h)
 	for _, v := range []*Value{w, r} {
-		c.freeze(v, 0, "directions")
+		c.freeze(v, 0, "holds the directions of a recurrent layer")
 	}
 	c.freeze(x, 0, "recurs along this axis")
 	c.freeze(x, 1, "recurs along this axis")
@@ -134,7 +134,7 @@ func (c *call) hidden(gates, rows, n int) []label {
 		if v := c.input(part.input); v != nil && part.axis < len(v.Shape) && v.Shape[part.axis] == Num(int64(part.blocks*n)) {
 			c.track(v)
 			c.joinLabels(c.gate(v, part.axis, part.blocks, n), h)
-			c.freeze(v, 0, "directions")
+			c.freeze(v, 0, "holds the directions of a recurrent layer")
 		} else if v != nil && (!v.Ranked || part.axis < len(v.Shape)) {
 			c.lab.freezeAll(h, c.because("%q is not known to have a place for every hidden channel", v.Name))
 		}
@@ -145,8 +145,8 @@ func (c *call) hidden(gates, rows, n int) []label {
 	for _, i := range []int{inputH, inputC} {
 		if v := c.input(i); v != nil {
 			c.join(v, 2, h)
-			c.freeze(v, 0, "directions")
-			c.freeze(v, 1, "directions")
+			c.freeze(v, 0, "holds the directions of a recurrent layer")
+			c.freeze(v, 1, "holds the directions of a recurrent layer")
 		}
 	}
 	return h
@@ -161,8 +161,8 @@ func (c *call) gate(v *Value, k, blocks, n int) []label {
 	if blocks == 1 {
 		return axis
 	}
-	outer, inner := c.lab.split(axis, blocks, n, c.because("every gate has all hidden channels"))
-	c.lab.freezeAll(outer, c.because("every gate has all hidden channels"))
+	outer, inner := c.lab.split(axis, blocks, n, c.because("each gate needs all hidden channels"))
+	c.lab.freezeAll(outer, c.because("each gate needs all hidden channels"))
 	return inner
 }
 

@@ -4,10 +4,10 @@ import "github.com/metaprune/metaprune/onnxio"
 
 func init() {
 	each("zeros do not change it", reduce(sumLike), "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
-	each("computes over what is left", reduce(meanLike), "ReduceMean")
-	each("frozen on the reduced axes", reduce(strict), "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp")
-	each("frozen on the axis it searches", argReduce, "ArgMax", "ArgMin")
-	each("frozen on the axis it runs along", cumulative, "CumSum", "CumProd")
+	each("computes over the surviving channels", reduce(meanLike), "ReduceMean")
+	each("cannot be pruned on the reduced axes", reduce(strict), "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp")
+	each("cannot be pruned on the axis that it searches", argReduce, "ArgMax", "ArgMin")
+	each("cannot be pruned on the axis that it runs along", cumulative, "CumSum", "CumProd")
 }
 
 type reduceKind int8
@@ -80,13 +80,13 @@ func (c *call) reduceLinks(x *Value, reduced []bool, kind reduceKind) {
 		}
 		switch {
 		case x.static && (kind != sumLike || x.zero != isZero):
-			c.freeze(x, k, "a weight is normalised over this axis")
+			c.freeze(x, k, "normalises a weight over this axis")
 		case kind == strict:
 			c.freeze(x, k, "reduces this axis")
 		case kind == sumLike && x.zero != isZero, kind == meanLike && x.zero == nonZero:
 			c.freeze(x, k, "sums over channels that would not be zero when removed")
 		case kind == meanLike && c.alive(c.axis(x, k)) && !c.readable(x, k):
-			c.freeze(x, k, "takes a mean over an axis whose length a reader of the file does not know")
+			c.freeze(x, k, "averages over an axis whose length ONNX's shape inference does not know")
 		}
 	}
 }

@@ -15,8 +15,8 @@ func init() {
 		rule{op: "Transpose", since: 1, infer: transpose, note: "axes move"},
 		rule{op: "Expand", since: 8, infer: expand, patch: patchShapeInput, note: "axes join by broadcasting"},
 		rule{op: "Tile", since: 6, infer: tile, patch: patchTile, note: "labels repeat"},
-		rule{op: "DepthToSpace", since: 1, infer: depthToSpace, note: "blocks stay whole, channels leave"},
-		rule{op: "SpaceToDepth", since: 1, infer: spaceToDepth, note: "blocks stay whole, channels leave"},
+		rule{op: "DepthToSpace", since: 1, infer: depthToSpace, note: "channels are pruned, blocks are kept whole"},
+		rule{op: "SpaceToDepth", since: 1, infer: spaceToDepth, note: "channels are pruned, blocks are kept whole"},
 	)
 }
 
@@ -413,7 +413,7 @@ func (c *call) repeated(x *Value, k int, n Dim) []label {
 		c.freeze(x, k, "is repeated an unknown number of times")
 		return nil
 	case n.N > maxAxis || a != nil && n.N*int64(len(a)) > maxAxis:
-		c.freeze(x, k, "is repeated too often to be followed")
+		c.freeze(x, k, "is repeated more often than the analysis can follow")
 		return nil
 	}
 	var out []label
@@ -450,7 +450,7 @@ func depthToSpace(c *call) {
 	}
 	ch, per := c.axis(x, 1), x.Shape[1].N/(b*b)
 	var out []label
-	why := c.because("blocks stay whole")
+	why := c.because("blocks can only be removed as a whole")
 	if ch != nil {
 		var blocks []label
 		if c.str("mode", "DCR") == "CRD" {
@@ -460,8 +460,8 @@ func depthToSpace(c *call) {
 		}
 		c.lab.freezeAll(blocks, why)
 	}
-	c.freeze(x, 2, "blocks move into this axis")
-	c.freeze(x, 3, "blocks move into this axis")
+	c.freeze(x, 2, "moves blocks into this axis")
+	c.freeze(x, 3, "moves blocks into this axis")
 	c.set(0, x.Type, []Dim{x.Shape[0], Num(per), x.Shape[2].Mul(Num(b)), x.Shape[3].Mul(Num(b))}, c.axis(x, 0), out).zero = x.zero
 }
 
@@ -471,11 +471,11 @@ func spaceToDepth(c *call) {
 		c.unknown("the input does not fit the block size")
 		return
 	}
-	c.freeze(x, 2, "blocks move out of this axis")
-	c.freeze(x, 3, "blocks move out of this axis")
+	c.freeze(x, 2, "moves blocks out of this axis")
+	c.freeze(x, 3, "moves blocks out of this axis")
 	ch := c.axis(x, 1)
 	if ch != nil && b*b*int64(len(ch)) > maxAxis {
-		c.freeze(x, 1, "becomes too long to be followed")
+		c.freeze(x, 1, "becomes longer than the analysis can follow")
 		ch = nil
 	}
 	if ch != nil {

@@ -7,12 +7,12 @@ import (
 )
 
 func init() {
-	each("channels pass through; frozen on the axes it samples", gridSample, "GridSample")
-	each("channels pass through; frozen on the axes it pools", roiPool, "RoiAlign", "MaxRoiPool")
-	each("frozen on the axis it sorts; the others pass through", topK, "TopK")
-	each("its length depends on the data; frozen, but Compress on its other axes", found, "NonZero", "NonMaxSuppression", "Compress", "Unique")
-	each("frozen, with its shape", oneHot, "OneHot")
-	each("frozen on the matrices; the others pass through", det, "Det")
+	each("channels pass through; not on the axes that it samples", gridSample, "GridSample")
+	each("channels pass through; not on the axes that it pools", roiPool, "RoiAlign", "MaxRoiPool")
+	each("cannot be pruned on the axis that it sorts; the others pass through", topK, "TopK")
+	each("cannot be pruned, because its length depends on the data; Compress can be pruned on its other axes", found, "NonZero", "NonMaxSuppression", "Compress", "Unique")
+	each("cannot be pruned; its shape is known", oneHot, "OneHot")
+	each("cannot be pruned on the matrices; the others pass through", det, "Det")
 }
 
 // sampled gives output 0 the first two axes of x and others behind them; all of x's other axes are frozen.
@@ -31,14 +31,14 @@ func gridSample(c *call) {
 		c.unknown("the ranks of its inputs are unknown or differ")
 		return
 	}
-	c.freezeValue(grid, "holds the places that are sampled")
+	c.freezeValue(grid, "holds the sampling positions")
 	c.sampled(x, x.Shape[0], grid.Shape[1:len(grid.Shape)-1]...)
 }
 
 func roiPool(c *call) {
 	x, rois := c.input(0), c.input(1)
 	if x == nil || rois == nil || len(x.Shape) != 4 || len(rois.Shape) != 2 {
-		c.unknown("wants a map and a matrix of regions")
+		c.unknown("needs a map and a matrix of regions")
 		return
 	}
 	for _, v := range c.in[1:] {
@@ -121,7 +121,7 @@ func found(c *call) {
 // compressed keeps what a condition says of one axis, and the others.
 func (c *call) compressed(x *Value, axis int, n Dim) {
 	c.freezeValue(c.input(1), "says what is kept")
-	c.freeze(x, axis, "keeps positions that are not known before the model runs")
+	c.freeze(x, axis, "keeps positions that are known only at run time")
 	shape, axes := slices.Clone(x.Shape), make([][]label, len(x.Shape))
 	for k := range shape {
 		if axes[k] = c.axis(x, k); k == axis {

@@ -82,7 +82,7 @@ func gatherElements(c *call) {
 	axes := make([][]label, len(x.Shape))
 	for k := range axes {
 		if k == axis {
-			c.freeze(x, k, "picks along this axis, at each place as the indices say")
+			c.freeze(x, k, "picks along this axis at indices that differ between positions")
 			c.freeze(index, k, "is read as indices")
 			continue
 		}
@@ -106,7 +106,7 @@ func scatterElements(c *call) {
 	for k := range axes {
 		if k == axis {
 			for _, v := range c.in {
-				c.freeze(v, k, "writes along this axis, at each place as the indices say")
+				c.freeze(v, k, "writes along this axis at indices that differ between positions")
 			}
 			continue
 		}
@@ -253,7 +253,7 @@ func (c *call) places(x, index *Value, first, depth int) [][]label {
 		switch {
 		case !c.alive(labels):
 		case at == nil || first > 0 || at.axis >= 0 && out[at.axis] != nil:
-			c.freeze(x, first+j, "is indexed by places that are not known before the model runs, or vary along several axes")
+			c.freeze(x, first+j, "is indexed by positions that are known only at run time, or that vary along several axes")
 		case at.axis < 0:
 			c.lab.freeze(labels[at.at[0]], c.because("takes this one position"))
 		default:
@@ -314,7 +314,7 @@ func scatterND(c *call) {
 	}
 	for k, a := range at {
 		if a == nil {
-			c.freeze(u, k, "is written to places that are kept")
+			c.freeze(u, k, "is written to positions that cannot be pruned")
 		} else {
 			c.meet(u, k, a)
 		}
@@ -441,8 +441,8 @@ func tensorScatter(c *call) {
 	axes := make([][]label, len(x.Shape))
 	for k := range axes {
 		if k == 0 || k == axis {
-			c.freeze(x, k, "is written along this axis, at each sample as the indices say")
-			c.freeze(u, k, "is written along this axis, at each sample as the indices say")
+			c.freeze(x, k, "is written along this axis at indices that differ between samples")
+			c.freeze(u, k, "is written along this axis at indices that differ between samples")
 			continue
 		}
 		axes[k] = c.axis(x, k)

@@ -15,8 +15,8 @@ func init() {
 		rule{op: "SequenceErase", since: 11, infer: sequenceErase, note: note},
 		rule{op: "SequenceAt", since: 11, infer: sequenceAt, note: note},
 		rule{op: "SequenceLength", since: 11, infer: sequenceLength, note: "evaluated"},
-		rule{op: "SplitToSequence", since: 11, infer: splitToSequence, note: "the axis that is split stays"},
-		rule{op: "ConcatFromSequence", since: 11, infer: concatFromSequence, note: "the axis that is joined stays"},
+		rule{op: "SplitToSequence", since: 11, infer: splitToSequence, note: "the axis that is split is kept"},
+		rule{op: "ConcatFromSequence", since: 11, infer: concatFromSequence, note: "the axis that is joined is kept"},
 	)
 }
 
@@ -27,14 +27,14 @@ const maxItems = 256
 func (c *call) sequence(items []*Value) {
 	if len(items) > maxItems {
 		for _, v := range items {
-			c.freezeValue(v, "goes into a sequence of more than %d items", maxItems)
+			c.freezeValue(v, "is put into a sequence of more than %d items", maxItems)
 		}
 		return
 	}
 	out := make([]*Value, len(items))
 	for i, v := range items {
 		if v.Const != nil {
-			c.freezeValue(v, "goes into a sequence")
+			c.freezeValue(v, "is put into a sequence")
 		}
 		item := *v
 		item.Const, item.elems, item.axes = nil, nil, make([][]label, len(v.Shape))
@@ -78,7 +78,7 @@ func (c *call) position(i, n, last int) (int, bool) {
 func sequenceConstruct(c *call) {
 	for _, v := range c.in {
 		if v == nil {
-			c.unknown("an item is left out")
+			c.unknown("an item is missing")
 			return
 		}
 	}

@@ -142,7 +142,7 @@ func (c *call) regroupFront(from []Dim, in [][]label, to []Dim, out [][]label) b
 		parts := append(slices.Clone(out[:t]), nil)
 		c.regroupSegment(from[:f:f], in[:f:f], append(to[:t:t], Num(p/q)), parts)
 		copy(out, parts[:t])
-		c.lab.freezeAll(parts[t], c.because("views parts of the axis together with axes of a length known only at run time"))
+		c.lab.freezeAll(parts[t], c.because("reshapes parts of the axis together with axes whose length is known only at run time"))
 		return true
 	}
 	c.regroupSegment(append(from[:f:f], Num(q/p)), append(in[:f:f], nil), to[:t:t], out[:t:t])
@@ -161,7 +161,7 @@ func (c *call) regroupBack(from []Dim, in [][]label, to []Dim, out [][]label) bo
 		parts := make([][]label, 1+len(to)-t)
 		c.regroupSegment(from[f:], in[f:], append([]Dim{Num(p / q)}, to[t:]...), parts)
 		copy(out[t:], parts[1:])
-		c.lab.freezeAll(parts[0], c.because("views parts of the axis together with axes of a length known only at run time"))
+		c.lab.freezeAll(parts[0], c.because("reshapes parts of the axis together with axes whose length is known only at run time"))
 		return true
 	}
 	c.regroupSegment(append([]Dim{Num(q / p)}, from[f:]...), append([][]label{nil}, in[f:]...), to[t:], out[t:])
@@ -201,7 +201,7 @@ func (c *call) splitAll(from []Dim, in [][]label, atoms []int) [][]label {
 				continue
 			}
 			if why == 0 {
-				why = c.because("views the axis as factors, which stay whole where they cannot be told apart")
+				why = c.because("splits the axis into factors that cannot be told apart")
 			}
 			whole := rest
 			var outer []label

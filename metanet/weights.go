@@ -165,7 +165,7 @@ func Convert(f *safetensors.File, scheme string) (*safetensors.File, error) {
 		}
 	}
 	if old := out.Metadata["scheme"]; old != "" && old != scheme {
-		return nil, fmt.Errorf("the metanetwork is of feature scheme %q, which %q cannot stand for", old, scheme)
+		return nil, fmt.Errorf("the metanetwork is of feature scheme %q, and cannot be used as %q", old, scheme)
 	}
 	out.Metadata["format"] = Format // a checkpoint's own is that of its framework
 	set("version", strconv.Itoa(Version))

@@ -28,7 +28,7 @@ type TooLargeError struct {
 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("%s: %d bytes, more than the %d that there is room for", e.What, e.Size, e.Limit)
+	return fmt.Sprintf("%s: %d bytes, want at most %d", e.What, e.Size, e.Limit)
 }
 
 // StreamLimits are sizes in bytes.
@@ -240,7 +240,7 @@ func (s *streamer) message(level int, size int64) ([]byte, error) {
 			return nil, err
 		}
 		if s.at > end {
-			return nil, s.fail(errors.New("a field is longer than what it stands in"))
+			return nil, s.fail(errors.New("a field is longer than the message that contains it"))
 		}
 	}
 	return out, nil
@@ -271,7 +271,7 @@ func (s *streamer) field(out []byte, level int, num protowire.Number, typ protow
 	s.at += int64(n)
 	length := int64(v)
 	if length < 0 || length > end-s.at {
-		return nil, s.fail(fmt.Errorf("field %d of %d bytes is longer than what it stands in", num, v))
+		return nil, s.fail(fmt.Errorf("field %d of %d bytes is longer than the message that contains it", num, v))
 	}
 	if num != streamedFields[level] {
 		return s.copied(protowire.AppendVarint(out, v), length)

@@ -86,7 +86,7 @@ func TestStreamErrors(t *testing.T) {
 	require.ErrorAs(t, decode(data, n, onnxio.StreamLimits{Part: 256, Tensor: 1 << 30, Kept: 100}), &large)
 	require.EqualValues(t, 100, large.Limit)
 	require.ErrorAs(t, decode(data, n, onnxio.StreamLimits{Part: 256, Tensor: 1000, Kept: 1 << 30}), &large)
-	require.ErrorContains(t, large, "more than the 1000")
+	require.ErrorContains(t, large, "want at most 1000")
 	var f *onnxio.FormatError
 	require.ErrorAs(t, decode(data[:n/2], n, roomy), &f)
 	require.ErrorContains(t, f, "ends early")

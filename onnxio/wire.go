@@ -288,7 +288,7 @@ func one[M, C any, P interface {
 				return err
 			}
 			if *at(m) != nil {
-				return errors.New("stands twice")
+				return errors.New("is there twice")
 			}
 			c, err := decodeMessage(d, *s, v.data)
 			*at(m) = c

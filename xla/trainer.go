@@ -29,7 +29,7 @@ type TrainOptions struct {
 	LabelSmoothing float64 `json:"label_smoothing"` // share of the target spread over all classes
 	Distil         float64 `json:"distil"`          // weight of the teacher's term, 0 to 1
 	Temperature    float64 `json:"temperature"`     // of the distillation, 0 for 4
-	KeepZeros      bool    `json:"keep_zeros"`      // weights that are zero stay zero
+	KeepZeros      bool    `json:"keep_zeros"`      // keep weights that are zero at zero
 	Half           bool    `json:"half"`            // products in bfloat16, weights and sums in float32
 	Frozen         bool    `json:"frozen_norms"`    // BatchNormalization by its running statistics
 }

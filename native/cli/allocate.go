@@ -42,10 +42,10 @@ func (a *app) allocateCommand() *cobra.Command {
 	f := &allocateFlags{}
 	c := &cobra.Command{
 		Use:   "allocate MODEL...",
-		Short: "Find out how much each layer may lose, on unlabelled inputs",
-		Long: `Searches an offset for the scores of every group of channels: trials are pruned, repaired by least squares and compared with the original's outputs, group by group with more and
-with less (a sensitivity scan), and the offsets that come closest are kept. prune --allocation uses them; metatrain --objective allocation teaches them to a metanetwork, which then needs neither data nor search. Labels are not looked at.
-The result lies beside each model as NAME.allocation.json. What is done is left alone. A folder stands for the model.onnx files in it and in its folders.`,
+		Short: "Search how many channels each layer may lose, on unlabelled inputs",
+		Long: `Search an offset for the scores of every group of channels: trials are pruned, repaired by least squares and compared with the original's outputs, group by group with more and
+with less (a sensitivity scan), and the offsets that come closest are kept. prune --allocation uses them. metatrain --objective allocation teaches them to a metanetwork, which then needs neither samples nor a search. Labels are not used.
+The result is written beside each model as NAME.allocation.json. Finished models are skipped. A folder means all model.onnx files in it and in its subfolders.`,
 		Example: `  metaprune allocate model.onnx --data photos/
   metaprune prune model.onnx --allocation model.allocation.json --speed-up 4 --calibrate photos/ -o smaller.onnx
   metaprune allocate datamodels/ --data fashion-mnist --shard /8`,
@@ -60,13 +60,13 @@ The result lies beside each model as NAME.allocation.json. What is done is left 
 	s := c.Flags()
 	f.data.add(s, 100)
 	backendFlag(s, &f.backend)
-	s.Float64SliceVar(&f.options.SpeedUps, "speed-up", []float64{2, 3, 6}, "where trials are judged; out of reach, the largest that the model can reach")
+	s.Float64SliceVar(&f.options.SpeedUps, "speed-up", []float64{2, 3, 6}, "speed-ups at which trials are evaluated; if one cannot be reached, the largest that can")
 	s.IntVar(&f.options.Rounds, "rounds", 3, "rounds of looking around; 0 notes the criterion's scores without a search")
-	s.Float64Var(&f.options.Step, "step", .15, "how far the first round looks: so much of a layer's channels leaves less or more; further ones look less far")
+	s.Float64Var(&f.options.Step, "step", .15, "share of a layer's channels by which the first round changes its number, up and down; later rounds use smaller shares")
 	s.Uint64Var(&f.seed, "seed", 0, "of the inputs that are drawn")
 	s.StringVar(&f.criterion, "criterion", "obs", "what ranks within a group: obs, wanda, hessian, l2, l1 or bn")
 	s.IntVar(&f.samples, "samples", 100, "inputs that trials are repaired on")
-	s.IntVar(&f.judge, "judge", 300, "further inputs that they are judged on")
+	s.IntVar(&f.judge, "judge", 300, "number of further inputs that evaluate the trials")
 	s.StringVar(&f.shard, "shard", "", "K/N: only the models whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
 	s.StringVarP(&f.out, "output", "o", "", "file to write, for one model (default NAME.allocation.json beside it)")
 	takes(s, factor(1).over(), "speed-up")
@@ -201,7 +201,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Session, f 
 		return nil, err
 	}
 	if n < f.samples+5 {
-		return nil, fmt.Errorf("%s has %d images; --samples %d leaves too few to judge by", set.Name, n, f.samples)
+		return nil, fmt.Errorf("%s has %d images; with --samples %d, too few remain to judge by", set.Name, n, f.samples)
 	}
 	fit, held := repair.SplitLast(all, n-f.samples)
 	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.Model, fit, held)

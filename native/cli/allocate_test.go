@@ -106,11 +106,11 @@ func TestCriterionOBS(t *testing.T) {
 		require.NotEqual(t, l2.Removed, other.Removed)
 		code, _, message := run(t, "prune", at("m.onnx"), "--speed-up", "2", "--criterion", criterion, "-o", at("x.onnx"))
 		require.Equal(t, exitInput, code)
-		require.Contains(t, message, "criterion "+criterion+" looks at inputs")
+		require.Contains(t, message, "criterion "+criterion+" needs samples")
 	}
 	ok(t, "prune", at("m.onnx"), "--from-plan", at("p.json"), "-o", at("again.onnx"), "-q")
 	require.Equal(t, read(t, at("s.onnx")), read(t, at("again.onnx")))
-	for want, more := range map[string][]string{"criterion obs looks at inputs": nil, "leave --steps out": append([]string{"--steps", "2"}, calibrate...)} {
+	for want, more := range map[string][]string{"criterion obs needs samples": nil, "omit --steps": append([]string{"--steps", "2"}, calibrate...)} {
 		code, _, message := run(t, append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", "obs", "-o", at("x.onnx")}, more...)...)
 		require.Equal(t, exitInput, code)
 		require.Contains(t, message, want)
@@ -142,5 +142,5 @@ func TestCriterionTaylor(t *testing.T) {
 	require.Contains(t, ok(t, append([]string{"curve", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor,fpgm", "--backend", "go", "--limit", "50"}, fashionData...)...), "taylor")
 	code, _, message := run(t, "prune", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor", "-o", at("x.onnx"))
 	require.Equal(t, exitInput, code)
-	require.Contains(t, message, "labelled images: name them with --data")
+	require.Contains(t, message, "labelled images: give them with --data")
 }

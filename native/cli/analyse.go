@@ -25,9 +25,9 @@ func (a *app) analyseCommand() *cobra.Command {
 	f := &analyseFlags{}
 	c := &cobra.Command{
 		Use:   "analyse MODEL",
-		Short: "Norms, correlation, effective rank and sensitivity of a model's channels, before and after a metanetwork",
-		Long: `Describes each group of channels: how far their L2 importance spreads, how much filters resemble each other, how many directions a layer's matrix uses and, with labelled images, how much the loss depends on its
-channels (Taylor) and whether L2 ranks them alike. With a metanetwork the same is said of the weights that it makes.`,
+		Short: "Measure norms, correlation, effective rank and sensitivity of a model's channels, before and after a metanetwork",
+		Long: `Describe each group of channels: how far their L2 importance spreads, how similar the filters are, how many directions a layer's matrix uses and, with labelled images, how much the loss depends on its
+channels (Taylor) and whether L2 ranks them alike. With a metanetwork, the same is shown for the weights that it makes.`,
 		Example: `  metaprune analyse model.onnx
   metaprune analyse model.onnx --data fashion-mnist --limit 1000 --plot model.svg
   metaprune analyse model.onnx --rewritten --metanet metanet.safetensors --plot before-after.svg`,
@@ -75,7 +75,7 @@ func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
 		if err != nil {
 			return err
 		}
-		versions = append(versions, analyse.Version{Name: "behind the metanetwork", Groups: groups})
+		versions = append(versions, analyse.Version{Name: "after the metanetwork", Groups: groups})
 	}
 	if f.plot != "" {
 		if err := a.save(f.plot, func(w io.Writer) error { return analyse.Draw(w, versions) }); err != nil {

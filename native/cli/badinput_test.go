@@ -121,7 +121,7 @@ func TestBadRequests(t *testing.T) {
 		{2, "--speed-up 0.5: want a number such as 2 or 2x, at least 1", []string{"prune", fashion, "--speed-up", "0.5", "-o", out}},
 		{2, `criterion "l9"`, []string{"prune", fashion, "--speed-up", "2", "--criterion", "l9", "-o", out}},
 		{2, `--size "many"`, []string{"prune", fashion, "--size", "many", "-o", out}},
-		{2, `ignore: "conv[" is no name of the model and no pattern either: syntax error in pattern`, []string{"prune", fashion, "--speed-up", "2", "--ignore", "conv[", "-o", out}},
+		{2, `ignore: "conv[" is neither a name in the model nor a valid pattern: syntax error in pattern`, []string{"prune", fashion, "--speed-up", "2", "--ignore", "conv[", "-o", out}},
 		{2, `ignore: "conv[" is no name`, []string{"prune", fashion, "--pattern", "2:4", "--ignore", "conv[", "-o", out}},
 		{2, `"conv[" is no name`, []string{"explain", fashion, "conv["}},
 		{2, "name it with -o FILE", []string{"prune", "-", "--speed-up", "2"}},

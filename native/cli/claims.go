@@ -170,7 +170,7 @@ func unwritten(out string, force bool, record ...string) error {
 }
 
 // forceHelp says what --force does.
-const forceHelp = "overwrite the output that is named after the model, and a data file (NAME.data) of another model; files that the command reads are never overwritten"
+const forceHelp = "overwrite the default output (named after the model), and a data file (NAME.data) of another model; files that the command reads are never overwritten"
 
 // toStdout reports whether a path stands for standard output.
 func toStdout(path string) bool {

@@ -25,24 +25,24 @@ type dataFlags struct {
 	batch, limit         int
 }
 
-const dataHelp = `data set: fashion-mnist, mnist, cifar10 or cifar100 (with :FOLDER where they are elsewhere), a folder of IDX or CIFAR files or of JPEG and PNG files in class folders, or an NPZ file`
+const dataHelp = `data set: fashion-mnist, mnist, cifar10 or cifar100 (with :FOLDER if its files are in another folder), a folder of IDX or CIFAR files or of JPEG and PNG files in class folders, or an NPZ file`
 
 func (d *dataFlags) add(f *pflag.FlagSet, batch int) {
 	f.StringVar(&d.spec, "data", "", dataHelp)
 	f.StringVar(&d.images, "images", "", "images in IDX format, gzipped or not, instead of --data")
 	f.StringVar(&d.labels, "labels", "", "labels in IDX format, gzipped or not")
-	f.StringVar(&d.mean, "mean", "", "inputs are (pixel/255 - mean) / std; one number or one a channel (default: what is usual for the data set)")
+	f.StringVar(&d.mean, "mean", "", "inputs are (pixel/255 - mean) / std; one number, or one per channel (default: the usual values of the data set)")
 	f.StringVar(&d.std, "std", "", "see --mean")
 	inputFlag(f, &d.inputs)
-	f.IntVar(&d.batch, "batch", batch, "images run at a time")
-	f.IntVar(&d.limit, "limit", 0, "use only so many images, drawn by seed")
+	f.IntVar(&d.batch, "batch", batch, "number of images in a batch")
+	f.IntVar(&d.limit, "limit", 0, "use only this many images, drawn at random, the same ones for the same seed")
 	takes(f, whole(1, 0), "batch")
 	takes(f, whole(0, 0), "limit")
 }
 
 // inputFlag adds --input.
 func inputFlag(f *pflag.FlagSet, to *[]string) {
-	f.StringArrayVar(to, "input", nil, "NAME=SIZES of an input, such as x=1x3x224x224 (may be repeated; without NAME= where there is one input): what MACs and activations are counted at, and what pictures of a folder are scaled to. Default for free sizes: batch 1, height and width 224, sequence lengths 128, others 64")
+	f.StringArrayVar(to, "input", nil, "sizes of an input, NAME=SIZES such as x=1x3x224x224 (may be repeated; without NAME= if there is one input): MACs and activations are counted at them, and pictures of a folder are scaled to them. Default for free sizes: batch 1, height and width 224, sequence lengths 128, others 64")
 }
 
 // picture is the channels, height and width of --input, nil where no input of that kind is named.

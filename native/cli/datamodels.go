@@ -38,8 +38,8 @@ func (a *app) datamodelsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "datamodels NETWORK...",
 		Short: "Make the networks that a metanetwork is trained on",
-		Long: `Trains each network at each width with each seed, prunes it a little and finetunes it. A data model is a job of its own in a folder of its own: what is done is left alone, and what was
-interrupted goes on, on another machine too where the folders are in a bucket. With --shard 2/8 only every eighth job is run, from the third on; in a Kubernetes Indexed Job and a Slurm array the number comes from the environment where it is left out (--shard /8).
+		Long: `Train each network at each width with each seed, prune it slightly and finetune it. Each data model is a job with its own folder: finished jobs are skipped, and an
+interrupted one continues, also on another machine if the folders are in a bucket. --shard 2/8 runs every eighth job, from the third on. In a Kubernetes Indexed Job or a Slurm array, --shard /8 takes the number from the environment.
 
 Networks: ` + strings.Join(models.Names(), ", ") + ".",
 		Example: `  metaprune datamodels resnet8 vgg16 mobilenetv2 mlp --widths 0.5,1 --seeds 0,1,2 --data fashion-mnist --input-shape 1x28x28 -o datamodels
@@ -51,9 +51,9 @@ Networks: ` + strings.Join(models.Names(), ", ") + ".",
 	s := c.Flags()
 	f.data.add(s, 128)
 	backendFlag(s, &f.backend)
-	s.Float64SliceVar(&f.widths, "widths", []float64{1}, "factors on all of a network's widths")
+	s.Float64SliceVar(&f.widths, "widths", []float64{1}, "factors for all widths of a network")
 	s.IntSliceVar(&f.seeds, "seeds", []int{0}, "seeds of weights, order and augmentation")
-	s.Float64Var(&f.speedUp, "speed-up", 1.2, "by which a network is pruned after training; 1 prunes nothing")
+	s.Float64Var(&f.speedUp, "speed-up", 1.2, "speed-up to which a network is pruned after training; 1 prunes nothing")
 	s.IntVar(&f.epochs, "epochs", 5, "epochs of training")
 	s.IntVar(&f.tuning, "finetune-epochs", 1, "epochs after pruning")
 	s.Float64Var(&f.rate, "lr", .1, "highest learning rate of training")
@@ -61,8 +61,8 @@ Networks: ` + strings.Join(models.Names(), ", ") + ".",
 	s.StringVar(&f.shape, "input-shape", "1x28x28", "channels, height and width of the networks' input")
 	s.IntVar(&f.classes, "classes", 10, "number of outputs")
 	s.StringVar(&f.shard, "shard", "", "K/N: only the jobs whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
-	s.DurationVar(&f.every, "checkpoint-every", 5*time.Minute, "time between checkpoints, which go to a bucket too")
-	s.StringVarP(&f.folder, "output", "o", "datamodels", "folder that gets a folder for each data model; or a bucket, s3://NAME/PREFIX or file:///FOLDER")
+	s.DurationVar(&f.every, "checkpoint-every", 5*time.Minute, "time between checkpoints, which are also uploaded to a bucket")
+	s.StringVarP(&f.folder, "output", "o", "datamodels", "output folder, with a subfolder for each data model; or a bucket, s3://NAME/PREFIX or file:///FOLDER")
 	takes(s, positive(), "widths", "lr", "finetune-lr")
 	takes(s, whole(0, 0), "seeds", "finetune-epochs")
 	takes(s, whole(1, 0), "epochs", "classes")

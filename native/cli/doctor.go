@@ -12,7 +12,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Try the backends that run and train models",
-		Long:  "Tries each backend with a matrix product, a convolution and a gradient, and says what is missing and how to install it.",
+		Long:  "Try each backend with a matrix product, a convolution and a gradient. Print what is missing and how to install it.",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			found := xla.Doctor()

@@ -35,10 +35,10 @@ func (a *app) explainCommand() *cobra.Command {
 	var draw []string
 	c := &cobra.Command{
 		Use:   "explain MODEL LAYER",
-		Short: "Why a layer's channels are coupled with those of others, or cannot be pruned",
-		Long: `Says of every group of channels that a layer belongs to which slices are removed together, through which operators they are coupled, and which operator keeps them from being pruned.
-LAYER is a node path, a tensor, or the ID or name of a group (metaprune inspect --groups lists them); a pattern such as 'layer1.*' stands for all that it fits.
-A layer often belongs to several groups: its input channels, its output channels, heads, channels of heads. --draw draws all of them, one below the other.`,
+		Short: "Show why a layer's channels are coupled with other layers, or cannot be pruned",
+		Long: `For every group of channels that a layer belongs to, list the slices that are removed together, the operators that couple them, and the operator because of which they cannot be pruned.
+LAYER is a node path, a tensor, or the ID or name of a group (metaprune inspect --groups lists them); a pattern such as 'layer1.*' matches several.
+A layer often belongs to several groups: its input channels, its output channels, heads, channels per head. --draw draws all of them, one below the other.`,
 		Example: `  metaprune explain model.onnx layer1.0.conv1.weight
   metaprune explain model.onnx '/layer2/layer2.0/conv2/Conv' --draw trunk.svg
   metaprune explain model.onnx g12

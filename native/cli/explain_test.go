@@ -29,8 +29,8 @@ func TestExplain(t *testing.T) {
 	require.Positive(t, named)
 	for want, args := range map[string][]string{
 		"want a node, a tensor or a group of the model": {"explain", fashion, "no.such.layer"},
-		"ends in .svg": {"explain", fashion, "conv1.weight", "--draw", filepath.Join(dir, "a.gif")},
-		"no pattern":   {"explain", fashion, "layers.["},
+		"ends in .svg":        {"explain", fashion, "conv1.weight", "--draw", filepath.Join(dir, "a.gif")},
+		"nor a valid pattern": {"explain", fashion, "layers.["},
 	} {
 		code, _, message := run(t, args...)
 		require.Equal(t, exitInput, code, args)

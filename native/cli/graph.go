@@ -48,7 +48,7 @@ or the explicit graph that metanet forward and PyTorch Geometric read (.safetens
 			return a.writeGraph(n, filepath.Base(args[0]), out, format)
 		},
 	}
-	c.Flags().StringVarP(&out, "output", "o", "", "where the graph goes, - for standard output")
+	c.Flags().StringVarP(&out, "output", "o", "", "file for the graph, - for standard output")
 	c.Flags().StringVar(&format, "format", "", "svg, json, graphml or safetensors; without it by the output's extension")
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.Universal.Name, "features: universal-1 or reference-cnn")
 	oneOf(c.Flags(), "format", "svg", "json", "graphml", "safetensors")

@@ -13,16 +13,16 @@ func (a *app) inlineCommand() *cobra.Command {
 	var force bool
 	c := &cobra.Command{
 		Use:   "inline MODEL",
-		Short: "Write a model's own functions, Ifs that are decided, and weights inside other Ifs out into its graph",
-		Long: `Some exporters (jax2onnx, PyTorch's with modules as functions) put layers with their weights into functions of the model. A plan has no name for those, so they stay whole; written out into the graph
-they are pruned like any other layer. The weights inside the branches of an If whose condition is not known are moved out of the branches, which read them from the graph then; the If itself is kept,
-so that still only the branch that is taken is computed. What the model computes stays the same.`,
+		Short: "Replace function calls and decided Ifs by their nodes, and move weights out of other Ifs",
+		Long: `Some exporters (jax2onnx, PyTorch's with modules as functions) put layers with their weights into functions of the model. A plan has no name for these weights, so they cannot be pruned. In the graph
+they can be pruned like any other layer. Weights inside the branches of an If whose condition is unknown are moved to the graph, where the branches read them. The If itself is kept,
+so only the taken branch is computed, as before. The model's outputs do not change.`,
 		Example: `  metaprune inline model.onnx
   metaprune prune model.inlined.onnx --speed-up 2 -o smaller.onnx`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.inline(args[0], out, force) },
 	}
-	c.Flags().StringVarP(&out, "output", "o", "", "where the model goes, - for standard output (default: NAME.inlined.onnx beside MODEL)")
+	c.Flags().StringVarP(&out, "output", "o", "", "file for the model, - for standard output (default: NAME.inlined.onnx beside MODEL)")
 	c.Flags().BoolVar(&force, "force", false, forceHelp)
 	return c
 }
@@ -78,7 +78,7 @@ func (r inlined) sentence(out string) string {
 		s += fmt.Sprintf("; %d weights were moved out of the branches of Ifs", r.Moved)
 	}
 	if r.Stay > 0 {
-		s += fmt.Sprintf("; the model's %d functions stay, for some are called in ways that cannot be written out", r.Stay)
+		s += fmt.Sprintf("; the model's %d functions are kept, because some calls cannot be replaced by their nodes", r.Stay)
 	}
 	return s
 }

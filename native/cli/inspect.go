@@ -18,7 +18,7 @@ func (a *app) inspectCommand() *cobra.Command {
 	var inputs []string
 	c := &cobra.Command{
 		Use:   "inspect MODEL",
-		Short: "Show layers, groups, cost and what is frozen, with reasons",
+		Short: "Show layers, groups and cost, and why a layer cannot be pruned",
 		Example: `  metaprune inspect model.onnx
   metaprune inspect model.onnx --groups
   metaprune inspect detector.onnx --input x=1x3x640x640
@@ -172,7 +172,7 @@ func (a *app) opsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "ops",
 		Short:   "List the operators that have a rule",
-		Long:    "List the operators that have a rule. A model may contain others: what they touch is frozen, and the rest is pruned.",
+		Long:    "List the operators that have a rule. A model may contain other operators: channels that they read or write cannot be pruned, and the rest of the model can.",
 		Example: "  metaprune ops\n  metaprune ops --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -23,7 +23,7 @@ import (
 )
 
 func (a *app) metanetCommand() *cobra.Command {
-	c := &cobra.Command{Use: "metanet", Short: "Look into and run graph metanetworks"}
+	c := &cobra.Command{Use: "metanet", Short: "Show and run graph metanetworks"}
 	c.AddCommand(a.metanetInfoCommand(), a.metanetForwardCommand(), a.metanetConvertCommand(), a.metanetNewCommand())
 	return c
 }
@@ -32,9 +32,9 @@ func (a *app) metanetCommand() *cobra.Command {
 type metanetFlags struct{ file, memory string }
 
 func (f *metanetFlags) add(fl *pflag.FlagSet) {
-	fl.StringVar(&f.file, "metanet", "", "metanetwork (safetensors) of --criterion metanet; without it the one in the program, which was trained for scores (metaprune metanet info)")
+	fl.StringVar(&f.file, "metanet", "", "metanetwork (safetensors) of --criterion metanet (default: the built-in one, which was trained for scores; see metaprune metanet info)")
 	defer func() { takes(fl, bytesFromZero(), "memory") }()
-	fl.StringVar(&f.memory, "memory", "", "memory for the metanetwork's cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
+	fl.StringVar(&f.memory, "memory", "", "memory for the metanetwork's cached edge states, such as 256MB; the others are computed again, which takes about as long")
 }
 
 func (f *metanetFlags) load() (*prune.Metanet, error) {
@@ -125,7 +125,7 @@ type metanetInfo struct {
 func (a *app) metanetInfoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "info [W.safetensors]",
-		Short: "Show the sizes and the record of a metanetwork, without a file of the one in the program",
+		Short: "Show the sizes of a metanetwork and how it was made (default: the built-in one)",
 		Example: `  metaprune metanet info
   metaprune metanet info w.safetensors`,
 		Args: cobra.MaximumNArgs(1),
@@ -160,7 +160,7 @@ func (a *app) metanetForwardCommand() *cobra.Command {
 		Use:   "forward GRAPH.safetensors",
 		Short: "Run a metanetwork on an explicit graph",
 		Long: `Run a metanetwork on an explicit graph: node_in [N, F], edge_index [2, E] (int32; row 0 output, row 1 input channels) and edge_in [E, k], or edge_in_0, edge_in_1, ... per edge
-type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or node_res_ratio and edge_res_ratio of the graph's metadata.`,
+type. Write node_out and edge_out in the same form. The residual ratios are 0.01, or node_res_ratio and edge_res_ratio of the graph's metadata.`,
 		Example: "  metaprune metanet forward graph.safetensors --metanet w.safetensors -o out.safetensors --memory 256MB",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -203,8 +203,8 @@ type. Writes node_out and edge_out likewise. The residual ratios are 0.01, or no
 		},
 	}
 	c.Flags().StringVar(&weights, "metanet", "", "the metanetwork's weights (safetensors)")
-	c.Flags().StringVarP(&out, "output", "o", "", "where the new graph goes (safetensors)")
-	c.Flags().StringVar(&memory, "memory", "", "memory for cached edge states, such as 256MB; the rest is recomputed, which is about as fast")
+	c.Flags().StringVarP(&out, "output", "o", "", "file for the new graph (safetensors)")
+	c.Flags().StringVar(&memory, "memory", "", "memory for cached edge states, such as 256MB; the others are computed again, which takes about as long")
 	takes(c.Flags(), bytesFromZero(), "memory")
 	_ = c.MarkFlagRequired("metanet")
 	_ = c.MarkFlagRequired("output")
@@ -278,9 +278,9 @@ func (a *app) metanetConvertCommand() *cobra.Command {
 	var scheme, out string
 	c := &cobra.Command{
 		Use:   "convert CHECKPOINT.safetensors",
-		Short: "Note sizes and feature scheme in a checkpoint of the paper's code",
-		Long: `Write a metanetwork with its sizes, its feature scheme and its record in the metadata, from weights under the names of the paper's PyTorch code (a state_dict saved with
-safetensors.torch.save_file). Parameters that are never used are left out. The result runs on ONNX models: prune --criterion metanet --metanet FILE.`,
+		Short: "Convert a checkpoint of the paper's code: write its sizes and feature scheme into it",
+		Long: `Write a metanetwork with its sizes, its feature scheme and how it was made as metadata, from weights under the names of the paper's PyTorch code (a state_dict saved with
+safetensors.torch.save_file). Unused parameters are omitted. The result runs on ONNX models: prune --criterion metanet --metanet FILE.`,
 		Example: "  metaprune metanet convert resnet56.safetensors --scheme reference-cnn -o resnet56-metanet.safetensors",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -316,7 +316,7 @@ safetensors.torch.save_file). Parameters that are never used are left out. The r
 	}
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.ReferenceCNN.Name, "features that it was trained for: reference-cnn or universal-1")
 	oneOf(c.Flags(), "scheme", graphcodec.Universal.Name, graphcodec.ReferenceCNN.Name)
-	c.Flags().StringVarP(&out, "output", "o", "", "where the metanetwork goes (safetensors)")
+	c.Flags().StringVarP(&out, "output", "o", "", "file for the metanetwork (safetensors)")
 	_ = c.MarkFlagRequired("output")
 	return c
 }
@@ -354,7 +354,7 @@ func (a *app) metanetNewCommand() *cobra.Command {
 	takes(c.Flags(), whole(1, 4096), "hidden")
 	takes(c.Flags(), whole(1, 1024), "layers")
 	c.Flags().Uint64Var(&seed, "seed", 0, "seed of the initial weights")
-	c.Flags().StringVarP(&out, "output", "o", "", "where the metanetwork goes (safetensors)")
+	c.Flags().StringVarP(&out, "output", "o", "", "file for the metanetwork (safetensors)")
 	_ = c.MarkFlagRequired("output")
 	return c
 }

@@ -44,8 +44,8 @@ func (a *app) metatrainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "metatrain DATA-MODEL...",
 		Short: "Train a graph metanetwork on networks",
-		Long: `Trains a metanetwork (arXiv 2506.12041) on data models: classifiers for one data set that were trained and pruned a little, of any mix of architectures; a folder stands for the model.onnx
-files in it and in its folders. Each step rewrites one of them, takes the cross-entropy's gradient there, adds that of the group sparsity and goes back through the metanetwork.`,
+		Long: `Train a metanetwork (arXiv 2506.12041) on data models: classifiers for one data set, of any mix of architectures, that were trained and slightly pruned. A folder means the model.onnx
+files in it and in its subfolders. Each step rewrites one of them, computes the gradient of its cross-entropy, adds that of the group sparsity, and updates the metanetwork.`,
 		Example: `  metaprune metatrain datamodels/ --data fashion-mnist --steps 200 -o metanet.safetensors
   metaprune metatrain a.onnx b.onnx --data cifar10 --hidden 32 --layers 6 --run meta.run
   metaprune metatrain s3://bucket/datamodels --data cifar10 -o metanet.safetensors
@@ -63,27 +63,27 @@ files in it and in its folders. Each step rewrites one of them, takes the cross-
 	f.data.add(s, 500)
 	backendFlag(s, &f.backend)
 	s.IntVar(&f.steps, "steps", 200, "steps of training")
-	s.IntVar(&f.config.Images, "images-per-step", 3000, "training images whose gradient makes a step")
+	s.IntVar(&f.config.Images, "images-per-step", 3000, "number of training images per step")
 	s.Float64Var(&f.rate, "lr", 1e-3, "learning rate of AdamW")
 	s.Float64Var(&f.shrink, "weight-decay", 5e-4, "weight decay of AdamW")
-	s.Float64Var(&f.config.AdamW.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
+	s.Float64Var(&f.config.AdamW.Clip, "clip", 1, "largest norm of the gradient, 0 for no limit")
 	s.Float64Var(&f.sparsity, "sparsity", .1, "norm of the sparsity gradient as a share of the cross-entropy gradient's")
-	s.Float64Var(&f.config.Alpha, "alpha", 4, "how much more the least important unit is pushed than the most important one")
-	s.StringVar(&f.config.Objective, "objective", metatrain.Weights, "weights: the paper's new weights with a low loss and sparse groups; masks: scores that leave a network with a low loss; allocation: the scores that metaprune allocate has found for the data models; order: their order within each group")
+	s.Float64Var(&f.config.Alpha, "alpha", 4, "factor by which the least important channel is penalised more than the most important one")
+	s.StringVar(&f.config.Objective, "objective", metatrain.Weights, "weights: the paper's new weights with a low loss and sparse groups; masks: scores that give a pruned network with a low loss; allocation: the scores that metaprune allocate has found for the data models; order: their order within each group")
 	s.Float64Var(&f.config.SpeedUps[0], "least-speed-up", 1.5, "of --objective masks: each step prunes to a speed-up between this and --most-speed-up")
 	s.Float64Var(&f.config.SpeedUps[1], "most-speed-up", 8, "see --least-speed-up")
-	s.Float64Var(&f.config.Temperature, "temperature", .5, "of --objective masks: how far from the edge units still count, in the logarithm of their scores")
+	s.Float64Var(&f.config.Temperature, "temperature", .5, "of --objective masks: distance from the threshold at which channels still count, in the logarithm of their scores")
 	s.IntVar(&f.config.Devices, "devices", 1, "devices of the backend that share each batch of images; the metanetwork itself runs on the first")
-	s.StringVar(&f.start, "metanet", "", "metanetwork to go on from (default: a new one of --hidden and --layers)")
+	s.StringVar(&f.start, "metanet", "", "metanetwork to start from (default: a new one with --hidden and --layers)")
 	s.IntVar(&f.hidden, "hidden", 32, "hidden channels of a new metanetwork")
 	s.IntVar(&f.layers, "layers", 4, "message-passing layers of a new metanetwork")
 	s.Uint64Var(&f.config.Seed, "seed", 0, "of the images, the order of the data models and the new metanetwork")
-	s.StringSliceVar(&f.held, "validate", nil, "networks that are not trained on; the metanetwork that prunes them best is the one that is written (models or folders, may be repeated)")
-	s.IntVar(&f.heldEvery, "validate-every", 25, "steps between judgements by --validate")
-	s.Float64SliceVar(&f.heldSpeedUps, "validate-speed-up", []float64{2, 3, 6}, "where they are judged, behind a repair and without labels")
+	s.StringSliceVar(&f.held, "validate", nil, "networks that are not used for training; the metanetwork that prunes them best is written (models or folders, may be repeated)")
+	s.IntVar(&f.heldEvery, "validate-every", 25, "steps between evaluations by --validate")
+	s.Float64SliceVar(&f.heldSpeedUps, "validate-speed-up", []float64{2, 3, 6}, "speed-ups at which they are evaluated, after a repair and without labels")
 	s.IntVar(&f.every, "checkpoint-every", 25, "steps between checkpoints")
 	s.StringVarP(&f.out, "output", "o", "metanet.safetensors", "metanetwork to write")
-	s.BoolVar(&f.force, "force", false, "overwrite metanet.safetensors where no other name is given and another run wrote it")
+	s.BoolVar(&f.force, "force", false, "overwrite the default output metanet.safetensors if another run wrote it")
 	s.StringVar(&f.folder, "run", "", "folder for checkpoints and metrics (default NAME.run beside the output)")
 	takes(s, whole(1, 0), "steps", "images-per-step", "devices", "validate-every", "checkpoint-every")
 	takes(s, whole(2, 4096), "hidden")
@@ -250,7 +250,7 @@ func (a *app) metatrain(ctx context.Context, args []string, f *metatrainFlags) e
 	if a.quiet {
 		return nil
 	}
-	_, err = fmt.Fprintf(a.out, "wrote %s, the metanetwork behind step %d; the run is in %s\n", f.out, step, f.folder)
+	_, err = fmt.Fprintf(a.out, "wrote %s, the metanetwork after step %d; the run is in %s\n", f.out, step, f.folder)
 	return err
 }
 

@@ -26,9 +26,9 @@ func (a *app) pipelineCommand() *cobra.Command {
 	f := &pipelineFlags{}
 	c := &cobra.Command{
 		Use:   "pipeline MODEL",
-		Short: "Metanetwork, finetune, prune in steps, finetune: all in one resumable run",
-		Long: `Prunes a classifier as the paper does: one pass of the metanetwork over its weights, finetuning, pruning to the target in steps with finetuning between them, and finetuning at the end.
---own-weights leaves the metanetwork out. With --pattern the end is zeros instead of smaller tensors. Every stage is a folder of the run with its model; a run that is interrupted or killed goes on where it was.`,
+		Short: "Run metanetwork, finetuning, pruning in steps and finetuning as one run that can be interrupted",
+		Long: `Prune a classifier as the paper does: one pass of the metanetwork over its weights, finetuning, pruning to the target in steps with finetuning between them, and finetuning at the end.
+--own-weights omits the metanetwork. --pattern sets zeros instead of removing channels. Every stage has a folder with its model; an interrupted or killed run continues where it stopped.`,
 		Example: `  metaprune pipeline resnet56.onnx --data cifar10 --metanet metanet.safetensors --speed-up 2.9 --first-epochs 100 --last-epochs 140 -o smaller.onnx
   metaprune pipeline model.onnx --data fashion-mnist --own-weights --speed-up 4 --steps 3 --between-epochs 1 --last-epochs 3
   metaprune pipeline model.onnx --data fashion-mnist --own-weights --pattern 2:4`,
@@ -45,12 +45,12 @@ func (a *app) pipelineCommand() *cobra.Command {
 	s, p := c.Flags(), &f.pipeline
 	s.BoolVar(&f.own, "own-weights", false, "no metanetwork: prune the model's own weights")
 	s.StringVar(&p.Criterion, "criterion", "l2", "importance in each step of pruning: l2, l1, bn, fpgm or random")
-	s.Float64Var(&p.SpeedUp, "speed-up", 2, "multiply-accumulates before / after, at the end")
+	s.Float64Var(&p.SpeedUp, "speed-up", 2, "target: MACs before / MACs after, at the end")
 	s.StringVar(&p.Pattern, "pattern", "", "zeros instead: N:M or unstructured")
 	s.Float64Var(&p.Sparsity, "sparsity", .5, "share of zeros for --pattern unstructured")
 	s.IntVar(&p.Steps, "steps", 1, "steps of pruning")
-	s.IntVar(&p.First, "first-epochs", 1, "epochs behind the metanetwork")
-	s.IntVar(&p.Between, "between-epochs", 1, "epochs behind each step of pruning but the last")
+	s.IntVar(&p.First, "first-epochs", 1, "epochs of finetuning after the metanetwork")
+	s.IntVar(&p.Between, "between-epochs", 1, "epochs of finetuning after each step of pruning except the last")
 	s.IntVar(&p.Last, "last-epochs", 3, "epochs at the end")
 	takes(s, factor(1), "speed-up")
 	takes(s, share(0, 1).over().under(), "sparsity")
@@ -69,11 +69,11 @@ func (f *pipelineFlags) check() error {
 	p := &f.pipeline
 	switch {
 	case p.Pattern != "" && p.Steps != 1:
-		return errors.New("--pattern sets zeros in one step: leave --steps out")
+		return errors.New("--pattern sets zeros in one step; omit --steps")
 	case f.own && f.file != "":
 		return errors.New("--own-weights and --metanet exclude each other")
 	case !f.own && f.file == "":
-		return errors.New("name a trained metanetwork with --metanet, or leave it out with --own-weights: the one in the program was trained for scores, not for weights")
+		return errors.New("give a trained metanetwork with --metanet, or prune the model's own weights with --own-weights: the built-in metanetwork was trained for scores, not for weights")
 	}
 	if p.Pattern != "" {
 		p.SpeedUp = 0

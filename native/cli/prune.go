@@ -62,9 +62,9 @@ func (a *app) pruneCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "prune MODEL",
 		Short: "Write a smaller model",
-		Long: `Choose channels by importance until a target is met, cut them out and write the smaller model.
-Exactly one target is wanted: --speed-up, --params, --size, --ratio, --latency (measured in ONNX Runtime) or --accuracy with --data (or --pattern for zeros instead of smaller tensors).
-What the cut takes from the accuracy, --repair gives back in good part: what is left is fitted to the original's outputs, on noise or on unlabelled samples, in seconds.`,
+		Long: `Choose the least important channels until a target is met, remove them and write the smaller model.
+Give exactly one target: --speed-up, --params, --size, --ratio, --latency (measured in ONNX Runtime) or --accuracy with --data (or --pattern for zeros instead of smaller tensors).
+Pruning lowers the accuracy. --repair regains a large part of it in seconds: it fits the remaining weights to the original's outputs, on random or on unlabelled samples.`,
 		Example: `  metaprune prune model.onnx --speed-up 2
   metaprune prune model.onnx --speed-up 2 --criterion obs --calibrate photos/ -o smaller.onnx
   metaprune prune model.onnx --speed-up 1.2 --repair noise -o smaller.onnx
@@ -89,34 +89,34 @@ What the cut takes from the accuracy, --repair gives back in good part: what is 
 	fl := c.Flags()
 	fl.StringVarP(&f.out, "output", "o", "", "the pruned model, - for standard output (default: NAME.pruned.onnx beside MODEL)")
 	fl.BoolVar(&f.force, "force", false, forceHelp)
-	fl.Float64Var(&f.speedUp, "speed-up", 0, "target: multiply-accumulates before / after, such as 2 or 2x")
-	fl.BoolVar(&f.computed, "count-computed", false, "of --speed-up: count the MACs with shapes evaluated alone (default: also the MACs at static shapes, as ONNX's shape inference sees them, unless less than half of the work is visible there)")
-	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters that are kept, such as 0.5 or 50%")
+	fl.Float64Var(&f.speedUp, "speed-up", 0, "target: MACs before / MACs after, such as 2 or 2x")
+	fl.BoolVar(&f.computed, "count-computed", false, "--speed-up counts only the MACs with shapes evaluated (default: also the MACs at static shapes, whose shapes ONNX's shape inference knows, unless they are less than half of the work)")
+	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters to keep, such as 0.5 or 50%")
 	fl.StringVar(&f.size, "size", "", "target: size of the files that are written (the model and its external data), such as 10MB, or 50% of the files' present size")
 	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that are removed, such as 0.3 or 30%")
-	fl.StringVar(&f.latency, "latency", "", "target: measured in ONNX Runtime's Python package (METAPRUNE_PYTHON), how many times as fast as the original, or a time such as 5ms; channels in multiples of eight where that is faster")
-	fl.Float64Var(&f.accuracy, "accuracy", 0, "target: the smallest model that keeps this accuracy, 0 to 1, such as 0.92 or 92%, on images held back of --data")
+	fl.StringVar(&f.latency, "latency", "", "target: latency in ONNX Runtime's Python package (METAPRUNE_PYTHON), how many times as fast as the original (such as 2), or a time such as 5ms; keeps multiples of eight channels if that is faster")
+	fl.Float64Var(&f.accuracy, "accuracy", 0, "target: the smallest model with at least this accuracy, 0 to 1, such as 0.92 or 92%, on images of --data that are held back")
 	f.repair.add(fl)
 	f.data.add(fl, 100)
 	backendFlag(fl, &f.backend)
-	fl.StringVar(&f.criterion, "criterion", "l2", "importance: l2, l1, bn, fpgm, random, metanet, with --calibrate obs (what layers lose without a channel), wanda or hessian, or taylor with labelled --data (what the loss does)")
+	fl.StringVar(&f.criterion, "criterion", "l2", "importance of channels: l2, l1, bn, fpgm, random or metanet; with --calibrate also obs (error of the layer without the channel), wanda or hessian; with labelled --data also taylor (change of the loss)")
 	f.metanetFlags.add(fl)
 	fl.StringVar(&f.weights, "weights", "original", "of --criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	fl.StringVar(&f.reduction, "reduction", "mean", "over a group's members: mean, sum, max or first")
 	fl.StringVar(&f.normalizer, "normalizer", "", "within a group: mean, max, none or lamp; original divides a metanetwork's scores by the mean of the model's own, order takes the model's own in the metanetwork's order (default: what the metanetwork was trained for, else mean)")
-	fl.StringVar(&f.ranking, "ranking", "global", "who competes: global, group or isomorphic")
-	fl.StringVar(&f.allocation, "allocation", "", "offsets of the groups' scores, from metaprune allocate")
-	fl.StringVar(&f.pattern, "pattern", "channels", "what leaves: channels, N:M (zeros) or unstructured (zeros)")
+	fl.StringVar(&f.ranking, "ranking", "global", "which channels are compared: of the whole model (global), of each group (group), or of all groups of the same structure (isomorphic)")
+	fl.StringVar(&f.allocation, "allocation", "", "offsets for the groups' scores, made by metaprune allocate")
+	fl.StringVar(&f.pattern, "pattern", "channels", "what is removed: channels, or weights as zeros: N:M or unstructured")
 	fl.Float64Var(&f.sparsity, "sparsity", 0.5, "share of zeros for --pattern unstructured")
-	fl.IntVar(&f.steps, "steps", 1, "importance is recomputed after each step")
-	fl.IntVar(&f.roundTo, "round-to", 1, "groups keep a multiple of this many channels")
-	fl.Float64Var(&f.maxRatio, "max-ratio", 0, "at most this share of a group leaves")
+	fl.IntVar(&f.steps, "steps", 1, "number of pruning steps; the importance is computed again after each step")
+	fl.IntVar(&f.roundTo, "round-to", 1, "keep a multiple of this number of channels in each group")
+	fl.Float64Var(&f.maxRatio, "max-ratio", 0, "remove at most this share of each group, 0 to 1")
 	fl.StringSliceVar(&f.ignore, "ignore", nil, "keep these whole: node paths, tensors, or IDs or names of groups (inspect --groups); globs, may be repeated; one that fits nothing is an error")
-	fl.BoolVar(&f.heads, "heads", false, "of attention, only whole heads leave (default: heads and channels of heads)")
-	fl.BoolVar(&f.headDim, "head-dim", false, "of attention, only channels of heads leave; with --heads both")
+	fl.BoolVar(&f.heads, "heads", false, "of attention, remove only whole heads (default: heads and channels per head)")
+	fl.BoolVar(&f.headDim, "head-dim", false, "of attention, remove only channels per head; with --heads both")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of --criterion random")
-	fl.StringVar(&f.planOut, "plan", "", "write what leaves as JSON")
-	fl.StringVar(&f.planIn, "from-plan", "", "remove what this plan says")
+	fl.StringVar(&f.planOut, "plan", "", "write the plan (every removed slice, as JSON) to this file")
+	fl.StringVar(&f.planIn, "from-plan", "", "remove the slices of this plan")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "plan only, write no model")
 	f.bound(fl)
 	return c
@@ -376,21 +376,21 @@ func (f *pruneFlags) check() error {
 	}
 	switch repaired := f.repair.mode != "none"; {
 	case repaired && f.planIn != "":
-		return errors.New("--from-plan repeats the repair that is in the plan; leave --repair and --calibrate out")
+		return errors.New("--from-plan repeats the repair of the plan; omit --repair and --calibrate")
 	case repaired && f.pattern != "channels":
 		return fmt.Errorf("--repair fits whole layers and would fill the zeros of --pattern %s again; finetune with --keep-zeros instead", f.pattern)
 	case repaired && f.dryRun:
-		return errors.New("--dry-run makes no model that could be repaired; leave --repair and --calibrate out")
+		return errors.New("--dry-run writes no model, so there is nothing to repair; omit --repair and --calibrate")
 	case looksAtInputs(f.criterion) && f.planIn == "" && !repaired:
-		return fmt.Errorf("criterion %s looks at inputs: name unlabelled ones with --calibrate, or take --repair noise", f.criterion)
+		return fmt.Errorf("criterion %s needs samples: give unlabelled ones with --calibrate, or random ones with --repair noise", f.criterion)
 	case f.criterion == taylorCriterion && f.planIn == "" && f.data.spec == "" && f.data.images == "":
-		return errors.New("criterion taylor looks at labelled images: name them with --data")
+		return errors.New("criterion taylor needs labelled images: give them with --data")
 	case looksAtData(f.criterion) && f.steps > 1:
-		return fmt.Errorf("criterion %s looks at the whole model once; leave --steps out", f.criterion)
+		return fmt.Errorf("criterion %s scores the whole model once; omit --steps", f.criterion)
 	case f.accuracy != 0 && (f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):
-		return errors.New("--accuracy is a target of its own: leave --from-plan, --pattern and the other targets out")
+		return errors.New("--accuracy is a target: omit --from-plan, --pattern and the other targets")
 	case f.latency != "" && (f.accuracy != 0 || f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):
-		return errors.New("--latency is a target of its own: leave --from-plan, --pattern and the other targets out")
+		return errors.New("--latency is a target: omit --from-plan, --pattern and the other targets")
 	case f.accuracy != 0 && f.data.spec == "" && f.data.images == "":
 		return errors.New("--accuracy wants labelled images: name them with --data")
 	}

@@ -31,9 +31,9 @@ type repairFlags struct {
 }
 
 func (f *repairFlags) add(fl *pflag.FlagSet) {
-	fl.StringVar(&f.mode, "repair", "", "fit what is left to the original's outputs, without labels: none, noise (needs no data) or data (default: data with --calibrate, else none)")
-	fl.StringVar(&f.calibrate, "calibrate", "", "unlabelled inputs for --repair data: a folder of pictures, IDX, an NPZ file (arrays named as the model's inputs, or images) or a data set's name")
-	fl.IntVar(&f.samples, "samples", 100, "inputs that the repair looks at; a fifth of them only to judge it")
+	fl.StringVar(&f.mode, "repair", "", "fit the remaining weights to the original's outputs, without labels: none, noise (random samples) or data (default: data with --calibrate, else none)")
+	fl.StringVar(&f.calibrate, "calibrate", "", "calibration samples, unlabelled, for --repair data and criteria: a folder of pictures, an IDX file, an NPZ file (arrays with the names of the model's inputs, or images) or the name of a data set")
+	fl.IntVar(&f.samples, "samples", 100, "number of calibration samples; a fifth of them only judges the repair")
 	oneOf(fl, "repair", "none", "noise", "data")
 	takes(fl, whole(repair.Least, 0), "samples")
 }
@@ -112,7 +112,7 @@ func noise(p *xla.Program, d *dataFlags, n int, seed uint64) (map[string]repair.
 	out := map[string]repair.Array{}
 	for _, in := range p.Inputs {
 		if in.Type != onnxio.Float {
-			return nil, fmt.Errorf("--repair noise: input %q is %s; noise only stands for real inputs, use --calibrate with an NPZ file", in.Name, in.Type)
+			return nil, fmt.Errorf("--repair noise: input %q is %s; noise can only replace float inputs; give --calibrate with an NPZ file", in.Name, in.Type)
 		}
 		if len(in.Dims) < 2 {
 			return nil, fmt.Errorf("--repair noise: input %q has no axis of samples; use --calibrate with an NPZ file", in.Name)
@@ -258,7 +258,7 @@ func (w *mender) scores(ctx context.Context, s *prune.Session, criterion string)
 	case !looksAtInputs(criterion):
 		return nil, nil
 	case w == nil:
-		return nil, fmt.Errorf("criterion %s looks at inputs: name unlabelled ones with --calibrate, or take --repair noise", criterion)
+		return nil, fmt.Errorf("criterion %s needs samples: give unlabelled ones with --calibrate, or random ones with --repair noise", criterion)
 	}
 	g := w.stages.begin("scores by " + criterion)
 	defer g.end()
@@ -287,14 +287,14 @@ func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *prune.Session, 
 	}
 	splits, err := d.open(s.Model)
 	if err != nil {
-		return nil, fmt.Errorf("criterion taylor looks at labelled images, --data: %w", err)
+		return nil, fmt.Errorf("criterion taylor needs labelled images, give --data: %w", err)
 	}
 	set := splits.Train
 	if set == nil {
 		set = splits.Test
 	}
 	if set.Labels == nil {
-		return nil, fmt.Errorf("criterion taylor looks at labels, and %s has none", set.Name)
+		return nil, fmt.Errorf("criterion taylor needs labels, and %s has none", set.Name)
 	}
 	g := a.stage("scores by taylor")
 	defer g.end()

@@ -63,7 +63,7 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:               "metaprune",
 		Short:             "Make ONNX models smaller",
-		Long:              "metaprune finds which channels of an ONNX model are coupled, scores them, cuts them out and writes a smaller ONNX model.",
+		Long:              "metaprune finds which channels of an ONNX model are coupled, scores them, removes the least important ones and writes a smaller ONNX model.",
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		PersistentPreRunE: a.begin,

@@ -29,10 +29,10 @@ func (a *app) serveCommand() *cobra.Command {
 	f := &serveFlags{}
 	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Answer over HTTP: POST a model, get masks or a smaller model",
-		Long: `Serves the HTTP API: POST /v1/inspect, /v1/masks, /v1/prune and /v1/apply, GET /v1/ops, /healthz, /metrics and /openapi.json. Options are query parameters with the names of prune's flags.
-Models that find no room in memory wait on disk, in files without a name. SIGTERM and SIGINT end it after the requests that are under way.
-METAPRUNE_TOKEN, where it is set, is the bearer token that requests have to bring.`,
+		Short: "Serve over HTTP: POST a model, get a plan or a smaller model",
+		Long: `Serve the HTTP API: POST /v1/inspect, /v1/masks, /v1/prune and /v1/apply, GET /v1/ops, /healthz, /metrics and /openapi.json. Options are query parameters with the names of prune's flags.
+Models that do not fit into memory wait on disk, in unnamed files. After SIGTERM or SIGINT, running requests are finished before the server ends.
+If METAPRUNE_TOKEN is set, requests need it as bearer token.`,
 		Example: `  metaprune serve
   metaprune serve --addr :8443 --tls-cert cert.pem --tls-key key.pem --memory 8GB
   curl --data-binary @model.onnx 'localhost:8080/v1/masks?speed-up=2' > plan.json
@@ -46,14 +46,14 @@ METAPRUNE_TOKEN, where it is set, is the bearer token that requests have to brin
 	s.StringVar(&f.config.Cert, "tls-cert", "", "certificate (PEM); with --tls-key for HTTPS")
 	s.StringVar(&f.config.Key, "tls-key", "", "private key (PEM)")
 	s.StringVar(&f.maxSize, "max-size", "1GB", "largest model")
-	s.StringVar(&f.memory, "memory", "4GB", "memory of all requests under way together with their models; models that find no room wait on disk")
-	s.IntVar(&f.config.API.Requests, "max-requests", 64, "requests under way at a time; more get 429")
+	s.StringVar(&f.memory, "memory", "4GB", "memory of all running requests together with their models; further models wait on disk")
+	s.IntVar(&f.config.API.Requests, "max-requests", 64, "largest number of running requests; further ones get status 429")
 	s.DurationVar(&f.config.API.Timeout, "timeout", 5*time.Minute, "of a request")
-	s.DurationVar(&f.config.Grace, "grace", 30*time.Second, "that requests get to finish when the server is told to end")
-	s.StringSliceVar(&f.config.API.Origins, "cors", nil, "origins whose pages may use the API, such as https://example.com, or * for all")
-	s.StringVar(&f.config.Spool, "spool", "", "folder for models that find no room in memory (default: the system's folder for temporary files)")
+	s.DurationVar(&f.config.Grace, "grace", 30*time.Second, "time for running requests to finish after SIGTERM")
+	s.StringSliceVar(&f.config.API.Origins, "cors", nil, "origins whose web pages may call the API, such as https://example.com, or * for all")
+	s.StringVar(&f.config.Spool, "spool", "", "folder for models that do not fit into memory (default: the system's folder for temporary files)")
 	s.StringVar(&f.config.Site, "site", "", "folder with the page (make site), served at /")
-	s.StringVar(&f.metanetFile, "metanet", "", "metanetwork of criterion metanet (default: the program's)")
+	s.StringVar(&f.metanetFile, "metanet", "", "metanetwork of criterion metanet (default: the built-in one)")
 	s.StringVar(&f.metaMemory, "metanet-memory", "", "memory for a metanetwork's cached edge states, such as 256MB")
 	s.StringVar(&f.logFormat, "log", "text", "format of the log on standard error: text, json or none")
 	takes(s, bytesOf(), "max-size", "memory", "metanet-memory")

@@ -49,8 +49,8 @@ func (a *app) taskCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "task [NAME]",
 		Short: "Run an experiment of the paper from end to end",
-		Long: `Runs data models, training, meta-training and the pruning pipeline with the settings of one of the paper's experiments, in a folder in which everything can be interrupted and goes on. Without a name it lists them, with what
-they cost. --smoke runs the same commands with next to no epochs, images and channels, to see that they work.`,
+		Long: `Run data models, training, meta-training and the pruning pipeline with the settings of one of the paper's experiments. A run can be interrupted; the same command continues it. Without a name, list the experiments with what
+they cost. --smoke runs the same commands with very few epochs, images and channels, to test them.`,
 		Example: `  metaprune task
   metaprune task resnet56-cifar10 -o run
   metaprune task resnet50-imagenet --model resnet50.onnx --data /data/imagenet -o run
@@ -71,7 +71,7 @@ they cost. --smoke runs the same commands with next to no epochs, images and cha
 	s.StringVar(&f.model, "model", "", "trained network, for tasks that start from one")
 	s.StringVar(&f.backend, "backend", "", "xla:cuda, xla:cpu or go (default: the first of them that works here)")
 	oneOf(s, "backend", xla.Backends...)
-	s.BoolVar(&f.smoke, "smoke", false, "next to no epochs, images and channels")
+	s.BoolVar(&f.smoke, "smoke", false, "run with very few epochs, images and channels, to test the commands")
 	s.BoolVar(&f.dry, "dry-run", false, "print the commands and run none")
 	s.StringVarP(&f.out, "output", "o", "", "folder (default: the task's name)")
 	return c
@@ -118,7 +118,7 @@ func (t *task) commands(name string, f *taskFlags) ([][]string, error) {
 	case t.NeedsModel && f.model == "":
 		return nil, fmt.Errorf("task %s starts from a trained network: name its ONNX file with --model", name)
 	case !t.NeedsModel && f.model != "":
-		return nil, fmt.Errorf("task %s trains its own network: leave --model out", name)
+		return nil, fmt.Errorf("task %s trains its own network; omit --model", name)
 	}
 	var all [][]string
 	for _, step := range t.Steps {

@@ -72,7 +72,7 @@ func TestTasks(t *testing.T) {
 		`task "lenet-mnist": want`: {"task", "lenet-mnist"},
 		"with --data":              {"task", "resnet50-imagenet", "--model", "x.onnx"},
 		"with --model":             {"task", "resnet50-imagenet", "--data", "x"},
-		"leave --model out":        {"task", "resnet56-cifar10", "--model", "x.onnx"},
+		"omit --model":             {"task", "resnet56-cifar10", "--model", "x.onnx"},
 	} {
 		code, _, message := run(t, args...)
 		require.Equal(t, exitInput, code)

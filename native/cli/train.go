@@ -52,9 +52,9 @@ func (a *app) finetuneCommand() *cobra.Command {
 	f := &trainFlags{}
 	c := &cobra.Command{
 		Use:   "finetune MODEL",
-		Short: "Go on training a pruned classifier",
-		Long: `Trains a classifier that has been trained before, with a lower learning rate. With --teacher the original model's outputs are part of the target.
-Weights that are zero stay zero with --keep-zeros, as after unstructured or N:M pruning.`,
+		Short: "Train a pruned classifier further",
+		Long: `Train a trained classifier further, with a lower learning rate. With --teacher, the original model's outputs are part of the target.
+--keep-zeros keeps weights at zero that are zero, as after unstructured or N:M pruning.`,
 		Example: `  metaprune finetune pruned.onnx --data fashion-mnist --epochs 3 -o finetuned.onnx
   metaprune finetune pruned.onnx --data cifar10 --teacher original.onnx --distil 0.7
   metaprune finetune sparse.onnx --data cifar10 --keep-zeros`,
@@ -84,21 +84,21 @@ func (f *trainFlags) add(c *cobra.Command, epochs int, rate float64, schedule st
 	s.Float64Var(&o.Momentum, "momentum", 0.9, "of sgd")
 	s.BoolVar(&o.Nesterov, "nesterov", true, "Nesterov's momentum")
 	s.Float64Var(&o.WeightDecay, "weight-decay", 5e-4, "weight decay; of all parameters with sgd, of matrices and kernels with adamw")
-	s.Float64Var(&o.LabelSmoothing, "label-smoothing", 0, "share of the target that is spread over all classes")
+	s.Float64Var(&o.LabelSmoothing, "label-smoothing", 0, "share of the target that is spread over all classes, 0 to 1")
 	s.StringVar(&f.teacher, "teacher", "", "model whose outputs are part of the target")
 	s.Float64Var(&o.Distil, "distil", 0.5, "weight of the teacher's part")
-	s.Float64Var(&o.Temperature, "temperature", 4, "at which the teacher's and the model's outputs are compared")
-	s.BoolVar(&o.KeepZeros, "keep-zeros", false, "weights that are zero stay zero")
-	s.BoolVar(&o.Half, "bf16", false, "products in bfloat16 (CUDA)")
+	s.Float64Var(&o.Temperature, "temperature", 4, "temperature temperature temperature at which the teacher's and the model's outputs are compared")
+	s.BoolVar(&o.KeepZeros, "keep-zeros", false, "keep weights that are zero at zero")
+	s.BoolVar(&o.Half, "bf16", false, "compute compute compute products in bfloat16 (CUDA)")
 	s.BoolVar(&o.Frozen, "freeze-norms", false, "BatchNormalization keeps its running statistics")
-	s.Float64Var(&f.config.Validation, "validation", 1.0/12, "share of the training images that is kept back to choose by")
+	s.Float64Var(&f.config.Validation, "validation", 1.0/12, "share of the training images that is held back for validation")
 	s.Uint64Var(&f.config.Seed, "seed", 0, "of the order, the augmentation and the validation images")
-	s.IntVar(&f.config.Augment.Crop, "crop", 2, "pixels by which images are moved at most")
-	s.BoolVar(&f.config.Augment.Flip, "flip", true, "mirror every other image")
-	s.IntVar(&f.config.Augment.Cutout, "cutout", 0, "side of the square that is covered")
-	s.BoolVar(&f.noAugment, "no-augment", false, "leave images as they are")
+	s.IntVar(&f.config.Augment.Crop, "crop", 2, "augmentation: images are moved by up to this many pixels")
+	s.BoolVar(&f.config.Augment.Flip, "flip", true, "augmentation: mirror half of the images")
+	s.IntVar(&f.config.Augment.Cutout, "cutout", 0, "augmentation: side of the covered square in pixels, 0 for none")
+	s.BoolVar(&f.noAugment, "no-augment", false, "do not augment images")
 	s.StringVarP(&f.out, "output", "o", "", "model to write (default NAME.trained.onnx)")
-	s.BoolVar(&f.force, "force", false, "overwrite an output that is named after the model and was written by another run, and a data file (NAME.data) of another model")
+	s.BoolVar(&f.force, "force", false, "overwrite the default output if another run wrote it, and a data file (NAME.data) of another model")
 	s.StringVar(&f.keep, "keep", "last", "write the weights of the last epoch or of the best on validation (best)")
 	s.StringVar(&f.folder, "run", "", "folder for checkpoints, metrics and report (default NAME.run beside the output)")
 	takes(s, whole(0, 0), "epochs", "crop", "cutout")
@@ -111,7 +111,7 @@ func (f *trainFlags) add(c *cobra.Command, epochs int, rate float64, schedule st
 	oneOf(s, "schedule", train.Cosine, train.OneCycle, train.StepWise, train.Constant)
 	oneOf(s, "optimizer", xla.SGD, xla.AdamW)
 	oneOf(s, "keep", "last", "best")
-	s.DurationVar(&f.every, "checkpoint-every", time.Minute, "time between checkpoints inside of an epoch; a run that is stopped goes on from the last one")
+	s.DurationVar(&f.every, "checkpoint-every", time.Minute, "time between checkpoints within an epoch; a stopped run continues from the last one")
 	takes(s, span(), "checkpoint-every")
 }
 

@@ -46,7 +46,7 @@ func (u *unused) only(when bool, why string, names ...string) *unused {
 	})
 	if len(found) > 0 {
 		list := dashed(found)
-		u.err = &usageError{list, "no such flag", list, fmt.Sprintf("%s: leave %s out", why, list)}
+		u.err = &usageError{list, "no such flag", list, fmt.Sprintf("%s: omit %s", why, list)}
 	}
 	return u
 }
@@ -88,7 +88,7 @@ func (f *pruneFlags) unused(c *cobra.Command) error {
 	u.unless(f.pattern == "unstructured", "--pattern unstructured", "sparsity")
 	u.unless(f.criterion == "metanet" || f.planIn != "", "--criterion metanet", "metanet", "memory", "weights")
 	u.unless(f.speedUp != 0, "--speed-up", "count-computed")
-	u.unless(!looksAtData(f.criterion), "a criterion that looks at weights alone, not "+f.criterion, "reduction", "normalizer")
+	u.unless(!looksAtData(f.criterion), "a criterion that uses weights only, not "+f.criterion, "reduction", "normalizer")
 	repaired := f.repair.mode != "none" && f.repair.mode != "" || f.repair.calibrate != ""
 	labelled := f.accuracy != 0 || f.criterion == taylorCriterion
 	u.unless(repaired, "--calibrate or --repair", "samples")
@@ -113,7 +113,7 @@ func (f *pipelineFlags) unused(c *cobra.Command) error {
 	u.unless(false, "a command that trains once, such as finetune", "epochs", "keep", "keep-zeros", "teacher", "distil", "temperature")
 	u.unless(f.pipeline.Pattern == "", "no --pattern, which sets zeros among the smallest weights", "speed-up", "criterion")
 	u.unless(f.pipeline.Pattern == "unstructured", "--pattern unstructured", "sparsity")
-	return u.unless(!f.own, "a metanetwork, which --own-weights leaves out", "memory").err
+	return u.unless(!f.own, "a metanetwork, which --own-weights does not use", "memory").err
 }
 
 // unused finds flags of curve that would be ignored.

@@ -14,15 +14,15 @@ func TestFlagsThatWouldBeIgnored(t *testing.T) {
 	plan, out := filepath.Join(dir, "p.json"), filepath.Join(dir, "o.onnx")
 	ok(t, "prune", fashion, "--speed-up", "1.2", "--dry-run", "--plan", plan, "-q")
 	for args, want := range map[string]string{
-		"prune MODEL --from-plan PLAN -o OUT --speed-up 2":                               "--from-plan repeats a plan as it is: leave --speed-up out",
-		"prune MODEL --from-plan PLAN -o OUT --criterion l1 --ignore x --round-to 8":     "--from-plan repeats a plan as it is: leave --criterion, --ignore and --round-to out",
-		"prune MODEL --from-plan PLAN -o OUT --heads":                                    "leave --heads out",
-		"prune MODEL --from-plan PLAN -o OUT --pattern 2:4":                              "leave --pattern out",
-		"prune MODEL --from-plan PLAN -o OUT --calibrate x":                              "leave --calibrate out",
-		"prune MODEL --from-plan PLAN -o OUT --latency 2":                                "leave --latency out",
-		"prune MODEL --from-plan PLAN -o OUT --seed 3":                                   "leave --seed out",
-		"prune MODEL --pattern 2:4 --speed-up 2 -o OUT":                                  "--pattern 2:4 sets zeros among the smallest weights of every layer: leave --speed-up out",
-		"prune MODEL --pattern unstructured --criterion fpgm -o OUT":                     "leave --criterion out",
+		"prune MODEL --from-plan PLAN -o OUT --speed-up 2":                               "--from-plan repeats a plan as it is: omit --speed-up",
+		"prune MODEL --from-plan PLAN -o OUT --criterion l1 --ignore x --round-to 8":     "--from-plan repeats a plan as it is: omit --criterion, --ignore and --round-to",
+		"prune MODEL --from-plan PLAN -o OUT --heads":                                    "omit --heads",
+		"prune MODEL --from-plan PLAN -o OUT --pattern 2:4":                              "omit --pattern",
+		"prune MODEL --from-plan PLAN -o OUT --calibrate x":                              "omit --calibrate",
+		"prune MODEL --from-plan PLAN -o OUT --latency 2":                                "omit --latency",
+		"prune MODEL --from-plan PLAN -o OUT --seed 3":                                   "omit --seed",
+		"prune MODEL --pattern 2:4 --speed-up 2 -o OUT":                                  "--pattern 2:4 sets zeros among the smallest weights of every layer: omit --speed-up",
+		"prune MODEL --pattern unstructured --criterion fpgm -o OUT":                     "omit --criterion",
 		"prune MODEL --pattern 2:4 --sparsity 0.3 -o OUT":                                "--sparsity has no effect here; it needs --pattern unstructured",
 		"prune MODEL --speed-up 2 --sparsity 0.3 -o OUT":                                 "--sparsity has no effect here; it needs --pattern unstructured",
 		"prune MODEL --speed-up 2 --metanet x --memory 1GB -o OUT":                       "--metanet and --memory have no effect here; they need --criterion metanet",
@@ -30,7 +30,7 @@ func TestFlagsThatWouldBeIgnored(t *testing.T) {
 		"prune MODEL --speed-up 2 --samples 50 -o OUT":                                   "it needs --calibrate or --repair",
 		"prune MODEL --speed-up 2 --data x --batch 5 -o OUT":                             "--data and --batch have no effect here; they need --accuracy or --criterion taylor",
 		"prune MODEL --speed-up 2 --criterion taylor --data x --limit 5 -o OUT":          "--limit has no effect here; it needs --accuracy",
-		"prune MODEL --speed-up 2 --criterion obs --repair noise --reduction max -o OUT": "--reduction has no effect here; it needs a criterion that looks at weights alone, not obs",
+		"prune MODEL --speed-up 2 --criterion obs --repair noise --reduction max -o OUT": "--reduction has no effect here; it needs a criterion that uses weights only, not obs",
 		"prune MODEL --speed-up 2 --mean 0.5 -o OUT":                                     "--mean has no effect here",
 		"prune MODEL --accuracy 0.9 --data x --images y -o OUT":                          "--images has no effect here; it needs no --data",
 		"eval MODEL --labels x":                                                          "--labels has no effect here; it needs --images",
@@ -51,7 +51,7 @@ func TestFlagsThatWouldBeIgnored(t *testing.T) {
 		"metatrain MODEL --data x --validate-every 2":                                    "--validate-every has no effect here; it needs --validate",
 		"verify MODEL MODEL --engine ort":                                                "--engine has no effect here; it needs --plan",
 		"new resnet20 --width 2 --widths 8,16,32":                                        "--width has no effect here",
-		"task --smoke": "without a name the tasks are listed: leave --smoke out",
+		"task --smoke": "without a name the tasks are listed: omit --smoke",
 	} {
 		code, _, said := run(t, strings.Fields(strings.NewReplacer("MODEL", fashion, "PLAN", plan, "OUT", out).Replace(args))...)
 		require.Equal(t, exitInput, code, "%s: %s", args, said)

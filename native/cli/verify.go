@@ -27,7 +27,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify ORIGINAL PRUNED",
 		Short: "Check a pruned model against its original",
 		Long: `Check that PRUNED is readable, has the inputs and outputs of ORIGINAL, that its shapes are valid and that exactly the slices of the plan are removed. Then the original, with these slices set to zero,
-and the pruned model run on the same random inputs: in onnx-go with Gorgonia, else in GoMLX in pure Go, or in what --engine names.
+and the pruned model run on the same random inputs: in onnx-go with Gorgonia, else in GoMLX in pure Go, or in the engine of --engine.
 
 The last line is the verdict, one of three:
   verdict: equal         the outputs were compared and are equal within --rtol; exit 0
@@ -52,7 +52,7 @@ The last line is the verdict, one of three:
 	takes(c.Flags(), share(0, 1), "rtol")
 	oneOf(c.Flags(), "engine", append([]string{"auto"}, engines...)...)
 	c.Flags().Int64Var(&f.seed, "seed", 0, "seed of the random inputs")
-	c.Flags().BoolVar(&f.allowUncompared, "allow-uncompared", false, "exit 0 where no outputs could be compared and everything else holds")
+	c.Flags().BoolVar(&f.allowUncompared, "allow-uncompared", false, "exit with 0 if no outputs could be compared and every other check passed")
 	return c
 }
 

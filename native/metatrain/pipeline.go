@@ -30,8 +30,8 @@ type Pipeline struct {
 	Sparsity    float64            `json:"sparsity,omitempty"`
 	Inputs      map[string][]int64 `json:"inputs,omitempty"` // sizes that work is counted at
 	Steps       int                `json:"steps"`            // of pruning
-	First       int                `json:"first"`            // epochs behind the metanetwork
-	Between     int                `json:"between"`          // epochs behind each step of pruning but the last
+	First       int                `json:"first"`            // epochs of finetuning after the metanetwork
+	Between     int                `json:"between"`          // epochs of finetuning after each step of pruning except the last
 	Last        int                `json:"last"`             // epochs at the end
 	Train       train.Config       `json:"train"`            // of every finetuning; its epochs are those above
 }

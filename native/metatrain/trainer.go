@@ -22,7 +22,7 @@ import (
 type Config struct {
 	Objective   string       `json:"objective"`   // "weights" (also ""), "masks", "allocation" or "order"
 	Images      int          `json:"images"`      // of one step
-	Batch       int          `json:"batch"`       // images run at a time
+	Batch       int          `json:"batch"`       // number of images in a batch
 	Devices     int          `json:"devices"`     // of the backend that share a batch, 0 for 1
 	Sparsity    float64      `json:"sparsity"`    // of weights: norm of the sparsity gradient as a share of the cross-entropy gradient's; 0 for 0.1, negative for none
 	Alpha       float64      `json:"alpha"`       // of weights: of the group sparsity, 0 for 4

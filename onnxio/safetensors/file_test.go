@@ -65,7 +65,7 @@ func TestSafetensorsHeaders(t *testing.T) {
 		{"a space in front", " {}", 0, "want an object that starts with {"},
 		{"a list", "[]", 0, "want an object"},
 		{"no header", "", 0, "want an object"},
-		{"more behind it", "{}{}", 0, "2 bytes behind the object"},
+		{"more behind it", "{}{}", 0, "2 bytes after the JSON object"},
 		{"cut off", `{"a":`, 0, "EOF"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -85,7 +85,7 @@ func eachField(text []byte, do func(name string, value *json.Decoder) error) err
 		return err
 	}
 	if rest := bytes.TrimSpace(text[d.InputOffset():]); len(rest) > 0 {
-		return fmt.Errorf("%d bytes behind the object", len(rest))
+		return fmt.Errorf("%d bytes after the JSON object", len(rest))
 	}
 	return nil
 }
@@ -188,7 +188,7 @@ func covers(spans []span, size int64) error {
 		at, before = s.to, fmt.Sprintf("tensor %q", s.name)
 	}
 	if at != size {
-		return &FormatError{fmt.Sprintf("the tensors cover %d of the %d bytes behind the header", at, size)}
+		return &FormatError{fmt.Sprintf("the tensors cover %d of the %d bytes after the header", at, size)}
 	}
 	return nil
 }

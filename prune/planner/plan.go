@@ -158,7 +158,7 @@ func apply(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
 	state := a.NewState()
 	for _, u := range us {
 		if !state.CanRemove(u) {
-			return nil, &PlanError{fmt.Sprintf("it would leave nothing of an axis of group %s", a.Groups[a.GroupOf(u)].Name)}
+			return nil, &PlanError{fmt.Sprintf("it would remove every channel of an axis of group %s", a.Groups[a.GroupOf(u)].Name)}
 		}
 		state.Remove(u)
 	}

@@ -65,7 +65,7 @@ func Strict(data []byte, v any) error {
 		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return errors.New("there is more behind the JSON object")
+		return errors.New("there is more data after the JSON object")
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ type Options struct {
 	Ranking    string             // "global" (also ""), "group", "isomorphic"
 	Steps      int                // importance is recomputed on what is left after each; 0 is 1
 	RoundTo    int                // groups keep a multiple of this many units; 0 is 1
-	MaxRatio   float64            // at most this share of a group leaves; 0 is 1
+	MaxRatio   float64            // remove at most this share of each group, 0 to 1; 0 is 1
 	Ignore     []string           // names or globs of tensors, nodes or groups, or IDs of groups: these groups are kept whole, and get no zeros; an OptionError where one fits nothing
 	Attention  graphcodec.Kind    // of an attention, only heads or only channels of heads leave; empty for both
 	Allocation map[string]float64 // by a group's ID, name or tensor: added to the logarithm of its units' scores, so that it keeps more or less than its share
@@ -185,7 +185,7 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 		return nil, err
 	}
 	if len(o.Allocation) > 0 && o.Ranking != "" && o.Ranking != "global" {
-		return nil, fmt.Errorf("an allocation shifts the scores of whole groups, which ranking %s does not look at; leave one of them out", o.Ranking)
+		return nil, fmt.Errorf("an allocation shifts the scores of whole groups, which ranking %s ignores; give only one of them", o.Ranking)
 	}
 	if err := p.allocation(); err != nil {
 		return nil, err

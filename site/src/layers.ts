@@ -31,7 +31,7 @@ export function drawTiles(list: HTMLElement, tiles: Tile[], left: Map<string, nu
     ...tiles.map((t) => {
       const item = document.createElement("li");
       const share = shareOf(t.made, left);
-      item.title = `${t.name}: ${Math.round(100 * share)} % of its channels left`;
+      item.title = `${t.name}: ${Math.round(100 * share)} % of its channels kept`;
       item.style.setProperty("--kept", `${100 * share}%`);
       return item;
     }),

@@ -75,7 +75,7 @@ async function open(chosen: Blob, title: string, measured?: Curve) {
   noisy = false;
   seen = undefined;
   sizes = [];
-  $("had").textContent = "none: random pictures stand in for them";
+  $("had").textContent = "none; random pictures are used";
   kept.clear();
   name = title.replace(/\.onnx$/i, "");
   try {
@@ -99,7 +99,7 @@ function showModel(r: Report) {
     ["file", number(r.file_bytes) + "B"],
     ["opset", Object.entries(r.opset).map(([d, v]) => (d === "ai.onnx" ? String(v) : `${d} ${v}`)).join(", ")],
     ["operators", String(r.nodes)],
-    ["channels that can leave", number(r.prunable_units)],
+    ["channels that can be pruned", number(r.prunable_units)],
     ["inputs", r.inputs.join("; ")],
     ["outputs", r.outputs.join("; ")],
   ];
@@ -124,7 +124,7 @@ function showSizes(r: Report) {
   $("counted").hidden = !r.counted_at;
   if (!r.counted_at) return;
   $<HTMLInputElement>("sizes").value = Object.entries(r.counted_at.inputs).map(([input, dims]) => `${input}=${dims.join("x")}`).join("; ");
-  $("assumed").textContent = r.counted_at.assumed ? "assumed: type the size that you use" : "";
+  $("assumed").textContent = r.counted_at.assumed ? "assumed; type the sizes that you use" : "";
 }
 
 // resize counts at the sizes that were typed.
@@ -145,7 +145,7 @@ function showFrozen(r: Report) {
   const frozen = (r.groups ?? []).filter((g) => g.frozen);
   const box = $<HTMLDetailsElement>("frozen");
   box.hidden = frozen.length === 0;
-  box.querySelector("summary")!.textContent = `${frozen.length === 1 ? "A group that stays" : `${frozen.length} groups that stay`}, and why`;
+  box.querySelector("summary")!.textContent = `${frozen.length === 1 ? "A group that cannot be pruned" : `${frozen.length} groups that cannot be pruned`}, with reasons`;
   box.querySelector("ul")!.replaceChildren(...frozen.map((g) => element("li", `${g.name} (${g.id}): ${g.frozen}`)));
 }
 
@@ -380,7 +380,7 @@ async function take(files: File[]) {
     const n = await pruner.give(read);
     samples = read;
     seen = undefined;
-    $("had").textContent = `${n} samples` + (n < read[0]!.dims[0]! ? ` of ${read[0]!.dims[0]}, for which there is memory` : "");
+    $("had").textContent = `${n} samples` + (n < read[0]!.dims[0]! ? ` of ${read[0]!.dims[0]} (as many as fit into memory)` : "");
     $("error").textContent = "";
     if ($<HTMLSelectElement>("criterion").value === "obs") await replan();
   } catch (error) {
@@ -393,11 +393,11 @@ const percent = (share: number) => `${Math.round(100 * share)} %`;
 // sentence says what a repair has done; figures on random pictures say little of real ones.
 function sentence(r: Repair): string {
   const on = r.noise ? `${r.samples} random pictures` : `${r.samples} samples`;
-  if (r.method === "none") return `Nothing came closer to the original than pruning alone (cosine ${r.before.cosine.toFixed(3)} on ${r.before.samples} of ${on}); nothing is repaired.`;
+  if (r.method === "none") return `Nothing came closer to the original than pruning alone (cosine ${r.before.cosine.toFixed(3)} on ${r.before.samples} of ${on}); the model was not changed.`;
   const [a, b] = [r.before.top1, r.after.top1];
   const top1 = a === undefined || b === undefined ? "" : `, same top-1 ${percent(a)} → ${percent(b)}`;
-  const may = r.noise ? " On real samples it may be lower: give some, and repair again." : "";
-  return `Repaired on ${on}, without labels (${r.method === "solve" ? "least squares" : "moments"}): on ${r.after.samples} of them that it did not see, cosine to the original's outputs ${r.before.cosine.toFixed(3)} → ${r.after.cosine.toFixed(3)}${top1}.${may} The downloads have the repair in them.`;
+  const may = r.noise ? " On real samples it may be lower: give real samples and repair again." : "";
+  return `Repaired on ${on}, without labels (${r.method === "solve" ? "least squares" : "moments"}): on ${r.after.samples} of them, which were held back, cosine to the original's outputs ${r.before.cosine.toFixed(3)} → ${r.after.cosine.toFixed(3)}${top1}.${may} The downloads have the repair in them.`;
 }
 
 async function repair() {

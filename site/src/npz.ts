@@ -27,7 +27,7 @@ async function unzip(zip: Uint8Array): Promise<Map<string, Uint8Array>> {
   const v = view(zip);
   let end = zip.length - 22;
   while (end >= 0 && v.getUint32(end, true) !== 0x06054b50) end--;
-  if (end < 0) throw new Error("no .npz file: it does not end as a ZIP archive does");
+  if (end < 0) throw new Error("not an .npz file: the end of the ZIP archive is missing");
   const files = new Map<string, Uint8Array>();
   let at = v.getUint32(end + 16, true);
   for (let n = v.getUint16(end + 10, true); n > 0; n--) {
@@ -38,7 +38,7 @@ async function unzip(zip: Uint8Array): Promise<Map<string, Uint8Array>> {
     const from = local + 30 + v.getUint16(local + 26, true) + v.getUint16(local + 28, true);
     const name = text(zip.subarray(at + 46, at + 46 + nameSize));
     const packed = zip.subarray(from, from + size);
-    if (method !== 0 && method !== 8) throw new Error(`${name} is packed in a way that this page does not read`);
+    if (method !== 0 && method !== 8) throw new Error(`${name} is compressed by a method that this page cannot read`);
     files.set(name, method === 0 ? packed : await through(name, packed, "deflate-raw"));
     at += 46 + nameSize + extra + comment;
   }
@@ -60,7 +60,7 @@ function npy(name: string, file: Uint8Array): NumPy {
   const body = file.slice(start + size);
   const width = { u1: 1, f4: 4, f8: 8 }[type ?? ""] ?? 0;
   const wanted = dims.reduce((n, d) => n * d, width);
-  if (width > 0 && body.length !== wanted) throw new Error(`array ${name} has ${body.length} bytes, and its shape [${dims.join(", ")}] wants ${wanted}`);
+  if (width > 0 && body.length !== wanted) throw new Error(`array ${name} has ${body.length} bytes, but its shape [${dims.join(", ")}] needs ${wanted}`);
   switch (type) {
     case "u1":
       return { dims, data: body };
@@ -69,7 +69,7 @@ function npy(name: string, file: Uint8Array): NumPy {
     case "f8":
       return { dims, data: Float32Array.from(new Float64Array(body.buffer, 0, body.length >> 3)) };
   }
-  throw new Error(`array ${name} is of type ${type ?? "unknown"}; the page takes float32, float64 and uint8`);
+  throw new Error(`array ${name} is of type ${type ?? "unknown"}; want float32, float64 or uint8`);
 }
 
 /** The arrays of an .npz file by name. */
@@ -82,7 +82,7 @@ export async function readNPZ(file: Blob): Promise<Map<string, NumPy>> {
 export async function readIDX(file: Blob): Promise<NumPy> {
   let bytes: Uint8Array = new Uint8Array(await file.arrayBuffer());
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) bytes = await through("the IDX file", bytes, "gzip");
-  if (bytes[0] !== 0 || bytes[1] !== 0 || bytes[2] !== 8) throw new Error("no IDX file of bytes");
+  if (bytes[0] !== 0 || bytes[1] !== 0 || bytes[2] !== 8) throw new Error("not an IDX file of bytes");
   const dims = Array.from({ length: bytes[3]! }, (_, i) => view(bytes).getUint32(4 + 4 * i));
   return { dims, data: bytes.subarray(4 + 4 * dims.length) };
 }

@@ -26,7 +26,7 @@ function scaled(pixels: Uint8Array, channels: number, area: number, { mean, devi
 function plane(inputs: Input[]): [string, number, number, number] {
   const [only] = inputs;
   const [, c = 0, h = 0, w = 0] = only?.dims ?? [];
-  if (inputs.length !== 1 || only!.dims.length !== 4 || (c !== 1 && c !== 3) || h < 1 || w < 1) throw new Error("Pictures go into models with one input of [batch, 1 or 3, height, width]; drop an .npz file with an array for every input.");
+  if (inputs.length !== 1 || only!.dims.length !== 4 || (c !== 1 && c !== 3) || h < 1 || w < 1) throw new Error("Pictures work only for models with one input of shape [batch, 1 or 3, height, width]; give an .npz file with an array for every input.");
   return [only!.name, c, h, w];
 }
 
@@ -58,7 +58,7 @@ async function pictures(files: File[], inputs: Input[], scale: Scale): Promise<S
     try {
       pixels.set(await picture(file, c, h, w), i * c * h * w);
     } catch {
-      throw new Error(`${file.name} is no picture that this browser reads.`);
+      throw new Error(`${file.name} is not a picture that this browser can read.`);
     }
   }
   return [{ name, dims: [list.length, c, h, w], data: scaled(pixels, c, h * w, scale) }];
@@ -68,7 +68,7 @@ async function pictures(files: File[], inputs: Input[], scale: Scale): Promise<S
 function pixelsOf(a: NumPy, inputs: Input[], scale: Scale): Samples[] {
   const [name, c, h, w] = plane(inputs);
   const n = Math.min(a.dims[0] ?? 0, most);
-  if (a.data.length !== a.dims[0]! * c * h * w) throw new Error(`The pictures are of shape [${a.dims.slice(1).join(", ")}]; the input wants [${c}, ${h}, ${w}].`);
+  if (a.data.length !== a.dims[0]! * c * h * w) throw new Error(`The pictures have shape [${a.dims.slice(1).join(", ")}], but the input needs [${c}, ${h}, ${w}].`);
   const own = a.data.subarray(0, n * c * h * w);
   return [{ name, dims: [n, c, h, w], data: own instanceof Float32Array ? own.slice() : scaled(own, c, h * w, scale) }];
 }

@@ -213,7 +213,7 @@ test("a repair on dropped samples: most of the accuracy is back, and the command
   assert.ok(await page.locator("#warning").isHidden() && await page.locator("#download:not(.warned)").isVisible(), "a repaired model has no warning");
   assert.match(said, /same top-1 \d+ % → \d+ %/);
   console.log(`${said} ${((performance.now() - begun) / 1000).toFixed(1)} s`);
-  const [, before, after] = said.match(/on 20 of them that it did not see, cosine to the original's outputs (-?[\d.]+) → ([\d.]+)/).map(Number);
+  const [, before, after] = said.match(/on 20 of them, which were held back, cosine to the original's outputs (-?[\d.]+) → ([\d.]+)/).map(Number);
   assert.ok(before < 0.9 && after > 0.97, said);
   await accessible(page);
   await picture(page, "repaired");
@@ -263,17 +263,17 @@ test("a repair on dropped samples: most of the accuracy is back, and the command
   await page.locator("#samples").setInputFiles(Array.from({ length: 6 }, (_, i) => ({ name: `${i}.png`, mimeType: "image/png", buffer: png })));
   await page.waitForFunction(() => document.querySelector("#had").textContent === "6 samples");
   for (const [files, what] of [
-    [[{ name: "x.png", mimeType: "image/png", buffer: Buffer.from("no picture") }], /x\.png is no picture/],
+    [[{ name: "x.png", mimeType: "image/png", buffer: Buffer.from("no picture") }], /x\.png is not a picture/],
     [[{ name: "0.png", mimeType: "image/png", buffer: png }], /wants at least 5/],
     [[{ name: "x.npz", mimeType: "application/zip", buffer: Buffer.from("no archive, by its end") }], /no \.npz file/],
     [[{ name: "x.npz", mimeType: "application/zip", buffer: Buffer.from(shortArray, "base64") }], /array x\.npy has 20 bytes, and its shape \[2, 3\] wants 24/],
-    [[{ name: "x-idx3-ubyte", mimeType: "application/octet-stream", buffer: Buffer.from("text") }], /no IDX file/],
+    [[{ name: "x-idx3-ubyte", mimeType: "application/octet-stream", buffer: Buffer.from("text") }], /not an IDX file/],
   ]) {
     await page.locator("#samples").setInputFiles(files);
     await page.waitForFunction((t) => new RegExp(t).test(document.querySelector("#error").textContent), what.source);
   }
   assert.match(await repaired(page), /6 samples/);
-  assert.doesNotMatch(await shown(page, "mended"), /top-1/, "of one sample that it did not see");
+  assert.doesNotMatch(await shown(page, "mended"), /top-1/, "of one held-back sample");
   assert.deepEqual(foreign, []);
   assert.deepEqual(complaints, []);
   await context.close();

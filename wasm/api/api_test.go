@@ -230,7 +230,7 @@ func TestProblems(t *testing.T) {
 		{"bad size", h, "POST", "/v1/prune?size=much", raw(data), 400, "query size", "want a size such as 10MB", nil},
 		{"bad query", h, "POST", "/v1/prune?speed-up=%zz", raw(data), 400, "query", "cannot be read", nil},
 		{"weights without metanet", h, "POST", "/v1/prune?speed-up=2&weights=metanet", raw(data), 400, "query weights", "wants criterion metanet", nil},
-		{"broken pattern", h, "POST", "/v1/prune?speed-up=2&ignore=conv%5B", raw(data), 422, "", `ignore: "conv[" is no name of the model and no pattern either`, nil},
+		{"broken pattern", h, "POST", "/v1/prune?speed-up=2&ignore=conv%5B", raw(data), 422, "", `ignore: "conv[" is neither a name in the model nor a valid pattern`, nil},
 		{"no body", h, "POST", "/v1/inspect", raw(nil), 400, "body", "there is no model in it", nil},
 		{"form without model", h, "POST", "/v1/inspect", form("plan", plan), 400, "body", "there is no model in it", nil},
 		{"model twice", h, "POST", "/v1/inspect", form("model", data, "model", data), 400, "part model", "it is there twice", nil},

@@ -14,7 +14,7 @@ type object = map[string]any
 func (h *handler) describe() object {
 	paths := object{
 		"/v1/inspect": object{"post": h.modelOperation("inspect", "What a model consists of: layers, groups, cost", []string{"input"}, "application/json", object{"type": "object", "required": []string{"macs", "params", "groups"}})},
-		"/v1/masks":   object{"post": h.modelOperation("masks", "What would leave: a plan that the command line, /v1/apply and the page replay", optionNames(), "application/json", ref("Plan"))},
+		"/v1/masks":   object{"post": h.modelOperation("masks", "What would be removed: a plan for the command line, /v1/apply and the page", optionNames(), "application/json", ref("Plan"))},
 		"/v1/prune":   object{"post": h.modelOperation("prune", "The smaller model", optionNames(), "application/octet-stream", object{"type": "string", "format": "binary"})},
 		"/v1/apply":   object{"post": h.applyOperation()},
 		"/v1/ops": object{"get": secured(object{"operationId": "ops", "summary": "Operators that have a rule", "responses": object{

@@ -128,7 +128,7 @@ func (t *tool) observe(ctx context.Context, run runtime) error {
 	}
 	n := int(min(int64(t.given.samples), roomBytes/(2*max(t.allValues(), 1))))
 	if n < repair.Least {
-		return fmt.Errorf("criterion obs looks at every layer's values at once, and the page has memory for %d samples; the command line has more", n)
+		return fmt.Errorf("criterion obs needs every layer's values at once, and the page has memory for %d samples; give fewer samples, or use the command line", n)
 	}
 	_, some := repair.SplitLast(t.given.feeds, n)
 	s, err := obs.Scores(ctx, engine{run}, t.session.Model, t.session.Analysis, observed, some)

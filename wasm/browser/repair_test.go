@@ -86,7 +86,7 @@ func TestRepairErrors(t *testing.T) {
 	require.ErrorIs(t, err, errNoSamples)
 	require.ErrorIs(t, tl.observe(ctx, nil), errNoSamples)
 	_, err = tl.plan(ctx, &request{Criterion: observed, Target: planner.Target{SpeedUp: 2}})
-	require.ErrorContains(t, err, "looks at samples")
+	require.ErrorContains(t, err, "needs samples")
 	_, err = tl.noise(10, 0)
 	require.NoError(t, err)
 	_, err = tl.repair(ctx, []byte("{"), nil)

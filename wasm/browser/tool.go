@@ -209,7 +209,7 @@ func (t *tool) score(ctx context.Context, r *request) (*prune.Prepared, planner.
 	key := r.scoring()
 	s := t.scores[key]
 	if s == nil && r.Criterion == observed {
-		return nil, nil, errors.New("criterion obs looks at samples: give some and let them be observed")
+		return nil, nil, errors.New("criterion obs needs samples: give samples first")
 	}
 	if s == nil {
 		var err error

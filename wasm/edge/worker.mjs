@@ -74,7 +74,7 @@ async function answer(request, env, ctx, done) {
     if (current === instance) current = undefined;
     done();
     console.error("instance lost:", String(error));
-    return problem(503, "Service Unavailable", "this took more memory than a worker has; a smaller model, or metaprune where there is more, helps");
+    return problem(503, "Service Unavailable", "the request needs more memory than a worker has; use a smaller model, or metaprune serve on a machine with more memory");
   } finally {
     if (instance.memory.buffer.byteLength > recycleAt && current === instance) current = undefined;
   }
@@ -90,7 +90,7 @@ export default {
     const late = await Promise.race([before.then(() => false), new Promise((resolve) => setTimeout(resolve, patience, true))]);
     if (late) {
       done();
-      return problem(429, "Too Many Requests", `other models took longer than ${patience / 1000} s; try again`, { "retry-after": "5" });
+      return problem(429, "Too Many Requests", `the worker was busy with other models for more than ${patience / 1000} s; try again`, { "retry-after": "5" });
     }
     return answer(request, env, ctx, done);
   },

@@ -93,7 +93,7 @@ export class Pruner {
   /** Opens a model and reports what it consists of. The file is kept for after a cancelled call. */
   async open(file, options = {}) {
     const blob = file instanceof Blob ? file : new Blob([file]);
-    if (blob.size > maxBytes) throw new PruneError(`The file has ${Math.round(blob.size / 2 ** 20)} MB; a page takes up to ${maxBytes / 2 ** 20} MB, the command line more.`);
+    if (blob.size > maxBytes) throw new PruneError(`The file has ${Math.round(blob.size / 2 ** 20)} MB; this package reads up to ${maxBytes / 2 ** 20} MB; use the command line for larger files.`);
     const data = blob.size < streamFrom ? await blob.arrayBuffer() : undefined;
     const report = await (data ? this.#call("open", { data }, options, [data]) : this.#call("open", { file: blob }, options));
     this.#file = blob;
@@ -143,7 +143,7 @@ export class Pruner {
   }
 
   async #run(op, fields, control) {
-    if (!this.#runtime) throw new PruneError("samples are run by a runtime: give the URL of a module that exports run, as runtimeURL");
+    if (!this.#runtime) throw new PruneError("a runtime is needed to run samples: give runtimeURL, the URL of a module that exports run");
     await this.#opened(control);
     return this.#call(op, { ...fields, runtimeURL: String(this.#runtime) }, control);
   }

@@ -25,7 +25,7 @@ class Stack {
       this.bytes = this.stacked ? new Uint8Array(bytes.length * samples) : bytes.slice();
       this.size = bytes.length;
     } else if (!equal(this.value.dims, value.dims) || (!this.stacked && !equal(this.bytes, bytes))) {
-      throw new Error(`the value ${name} differs from sample to sample in size or in whole numbers; the command line repairs such models`);
+      throw new Error(`the value ${name} has another size, or other integers, for each sample; use the command line to repair such models`);
     }
     if (this.stacked) this.bytes.set(bytes, sample * this.size);
   }
