@@ -22,6 +22,7 @@ import (
 	"github.com/metaprune/metaprune/prune/obs"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/search"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -235,8 +236,8 @@ type cut struct {
 	model    *onnxio.Model
 	repaired []byte // file of the tensors that a repair changed
 	report   *repairReport
-	search   *search
-	timings  *timings
+	search   *search.AccuracyReport
+	timings  *search.LatencyReport
 }
 
 // writeCut writes the model, the tensors of its repair and the plan: all of them or none.
@@ -330,22 +331,6 @@ func (a *app) cut(ctx context.Context, s *prune.Session, f *pruneFlags) (*cut, e
 		return &cut{plan: p}, nil
 	}
 	return carry(ctx, prepared, p, w)
-}
-
-// byLatency looks for the cut that is fast enough, and repairs that one.
-func (a *app) byLatency(ctx context.Context, s *prune.Session, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
-	t, err := a.latency(ctx, s, prepared, f)
-	if err != nil {
-		return nil, err
-	}
-	own := *f
-	own.roundTo = t.RoundTo
-	c, err := a.at(ctx, prepared, w, &own, t.best)
-	if err != nil {
-		return nil, err
-	}
-	c.timings = t
-	return c, nil
 }
 
 // carry applies a plan and repairs the result.
@@ -447,18 +432,18 @@ func (a *app) terminal() bool { return isTerminal(a.out) && os.Getenv("NO_COLOR"
 
 // result is what prune prints with --json.
 type result struct {
-	Output    string              `json:"output,omitempty"`
-	FileBytes [2]int64            `json:"file_bytes"` // external data with them
-	Achieved  planner.Achieved    `json:"achieved"`
-	CountedAt *graphcodec.Counted `json:"counted_at,omitempty"`
-	SpeedUp   float64             `json:"speed_up"`
-	Groups    []planner.PlanGroup `json:"groups"`
-	Zeroed    []planner.Zeroed    `json:"zeroed,omitempty"`
-	Repair    *repairReport       `json:"repair,omitempty"`
-	Search    *search             `json:"search,omitempty"`
-	Latency   *timings            `json:"latency,omitempty"`
-	Warnings  []planner.Warning   `json:"warnings,omitempty"`
-	Seconds   float64             `json:"seconds"`
+	Output    string                 `json:"output,omitempty"`
+	FileBytes [2]int64               `json:"file_bytes"` // external data with them
+	Achieved  planner.Achieved       `json:"achieved"`
+	CountedAt *graphcodec.Counted    `json:"counted_at,omitempty"`
+	SpeedUp   float64                `json:"speed_up"`
+	Groups    []planner.PlanGroup    `json:"groups"`
+	Zeroed    []planner.Zeroed       `json:"zeroed,omitempty"`
+	Repair    *repairReport          `json:"repair,omitempty"`
+	Search    *search.AccuracyReport `json:"search,omitempty"`
+	Latency   *search.LatencyReport  `json:"latency,omitempty"`
+	Warnings  []planner.Warning      `json:"warnings,omitempty"`
+	Seconds   float64                `json:"seconds"`
 }
 
 func (a *app) printPruned(s *prune.Session, c *cut, f *pruneFlags, size int64, took time.Duration) error {
@@ -479,10 +464,10 @@ func (a *app) printPruned(s *prune.Session, c *cut, f *pruneFlags, size int64, t
 		fmt.Fprintln(saved.out, r.Repair.sentence())
 	}
 	if r.Search != nil {
-		fmt.Fprintln(saved.out, r.Search.sentence())
+		fmt.Fprintln(saved.out, r.Search)
 	}
 	if r.Latency != nil {
-		fmt.Fprintln(saved.out, r.Latency.sentence())
+		fmt.Fprintln(saved.out, r.Latency)
 	}
 	if f.unnamed {
 		fmt.Fprintf(saved.out, "wrote %s\n", f.out)

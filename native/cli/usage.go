@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/prune/planner"
+	"github.com/metaprune/metaprune/prune/search"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -99,6 +100,23 @@ func flagError(c *cobra.Command, err error) error {
 		return &usageError{"--" + f.Name, want, "nothing", fmt.Sprintf("--%s: want %s, got nothing", f.Name, want)}
 	case errors.As(err, &syntax):
 		return &usageError{syntax.GetSpecifiedFlag(), "a flag such as --json", syntax.GetSpecifiedFlag(), fmt.Sprintf("%q is no flag", syntax.GetSpecifiedFlag())}
+	}
+	return err
+}
+
+// asFlag gives a library's error about an option, which names the option, the spelling of its flag.
+func asFlag(err error, name string) error {
+	var option *planner.OptionError
+	var failed *search.FailedError
+	switch {
+	case errors.As(err, &failed) && failed.Option == name:
+		own := *failed
+		own.Option = "--" + name
+		return failedCheck{&own}
+	case errors.As(err, &option) && option.Where == name:
+		own := *option
+		own.Where = "--" + name
+		return &own
 	}
 	return err
 }
