@@ -162,7 +162,7 @@ func (r *Rewrite) Session(old *Session) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.sha = old.sha
+	s.sha, s.elements = old.sha, old.elements
 	return s, s.CountAt(old.inputs)
 }
 

@@ -3,9 +3,13 @@ package prune
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash/crc32"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
@@ -20,6 +24,7 @@ type Session struct {
 	data     []byte
 	size     int64
 	sha      chan string
+	elements *elementHash
 	inputs   map[string][]int64
 	path     string       // of the file, where Open read it
 	closing  func() error // releases the file
@@ -40,7 +45,7 @@ func FromModel(m *onnxio.Model, data []byte) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Session{Model: m, Analysis: a, data: data, size: int64(len(data))}, nil
+	return &Session{Model: m, Analysis: a, data: data, size: int64(len(data)), elements: &elementHash{model: m}}, nil
 }
 
 // FromStream analyses a model that onnxio.DecodeStream read from a file of size bytes; Hashed has to be told its hash.
@@ -56,6 +61,7 @@ func FromStream(m *onnxio.Model, size int64) (*Session, error) {
 func (s *Session) Close() error {
 	if s.sha != nil {
 		s.SHA256()
+		s.DataSHA256()
 	}
 	if s.closing == nil {
 		return nil
@@ -69,13 +75,15 @@ func (s *Session) Hashed(sum func() string) {
 	go func() { s.sha <- sum() }()
 }
 
-// StartHash begins hashing the file beside other work; SHA256 waits for it.
+// StartHash begins hashing the file and its external data beside other work; SHA256 and DataSHA256 wait
+// for it.
 func (s *Session) StartHash() {
 	if s.sha != nil {
 		return
 	}
 	s.sha = make(chan string, 1)
 	go func() { s.sha <- hash(s.data) }()
+	go s.DataSHA256()
 }
 
 func hash(data []byte) string {
@@ -89,6 +97,44 @@ func (s *Session) SHA256() string {
 	sum := <-s.sha
 	s.sha <- sum
 	return sum
+}
+
+// DataSHA256 returns a hash in hexadecimal of the elements that the model keeps in external data: SHA-256
+// of the CRC-32C (4 bytes, little-endian) of every MiB of every such tensor, in the order of the model's
+// file. It tells data apart that differ in anything, at the speed of memory; it does not resist forgery.
+// It is empty where the model keeps all elements itself, or where the data cannot be read.
+func (s *Session) DataSHA256() string { return s.elements.get() }
+
+// elementHash hashes external data once, when it is first asked for.
+type elementHash struct {
+	model *onnxio.Model
+	once  sync.Once
+	sum   string
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (h *elementHash) get() string {
+	h.once.Do(func() {
+		if !h.model.HasExternal() {
+			return
+		}
+		sum, complete := sha256.New(), true
+		h.model.EachTensor(func(t *onnxio.Tensor) {
+			if !complete || !t.IsExternal() {
+				return
+			}
+			b, err := t.Bytes()
+			complete = err == nil
+			for part := range slices.Chunk(b, 1<<20) {
+				sum.Write(binary.LittleEndian.AppendUint32(nil, crc32.Checksum(part, castagnoli)))
+			}
+		})
+		if complete {
+			h.sum = hex.EncodeToString(sum.Sum(nil))
+		}
+	})
+	return h.sum
 }
 
 // CountAt sets the sizes of inputs that work is counted at (graphcodec.Analysis.CountAt).
@@ -122,13 +168,21 @@ func (s *Session) MakePlan(ctx context.Context, r Request) (*planner.Plan, error
 	return p, err
 }
 
-// Sign notes in a plan which model it is for.
-func (s *Session) Sign(p *planner.Plan) { p.ModelSHA256 = s.SHA256() }
+// Sign notes in a plan which model and which external data it is for.
+func (s *Session) Sign(p *planner.Plan) { p.ModelSHA256, p.DataSHA256 = s.SHA256(), s.DataSHA256() }
+
+// CheckPlan compares a signed plan with the model and its external data.
+func (s *Session) CheckPlan(p *planner.Plan) error {
+	if err := p.Check(s.SHA256()); err != nil || p.DataSHA256 == "" {
+		return err
+	}
+	return p.CheckData(s.DataSHA256())
+}
 
 // Apply returns the model that a plan describes. A signed plan of another model is refused.
 func (s *Session) Apply(p *planner.Plan) (*onnxio.Model, error) {
 	if p.ModelSHA256 != "" {
-		if err := p.Check(s.SHA256()); err != nil {
+		if err := s.CheckPlan(p); err != nil {
 			return nil, err
 		}
 	}

@@ -105,7 +105,7 @@ func (a *app) verifyPlan(ctx context.Context, v *verdict, before, after *prune.S
 		return err
 	}
 	_, missing := attach(p, f.plan)
-	if err := errors.Join(p.Check(before.SHA256()), missing); err != nil {
+	if err := errors.Join(before.CheckPlan(p), missing); err != nil {
 		return err
 	}
 	prepared, err := a.prepareReplay(ctx, before, p, &f.metanet)

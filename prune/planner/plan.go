@@ -13,6 +13,7 @@ type Plan struct {
 	Format      string               `json:"format"`
 	Version     int                  `json:"version"`
 	ModelSHA256 string               `json:"model_sha256"`
+	DataSHA256  string               `json:"data_sha256,omitempty" since:"3"` // of the elements in external data
 	Criterion   string               `json:"criterion"`
 	Reduction   string               `json:"reduction,omitempty"`
 	Normalizer  string               `json:"normalizer,omitempty"`
@@ -71,10 +72,11 @@ func (p *Plan) Cut() *Plan {
 
 // Achieved are costs before and after.
 type Achieved struct {
-	MACs   [2]int64 `json:"macs"`
-	Seen   [2]int64 `json:"seen_macs,omitzero"` // at static shapes, as ONNX's shape inference sees them; where that is another ratio
-	Params [2]int64 `json:"params"`
-	Bytes  [2]int64 `json:"bytes"`
+	MACs    [2]int64 `json:"macs"`
+	Seen    [2]int64 `json:"seen_macs,omitzero"`                    // at static shapes, as ONNX's shape inference sees them; where that is another ratio
+	Ignored bool     `json:"seen_macs_ignored,omitempty" since:"3"` // the speed-up did not have to hold at static shapes, where less than half of the work is visible
+	Params  [2]int64 `json:"params"`
+	Bytes   [2]int64 `json:"bytes"`
 }
 
 // PlanGroup is what leaves one group, for people.
@@ -114,6 +116,19 @@ func (p *Plan) Check(modelSHA256 string) error {
 		return &PlanError{fmt.Sprintf("it was made for another model (SHA-256 %.12s…, this one has %.12s…)", p.ModelSHA256, modelSHA256)}
 	}
 	return nil
+}
+
+// CheckData compares the plan with the external data of the model that it is to be applied to. Plans
+// before version 3 say nothing of it.
+func (p *Plan) CheckData(dataSHA256 string) error {
+	if p.DataSHA256 == "" || p.DataSHA256 == dataSHA256 {
+		return nil
+	}
+	got := "cannot be read"
+	if dataSHA256 != "" {
+		got = fmt.Sprintf("has SHA-256 %.12s…", dataSHA256)
+	}
+	return &PlanError{fmt.Sprintf("it was made for the same model file with other external data (SHA-256 %.12s…): the data beside this model %s; give the data file that the plan was made with, or make a new plan", p.DataSHA256, got)}
 }
 
 // attached refuses a plan with a repair whose tensors are not there.
@@ -179,6 +194,7 @@ func (p *Plan) record(a *graphcodec.Analysis, state *graphcodec.State) {
 		Bytes: [2]int64{start.Bytes(), state.Bytes()}}
 	if before, after := start.VisibleMACs(), state.VisibleMACs(); before*state.MACs() != after*start.MACs() {
 		p.Achieved.Seen = [2]int64{before, after}
+		p.Achieved.Ignored = p.Target.SpeedUp != 0 && !p.Target.Computed && !start.StaticCounts()
 	}
 	p.Removed = a.Removals(state.Units())
 	if p.Removed == nil {

@@ -14,7 +14,7 @@ import (
 
 // PlanVersion is the version of the plan format that this package writes; it reads this one and all before it. The version counts up when fields are added or change their meaning: a field that is newer than
 // version 1 says so by the tag "since", and docs/formats.md lists what each version has.
-const PlanVersion = 2
+const PlanVersion = 3
 
 // ParsePlan reads a plan and checks its format and version. A field that this version does not have is an error: what it asks for would be left undone.
 func ParsePlan(data []byte) (*Plan, error) {
@@ -49,6 +49,8 @@ func (p *Plan) validate() error {
 	switch {
 	case len(p.ModelSHA256) != 64:
 		return &PlanError{"model_sha256 is missing or no SHA-256"}
+	case p.DataSHA256 != "" && len(p.DataSHA256) != 64:
+		return &PlanError{"data_sha256 is no SHA-256"}
 	case !slices.Contains([]string{"", "original", "metanet"}, p.Weights):
 		return &PlanError{fmt.Sprintf("weights is %q, want \"original\" or \"metanet\"", p.Weights)}
 	case !slices.Contains([]string{"", "none", "noise", "data"}, p.Repair):

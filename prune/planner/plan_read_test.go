@@ -25,6 +25,7 @@ func TestPlansOfEveryVersion(t *testing.T) {
 		{"v1-zeros", "mlp_bn.ts", "51a276529deb9db507ff243a7e1ca1758d73862a57d3020055352a6b503362ab"},
 		{"v1-heads", "heads.ts", "c5dceafc5048e816ff26f544fcb34a95fe2edaac41d34a8cf2bcb22bc98fc091"},
 		{"v1-repaired", "mlp_bn.ts", "f03918ebacb616c3c19728c8e1d85ca8a5d789a6dfc0f42473bbbea28ecbc5ec"},
+		{"v3-hidden", "gn21", "e224a82fd8e451cab4b689436c4914eaea0ab483509acc06e7b8c0bb8afa4fbf"},
 		{"v2-heads", "heads.ts", "c5dceafc5048e816ff26f544fcb34a95fe2edaac41d34a8cf2bcb22bc98fc091"},
 	} {
 		t.Run(c.plan, func(t *testing.T) {
@@ -76,9 +77,12 @@ func TestPlansThatAreNotUnderstood(t *testing.T) {
 	for _, c := range []struct{ name, plan, want string }{
 		{"nothing more", `{"version":1,` + head + `}`, ""},
 		{"this version", `{"version":2,` + head + `,"groups":[{"id":"g1","name":"a","size":1,"removed":[]}]}`, ""},
-		{"a newer version", `{"version":3,` + head + `}`, "made by a newer metaprune (plan version 3); this program reads versions 1 to 2"},
+		{"a newer version", `{"version":4,` + head + `}`, "made by a newer metaprune (plan version 4); this program reads versions 1 to 3"},
+		{"a hash of data in an old version", `{"version":2,` + head + `,"data_sha256":"` + strings.Repeat("0", 64) + `"}`, `field "data_sha256" is of plan version 3`},
+		{"a count in an old version", `{"version":2,` + head + `,"achieved":{"seen_macs_ignored":true}}`, `field "achieved.seen_macs_ignored" is of plan version 3`},
+		{"a short hash of data", `{"version":3,` + head + `,"data_sha256":"00"}`, "data_sha256 is no SHA-256"},
 		{"a newer version with a new field", `{"version":9,` + head + `,"dance":true}`, "made by a newer metaprune (plan version 9)"},
-		{"no version", `{` + head + `}`, "version 0, want 1 to 2"},
+		{"no version", `{` + head + `}`, "version 0, want 1 to 3"},
 		{"a negative version", `{"version":-1,` + head + `}`, "version -1"},
 		{"an unknown field", `{"version":2,` + head + `,"rotated":[]}`, `unknown field "rotated"; plan version 2 has no such field`},
 		{"an unknown field in an entry", `{"version":1,` + head + `,"removed":[{"tensor":"a","axis":0,"indices":[],"stride":2}]}`, `unknown field "stride"`},
