@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/obs"
+	"github.com/metaprune/metaprune/prune/options"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/prune/search"
@@ -130,18 +131,18 @@ func (f *pruneFlags) bound(fl *pflag.FlagSet) {
 	takes(fl, share(0, 1).over().under(), "ratio", "accuracy", "sparsity")
 	takes(fl, bytesOrShare(), "size")
 	takes(fl, whole(1, 0), "steps", "round-to")
-	oneOf(fl, "criterion", criteria...)
-	oneOf(fl, "weights", "original", "metanet")
-	oneOf(fl, "reduction", "mean", "sum", "max", "first")
-	oneOf(fl, "normalizer", "mean", "max", "none", "lamp", "original", "order")
-	oneOf(fl, "ranking", rankings...)
+	for _, o := range options.All {
+		if len(o.Enum) > 0 && fl.Lookup(o.Name) != nil {
+			oneOf(fl, o.Name, slices.Concat(o.Enum, o.Local)...)
+		}
+	}
 	patterns(fl, "pattern", "channels", "unstructured")
 }
 
 // criteria and rankings are the names that commands take.
 var (
-	criteria = []string{"l2", "l1", "bn", "fpgm", "random", "metanet", obs.OBS, obs.Wanda, obs.Hessian, taylorCriterion}
-	rankings = []string{"global", "group", "isomorphic"}
+	criteria = slices.Concat(options.Named("criterion").Enum, options.Named("criterion").Local)
+	rankings = options.Named("ranking").Enum
 )
 
 // bytes is what --size asks for, of a file of so many bytes.

@@ -32,6 +32,9 @@ type Options struct {
 	Size                                                        string // such as 10MB
 	Criterion, Weights, Reduction, Normalizer, Ranking, Pattern string
 	Steps, RoundTo                                              int
+	Attention                                                   string   // of attention, only "heads" or only "head-dim"
+	CountComputed                                               bool     // of SpeedUp: count the MACs with shapes evaluated alone
+	Input                                                       []string // sizes that work is counted at, such as x=1x3x224x224
 	Ignore                                                      []string
 	Seed                                                        int64
 }
@@ -44,7 +47,7 @@ func (o Options) query() string {
 			q.Set(name, strconv.FormatFloat(v, 'g', -1, 64))
 		}
 	}
-	for name, v := range map[string]string{"size": o.Size, "criterion": o.Criterion, "weights": o.Weights, "reduction": o.Reduction, "normalizer": o.Normalizer, "ranking": o.Ranking, "pattern": o.Pattern} {
+	for name, v := range map[string]string{"size": o.Size, "criterion": o.Criterion, "weights": o.Weights, "reduction": o.Reduction, "normalizer": o.Normalizer, "ranking": o.Ranking, "pattern": o.Pattern, "attention": o.Attention} {
 		if v != "" {
 			q.Set(name, v)
 		}
@@ -54,7 +57,10 @@ func (o Options) query() string {
 			q.Set(name, strconv.FormatInt(v, 10))
 		}
 	}
-	q["ignore"] = o.Ignore
+	if o.CountComputed {
+		q.Set("count-computed", "true")
+	}
+	q["ignore"], q["input"] = o.Ignore, o.Input
 	return q.Encode()
 }
 

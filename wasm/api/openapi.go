@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/metaprune/metaprune/prune/options"
 	"github.com/metaprune/metaprune/prune/planner"
 )
 
@@ -14,8 +15,8 @@ type object = map[string]any
 func (h *handler) describe() object {
 	paths := object{
 		"/v1/inspect": object{"post": h.modelOperation("inspect", "What a model consists of: layers, groups, cost", []string{"input"}, "application/json", object{"type": "object", "required": []string{"macs", "params", "groups"}})},
-		"/v1/masks":   object{"post": h.modelOperation("masks", "What would be removed: a plan for the command line, /v1/apply and the page", optionNames(), "application/json", ref("Plan"))},
-		"/v1/prune":   object{"post": h.modelOperation("prune", "The smaller model", optionNames(), "application/octet-stream", object{"type": "string", "format": "binary"})},
+		"/v1/masks":   object{"post": h.modelOperation("masks", "What would be removed: a plan for the command line, /v1/apply and the page", options.Names(), "application/json", ref("Plan"))},
+		"/v1/prune":   object{"post": h.modelOperation("prune", "The smaller model", options.Names(), "application/octet-stream", object{"type": "string", "format": "binary"})},
 		"/v1/apply":   object{"post": h.applyOperation()},
 		"/v1/ops": object{"get": secured(object{"operationId": "ops", "summary": "Operators that have a rule", "responses": object{
 			"200": object{"description": "the list", "content": object{"application/json": object{"schema": object{"type": "array", "items": ref("Operator")}}}}, "401": ref2("Problem")}})},
@@ -56,13 +57,13 @@ func secured(op object) object {
 // optionParameters are the options of these names as query parameters.
 func optionParameters(names []string) []object {
 	var out []object
-	for _, o := range options {
-		if !slices.Contains(names, o.name) {
+	for _, o := range options.All {
+		if !slices.Contains(names, o.Name) {
 			continue
 		}
 		s := optionSchema(o)
-		p := object{"name": o.name, "in": "query", "description": o.doc, "schema": s}
-		if o.kind == "strings" {
+		p := object{"name": o.Name, "in": "query", "description": o.Doc, "schema": s}
+		if o.Kind == options.Strings {
 			p["style"], p["explode"] = "form", true
 		}
 		out = append(out, p)
@@ -70,30 +71,30 @@ func optionParameters(names []string) []object {
 	return out
 }
 
-func optionSchema(o option) object {
+func optionSchema(o options.Option) object {
 	s := object{}
-	switch o.kind {
-	case "number":
+	switch o.Kind {
+	case options.Number:
 		s["type"], s["exclusiveMinimum"] = "number", 0
-	case "integer":
+	case options.Integer:
 		s["type"] = "integer"
-		if o.name != "seed" {
+		if o.Name != "seed" {
 			s["minimum"], s["maximum"] = 1, 1<<20
 		} else {
 			s["format"] = "int64"
 		}
-	case "boolean":
+	case options.Boolean:
 		s["type"] = "boolean"
-	case "strings":
+	case options.Strings:
 		s["type"], s["items"] = "array", object{"type": "string"}
 	default:
 		s["type"] = "string"
 	}
-	if len(o.enum) > 0 {
-		s["enum"] = o.enum
+	if len(o.Enum) > 0 {
+		s["enum"] = o.Enum
 	}
-	if o.def != nil {
-		s["default"] = o.def
+	if o.Default != nil {
+		s["default"] = o.Default
 	}
 	return s
 }
@@ -104,9 +105,9 @@ func formSchema(files, optional, names []string) object {
 	for _, name := range append(append([]string{}, files...), optional...) {
 		properties[name] = object{"type": "string", "format": "binary"}
 	}
-	for _, o := range options {
-		if slices.Contains(names, o.name) {
-			properties[o.name] = optionSchema(o)
+	for _, o := range options.All {
+		if slices.Contains(names, o.Name) {
+			properties[o.Name] = optionSchema(o)
 		}
 	}
 	return object{"type": "object", "required": files, "properties": properties}

@@ -13,17 +13,9 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/options"
 	"github.com/metaprune/metaprune/prune/planner"
 )
-
-// option is one of a request's options; its name is the command line's.
-type option struct {
-	name, kind string // kind: number, integer, boolean, string, strings
-	enum       []string
-	def        any
-	doc        string
-	set        func(j *job, v string) error
-}
 
 // job is what a request asks for.
 type job struct {
@@ -76,11 +68,8 @@ func count(at func(*job) *int) func(*job, string) error {
 	}
 }
 
-func text(at func(*job) *string, allowed ...string) func(*job, string) error {
+func text(at func(*job) *string) func(*job, string) error {
 	return func(j *job, v string) error {
-		if len(allowed) > 0 && !slices.Contains(allowed, v) {
-			return planner.OneOf("", v, allowed...)
-		}
 		*at(j) = v
 		return nil
 	}
@@ -143,46 +132,50 @@ func seed(j *job, v string) error {
 	return nil
 }
 
-func choice(name string, at func(*job) *string, def any, doc string, allowed ...string) option {
-	return option{name: name, kind: "string", enum: allowed, def: def, doc: doc, set: text(at, allowed...)}
+// read sets option o to v.
+func (j *job) read(o *options.Option, v string) error {
+	if len(o.Enum) > 0 && !slices.Contains(o.Enum, v) {
+		return planner.OneOf("", v, o.Enum...)
+	}
+	return setters[o.Name](j, v)
 }
 
-// options lists what /v1/masks and /v1/prune understand.
-var options = []option{
-	{name: "speed-up", kind: "number", doc: "target: multiply-accumulates before / after", set: factor(func(j *job) *float64 { return &j.Target.SpeedUp })},
-	{name: "count-computed", kind: "boolean", def: false, doc: "of speed-up: count the MACs with shapes evaluated alone, not also those at static shapes", set: truth(func(j *job) *bool { return &j.Target.Computed })},
-	{name: "input", kind: "strings", doc: "NAME=SIZES of an input that work is counted at, such as x=1x3x224x224, without NAME= where there is one input; may be repeated; free sizes are assumed where it is missing", set: inputSize},
-	{name: "params", kind: "number", doc: "target: share of the parameters to keep, such as 0.5 or 50%", set: share(func(j *job) *float64 { return &j.Target.Params }, 1)},
-	{name: "size", kind: "string", doc: "target: size of the smaller model, such as 10MB, or 50% of its present size", set: size},
-	{name: "ratio", kind: "number", doc: "target: share of the prunable channels that are removed, such as 0.3 or 30%", set: share(func(j *job) *float64 { return &j.Target.Ratio }, 1)},
-	choice("criterion", func(j *job) *string { return &j.Criterion.Kind }, "l2", "importance", "l2", "l1", "bn", "fpgm", "random", "metanet"),
-	choice("weights", func(j *job) *string { return &j.weights }, "original", "of criterion metanet: keep the original weights, or take the metanetwork's", "original", "metanet"),
-	choice("reduction", func(j *job) *string { return &j.Criterion.Reduction }, "mean", "over a group's members", "mean", "sum", "max", "first"),
-	choice("normalizer", func(j *job) *string { return &j.Criterion.Normalizer }, nil, "within a group; by default what the metanetwork was trained for, else mean", "mean", "max", "none", "lamp", "original", "order"),
-	choice("ranking", func(j *job) *string { return &j.Ranking }, "global", "which channels are compared: of the whole model (global), of each group (group), or of all groups of the same structure (isomorphic)", "global", "group", "isomorphic"),
-	choice("attention", func(j *job) *string { return (*string)(&j.Attention) }, nil, "of attention, remove only whole heads (heads) or only channels per head (head-dim)", "heads", "head-dim"),
-	{name: "pattern", kind: "string", def: "channels", doc: "what is removed: channels, or weights as zeros: N:M or unstructured", set: text(func(j *job) *string { return &j.Pattern })},
-	{name: "sparsity", kind: "number", def: .5, doc: "share of zeros for pattern unstructured", set: share(func(j *job) *float64 { return &j.Sparsity }, 1)},
-	{name: "steps", kind: "integer", def: 1, doc: "number of pruning steps; the importance is computed again after each step", set: count(func(j *job) *int { return &j.Steps })},
-	{name: "round-to", kind: "integer", def: 1, doc: "keep a multiple of this number of channels in each group", set: count(func(j *job) *int { return &j.RoundTo })},
-	{name: "max-ratio", kind: "number", doc: "remove at most this share of each group, 0 to 1", set: share(func(j *job) *float64 { return &j.MaxRatio }, 1)},
-	{name: "ignore", kind: "strings", doc: "groups to keep whole, by node path, tensor, ID or name (glob); may be repeated", set: func(j *job, v string) error { j.Ignore = append(j.Ignore, v); return nil }},
-	{name: "seed", kind: "integer", def: 0, doc: "seed of criterion random", set: seed},
+// setters read the value of each option of the table.
+var setters = map[string]func(j *job, v string) error{
+	"speed-up":       factor(func(j *job) *float64 { return &j.Target.SpeedUp }),
+	"count-computed": truth(func(j *job) *bool { return &j.Target.Computed }),
+	"input":          inputSize,
+	"params":         share(func(j *job) *float64 { return &j.Target.Params }, 1),
+	"size":           size,
+	"ratio":          share(func(j *job) *float64 { return &j.Target.Ratio }, 1),
+	"criterion":      text(func(j *job) *string { return &j.Criterion.Kind }),
+	"weights":        text(func(j *job) *string { return &j.weights }),
+	"reduction":      text(func(j *job) *string { return &j.Criterion.Reduction }),
+	"normalizer":     text(func(j *job) *string { return &j.Criterion.Normalizer }),
+	"ranking":        text(func(j *job) *string { return &j.Ranking }),
+	"attention":      text(func(j *job) *string { return (*string)(&j.Attention) }),
+	"pattern":        text(func(j *job) *string { return &j.Pattern }),
+	"sparsity":       share(func(j *job) *float64 { return &j.Sparsity }, 1),
+	"steps":          count(func(j *job) *int { return &j.Steps }),
+	"round-to":       count(func(j *job) *int { return &j.RoundTo }),
+	"max-ratio":      share(func(j *job) *float64 { return &j.MaxRatio }, 1),
+	"ignore":         func(j *job, v string) error { j.Ignore = append(j.Ignore, v); return nil },
+	"seed":           seed,
 }
 
 // parse reads options from query parameters or form fields; place is "query" or "field".
 func (j *job) parse(values url.Values, place string) error {
 	for _, key := range sortedKeys(values) {
 		name := strings.ReplaceAll(key, "_", "-")
-		i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
-		if i < 0 {
+		o := options.Named(name)
+		if o == nil {
 			return unknownOption(place+" "+key, name)
 		}
-		if n := len(j.given[name]) + len(values[key]); n > 1 && options[i].kind != "strings" {
+		if n := len(j.given[name]) + len(values[key]); n > 1 && o.Kind != options.Strings {
 			return problem(http.StatusBadRequest, place+" "+key, "it is given %d times; want it once", n)
 		}
 		for _, v := range values[key] {
-			if err := options[i].set(j, v); err != nil {
+			if err := j.read(o, v); err != nil {
 				return badOption(place+" "+key, err)
 			}
 		}
@@ -194,10 +187,10 @@ func (j *job) parse(values url.Values, place string) error {
 // unknownOption names the option that was probably meant.
 func unknownOption(place, name string) *Problem {
 	near := ""
-	if n := planner.Nearest(name, optionNames()); n != "" {
+	if n := planner.Nearest(name, options.Names()); n != "" {
 		near = "; did you mean " + n
 	}
-	p := problem(http.StatusBadRequest, place, "there is no such option%s; the options are %s", near, strings.Join(optionNames(), ", "))
+	p := problem(http.StatusBadRequest, place, "there is no such option%s; the options are %s", near, strings.Join(options.Names(), ", "))
 	p.Want, p.Got = "an option", name
 	return p
 }
@@ -249,14 +242,6 @@ func (j *job) check() error {
 
 // key tells the request apart from others about the same model: every option that was given, in quotes, so that no text can be taken for two.
 func (j *job) key() string { return fmt.Sprintf("%q", j.given) }
-
-func optionNames() []string {
-	var out []string
-	for _, o := range options {
-		out = append(out, o.name)
-	}
-	return out
-}
 
 func sortedKeys(v url.Values) []string {
 	var out []string

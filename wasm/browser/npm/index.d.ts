@@ -14,9 +14,9 @@ export interface Report {
   counted_at?: Counted; tensors: Input[]; layers: Layer[] | null; groups: Group[] | null; operators_without_rule?: Record<string, number>;
 }
 /** Exactly one of these, unless a pattern of zeros is asked for. */
-export interface Target { speed_up?: number; params?: number; bytes?: number; ratio?: number }
+export interface Target { speed_up?: number; params?: number; bytes?: number; ratio?: number; computed?: boolean }
 export interface Options {
-  target?: Target; criterion?: "l2" | "l1" | "bn" | "random" | "metanet" | "obs"; reduction?: "mean" | "sum" | "max" | "first"; normalizer?: "mean" | "max" | "none" | "original";
+  target?: Target; criterion?: "l2" | "l1" | "bn" | "fpgm" | "random" | "metanet" | "obs"; reduction?: "mean" | "sum" | "max" | "first"; normalizer?: "mean" | "max" | "none" | "lamp" | "original" | "order";
   ranking?: "global" | "group" | "isomorphic"; pattern?: string; sparsity?: number; steps?: number; round_to?: number; max_ratio?: number; ignore?: string[]; seed?: number; attention?: "heads" | "head-dim";
   /** Sizes that work is counted at, such as "x=1x3x224x224"; without a name where there is one input. */
   inputs?: string[];
