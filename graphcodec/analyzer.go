@@ -225,13 +225,13 @@ func (a *analyzer) run(c *call) {
 	case r == nil:
 		c.unknown("no rule for operator %s (opset %d)", c.node.OpType, c.version)
 	default:
-		r.infer(c)
+		r.Infer(c)
 		c.signs()
 		c.passPoints()
 		c.handleLeaks()
 	}
 	static, plain := c.static(), c.shapeKnown(func(v *Value) (bool, bool) { return v.plain, v.Const != nil && !v.copiedIntegers() })
-	if c.blind || domain != "" || opaque[c.node.OpType] || a.concealed[c.node] || c.node.OpType == "Compress" {
+	if c.blind || domain != "" || c.op().Static.Opaque || a.concealed[c.node] || c.node.OpType == "Compress" {
 		plain = false
 	}
 	if a.reading {

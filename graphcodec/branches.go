@@ -269,10 +269,6 @@ func (e expanded) rebuilt(now []*onnxio.Node, before map[int][]*onnxio.Node, gon
 	return outside, &own
 }
 
-// tolerant are operators, beside element-wise ones of one input, that take whatever shape comes in.
-var tolerant = map[string]bool{"Identity": true, "Dropout": true, "Cast": true, "Squeeze": true, "Unsqueeze": true, "Transpose": true, "Flatten": true, "Shape": true, "Size": true, "Softmax": true, "LogSoftmax": true,
-	"ReduceMean": true, "ReduceSum": true, "ReduceMax": true}
-
 // tolerates reports whether no node of a body can contradict shapes that have changed; changed are the body's own values that follow from them.
 func (sh *shrinker) tolerates(g *onnxio.Graph, changed map[string]bool) bool {
 	constants := map[string]bool{}
@@ -291,9 +287,9 @@ func (sh *shrinker) tolerates(g *onnxio.Graph, changed map[string]bool) bool {
 			continue
 		}
 		r := lookup(n.Domain, n.OpType, sh.old.an.versions[""])
-		alike := r != nil && r.elementWise && len(n.Inputs) == 1
+		alike := r != nil && r.ElementWise && len(n.Inputs) == 1
 		computed := n.OpType == "Reshape" && len(n.Inputs) == 2 && !constants[n.Inputs[1]] && !sh.knows(n.Inputs[1])
-		if n.Domain != "" || !alike && !tolerant[n.OpType] && !computed {
+		if n.Domain != "" || !alike && !Describe("", n.OpType).AnyShape && !computed {
 			return false
 		}
 		for _, name := range n.Outputs {

@@ -69,12 +69,12 @@ const (
 
 // work is the kind of the node's products.
 func (c *call) work() workKind {
-	switch _, quantised := operandLetters[c.node.OpType]; {
+	switch o := c.like(); {
 	case c.bodies[c.node]:
 		return hiddenWork
-	case quantised:
+	case o.Operands != "":
 		return integerWork
-	case c.node.Domain != microsoft && (c.node.OpType == "Conv" || c.node.OpType == "ConvTranspose" || c.node.OpType == "Gemm" || c.node.OpType == "MatMul"):
+	case o.Static.Counts != notCounted && c.node.Domain != microsoft:
 		return plainWork
 	}
 	return fusedWork
@@ -332,18 +332,14 @@ func (c *call) set(i int, t onnxio.DataType, shape []Dim, axes ...[]label) *Valu
 	return v
 }
 
-// multiplies are the operators that multiply with their weights, with a rule or without.
-var multiplies = map[string]bool{"Conv": true, "ConvTranspose": true, "Gemm": true, "MatMul": true, "FusedConv": true, "NhwcConv": true, "NhwcFusedConv": true, "FusedGemm": true, "FusedMatMul": true, "GemmFastGelu": true,
-	"LSTM": true, "GRU": true, "RNN": true, "Attention": true, "MoE": true, "QMoE": true, "MatMulBnb4": true, "MatMulNBits": true, "QLinearConv": true, "ConvInteger": true, "QLinearMatMul": true, "MatMulInteger": true, "QGemm": true,
-	"MatMulIntegerToFloat": true, "DynamicQuantizeMatMul": true, "DynamicQuantizeLSTM": true, "QAttention": true}
-
 // unknown gives all outputs the shapes that the model declares and freezes the inputs.
 func (c *call) unknown(format string, args ...any) {
 	c.blind = true
+	multiplies := c.like().Multiply
 	once := int64(0) // the least that it costs: once through the weights
 	for _, v := range c.in {
 		c.freezeValue(v, format, args...)
-		if multiplies[c.node.OpType] && v != nil && v.Const != nil && len(v.Shape) > 1 {
+		if multiplies && v != nil && v.Const != nil && len(v.Shape) > 1 {
 			once += c.readings[v.Const.Tensor].numbers(v.Const.Tensor, product(v.Shape).N)
 		}
 	}

@@ -11,24 +11,25 @@ func (c *call) evalUnary(v *Value) bool {
 	if v.elems == nil || len(c.out) == 0 || c.out[0] == nil {
 		return false
 	}
-	f, ok := floatFuncs[c.node.OpType]
-	if !ok {
+	eval := c.op().Eval
+	if eval == nil || eval.Unary == nil {
 		return false
 	}
 	out := make([]Elem, len(v.elems))
 	for i, e := range v.elems {
 		r := Elem{taint: e.taint}
 		switch {
-		case e.open() && c.node.OpType != "Neg" || e.IsFloat && e.open():
-			if r, ok = inSymbols(c.node.OpType, e); !ok {
+		case e.open() && !eval.Negates || e.IsFloat && e.open():
+			var ok bool
+			if r, ok = inSymbols(eval, c.node.OpType, e); !ok {
 				return false
 			}
 		case e.IsFloat:
-			r.Float, r.IsFloat = f(e.Float), true
-		case c.node.OpType == "Neg":
+			r.Float, r.IsFloat = eval.Unary(e.Float), true
+		case eval.Negates:
 			r.Int = e.Int.Neg()
 		default:
-			r.Int = Num(int64(f(float64(e.Int.N))))
+			r.Int = Num(int64(eval.Unary(float64(e.Int.N))))
 		}
 		out[i] = r
 	}
@@ -44,7 +45,7 @@ func clipped(v []Elem, low, high float64) []Elem {
 		switch {
 		case e.open():
 			var ok bool
-			if r, ok = inSymbols("Clip", e, Elem{Float: low, IsFloat: true}, Elem{Float: high, IsFloat: true}); !ok {
+			if r, ok = inSymbols(symbolic, "Clip", e, Elem{Float: low, IsFloat: true}, Elem{Float: high, IsFloat: true}); !ok {
 				return nil
 			}
 			r.IsFloat = e.IsFloat
@@ -56,12 +57,6 @@ func clipped(v []Elem, low, high float64) []Elem {
 		out = append(out, r)
 	}
 	return out
-}
-
-var floatFuncs = map[string]func(float64) float64{
-	"Neg": func(x float64) float64 { return -x }, "Abs": math.Abs, "Floor": math.Floor, "Ceil": math.Ceil, "Sqrt": math.Sqrt,
-	"Round": math.RoundToEven, "Exp": math.Exp, "Log": math.Log, "Reciprocal": func(x float64) float64 { return 1 / x },
-	"Not": func(x float64) float64 { return 1 - x },
 }
 
 // open reports whether an element is known as an expression only.
@@ -80,15 +75,12 @@ func (e Elem) text() string {
 	return e.Int.String()
 }
 
-// arithmetic are the operators whose results may be expressions.
-var arithmetic = map[string]bool{"Add": true, "Sum": true, "Sub": true, "Mul": true, "Div": true, "Mod": true, "Max": true, "Min": true, "Pow": true, "Abs": true, "Floor": true, "Ceil": true, "Round": true, "Sqrt": true, "Clip": true}
-
 // realPrefix marks expressions of real numbers that are no whole number's.
 const realPrefix = "real "
 
 // inSymbols is what arithmetic gives whose operands are not all numbers: an expression, so that what stands beside it in a shape stays known. What depends on tracked axes is none.
-func inSymbols(op string, operands ...Elem) (Elem, bool) {
-	if !arithmetic[op] {
+func inSymbols(eval *Eval, op string, operands ...Elem) (Elem, bool) {
+	if eval == nil || !eval.Symbolic {
 		return Elem{}, false
 	}
 	var out Elem
@@ -113,7 +105,7 @@ func (c *call) evalBinary() []Elem {
 	if len(c.in) == 1 {
 		return c.in[0].elems
 	}
-	out := c.in[0]
+	eval, out := c.op().Eval, c.in[0]
 	elems := out.elems
 	shape := out.Shape
 	for _, v := range c.in[1:] {
@@ -126,9 +118,9 @@ func (c *call) evalBinary() []Elem {
 		}
 		elems = make([]Elem, len(pairs))
 		for i, p := range pairs {
-			r, ok := evalPair(c.node.OpType, p[0], p[1])
+			r, ok := eval.pair(p[0], p[1])
 			if !ok && (p[0].open() || p[1].open()) {
-				r, ok = inSymbols(c.node.OpType, p[0], p[1])
+				r, ok = inSymbols(eval, c.node.OpType, p[0], p[1])
 			}
 			if !ok {
 				return nil
@@ -186,132 +178,6 @@ func zip(a []Elem, as []Dim, b []Elem, bs []Dim) ([][2]Elem, []Dim) {
 		out[p] = [2]Elem{a[i], b[j]}
 	}
 	return out, shape
-}
-
-func evalPair(op string, a, b Elem) (Elem, bool) {
-	if a.IsFloat || b.IsFloat {
-		return evalFloats(op, a, b)
-	}
-	x, y := a.Int, b.Int
-	switch op {
-	case "Add", "Sum":
-		return Elem{Int: x.Add(y)}, true
-	case "Sub":
-		return Elem{Int: x.Add(y.Neg())}, true
-	case "Mul":
-		e := Elem{Int: x.Mul(y)}
-		if y == Num(1) {
-			e.length = a.length
-		} else if x == Num(1) {
-			e.length = b.length
-		}
-		return e, true
-	case "Equal":
-		if x == y {
-			return boolElem(true), true
-		}
-		if x.IsNum() && y.IsNum() || x.IsNum() && x.N < 0 || y.IsNum() && y.N < 0 {
-			return boolElem(false), true
-		}
-		return Elem{}, false
-	case "Div":
-		if q, ok := x.DivExact(y); ok {
-			return Elem{Int: q}, true
-		}
-		if y.IsNum() && y.N > 0 && (!x.IsNum() || x.N >= 0) {
-			return Elem{Int: x.FloorDiv(y)}, true
-		}
-	}
-	if !x.IsNum() || !y.IsNum() {
-		return Elem{}, false
-	}
-	return evalInts(op, x.N, y.N)
-}
-
-func boolElem(b bool) Elem {
-	if b {
-		return Elem{Int: Num(1)}
-	}
-	return Elem{}
-}
-
-func evalInts(op string, x, y int64) (Elem, bool) {
-	switch op {
-	case "Div":
-		if y != 0 {
-			return Elem{Int: Num(x / y)}, true
-		}
-	case "Mod":
-		if y != 0 {
-			m := x % y
-			if m != 0 && (m < 0) != (y < 0) {
-				m += y
-			}
-			return Elem{Int: Num(m)}, true
-		}
-	case "Max":
-		return Elem{Int: Num(max(x, y))}, true
-	case "Min":
-		return Elem{Int: Num(min(x, y))}, true
-	case "Less":
-		return boolElem(x < y), true
-	case "Greater":
-		return boolElem(x > y), true
-	case "LessOrEqual":
-		return boolElem(x <= y), true
-	case "GreaterOrEqual":
-		return boolElem(x >= y), true
-	case "And":
-		return boolElem(x != 0 && y != 0), true
-	case "Or":
-		return boolElem(x != 0 || y != 0), true
-	case "Xor":
-		return boolElem((x != 0) != (y != 0)), true
-	case "Pow":
-		if f := math.Pow(float64(x), float64(y)); math.Abs(f) < 1<<52 {
-			return Elem{Int: Num(int64(f))}, true
-		}
-	}
-	return Elem{}, false
-}
-
-func evalFloats(op string, a, b Elem) (Elem, bool) {
-	x, y := a.Float, b.Float
-	if !a.IsFloat {
-		x = float64(a.Int.N)
-	}
-	if !b.IsFloat {
-		y = float64(b.Int.N)
-	}
-	if a.open() || b.open() {
-		return Elem{}, false
-	}
-	r := Elem{IsFloat: true}
-	switch op {
-	case "Add", "Sum":
-		r.Float = x + y
-	case "Sub":
-		r.Float = x - y
-	case "Mul":
-		r.Float = x * y
-	case "Div":
-		r.Float = x / y
-	case "Pow":
-		r.Float = math.Pow(x, y)
-	case "Max":
-		r.Float = max(x, y)
-	case "Min":
-		r.Float = min(x, y)
-	case "Less":
-		return boolElem(x < y), true
-	case "Greater":
-		return boolElem(x > y), true
-	case "Equal":
-		return boolElem(x == y), true
-	default:
-		return Elem{}, false
-	}
-	return r, true
 }
 
 func (c *call) evalWhere() []Elem {

@@ -81,12 +81,9 @@ func newNetBuilder(a *Analysis, s Scheme) *netBuilder {
 	return b
 }
 
-// known reports whether operators of a domain are what their names say.
-func known(domain string) bool { return domain == "" || domain == "ai.onnx" || domain == microsoft }
-
 // call adds what one node of the model contributes.
 func (b *netBuilder) call(c *call) {
-	if enc := encoders[c.node.OpType]; enc != nil && len(c.out) > 0 && (c.out[0] != nil || laterOutputs[c.node.OpType]) && known(c.node.Domain) && enc(b, c) {
+	if o := c.op(); o.Graph != nil && len(c.out) > 0 && (c.out[0] != nil || o.LaterOutputs) && o.Graph(b, c) {
 		return
 	}
 	p := b.deepest(c.in)

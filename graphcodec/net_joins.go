@@ -8,17 +8,6 @@ const (
 	edgeAttention
 )
 
-func init() {
-	encodes(encodeAdd, "Add", "Sub", "Sum")
-	encodes(encodeMul, "Mul", "Div")
-	encodes(encodeConcat, "Concat")
-	encodes(encodeParts, "Split", "Slice")
-	encodes(encodeNorm(1, normWeight, normBias, runningMean, runningVar), "BatchNormalization")
-	encodes(encodeNorm(1, normWeight, normBias), "InstanceNormalization", "GroupNormalization")
-	encodes(encodeNorm(-1, normWeight, normBias), "LayerNormalization")
-	encodes(encodeNorm(-1, normWeight), "RMSNormalization")
-}
-
 // encodeNorm attaches a normalisation's vectors to the channels on an axis, counted from the right where negative.
 //
 //go:noinline

@@ -5,28 +5,6 @@ import "slices"
 // encoder adds a node of the model to the parameter graph; false leaves its outputs with the provenance of its inputs.
 type encoder func(b *netBuilder, c *call) bool
 
-// encoders holds the operators that do more than pass channels on.
-var encoders = map[string]encoder{}
-
-// laterOutputs are operators of which a model may want later outputs only.
-var laterOutputs = map[string]bool{"LSTM": true, "GRU": true, "RNN": true}
-
-func encodes(e encoder, ops ...string) {
-	for _, op := range ops {
-		encoders[op] = e
-	}
-}
-
-func init() {
-	encodes(encodeConv(2), "Conv")
-	encodes(encodeConv(3), "DeformConv")
-	encodes(encodePackedAttention, "Attention")
-	encodes(encodeConvTranspose, "ConvTranspose")
-	encodes(encodeMatMul, "Gemm", "MatMul", "FusedMatMul", "Einsum")
-	encodes(encodeGather, "Gather")
-	encodes(encodeRecurrent, "LSTM", "GRU", "RNN")
-}
-
 // encodeConv is a convolution whose bias is the given input.
 //
 //go:noinline

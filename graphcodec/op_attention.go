@@ -11,13 +11,13 @@ func init() {
 	const heads = "heads are pruned from query, key and value together (query heads in groups of equal size over the key's), channels of a head from query and key, and from value"
 	const pairs = "heads pass through; rotated channels are pruned in pairs, with their columns of the tables"
 	register(
-		rule{op: "Attention", since: 23, infer: attention, patch: patchHeads("q_num_heads", "kv_num_heads"), note: heads},
-		rule{op: "RotaryEmbedding", since: 23, infer: rotary(1, 2, 3), patch: patchRotary, note: pairs},
-		rule{domain: microsoft, op: "RotaryEmbedding", since: 1, infer: rotary(2, 3, 1), patch: patchRotary, note: pairs},
-		rule{domain: microsoft, op: "MultiHeadAttention", since: 1, infer: multiHead, patch: patchHeads("num_heads", ""), note: heads},
-		rule{domain: microsoft, op: "GroupQueryAttention", since: 1, infer: groupQuery, patch: patchHeads("num_heads", "kv_num_heads"), note: heads},
-		rule{domain: microsoft, op: "Attention", since: 1, infer: packedAttention, patch: patchPacked, note: heads + "; the packed weight holds all three"},
-		rule{domain: microsoft, op: "QAttention", since: 1, infer: quantisedAttention, patch: patchPackedHeads, note: "whole heads are pruned; scale and zero point of the packed weight = its columns"},
+		Op{Name: "Attention", Since: 23, Infer: attention, Patch: patchHeads("q_num_heads", "kv_num_heads"), Multiply: true, Note: heads},
+		Op{Name: "RotaryEmbedding", Since: 23, Infer: rotary(1, 2, 3), Patch: patchRotary, Note: pairs},
+		Op{Domain: microsoft, Name: "RotaryEmbedding", Since: 1, Infer: rotary(2, 3, 1), Patch: patchRotary, Note: pairs},
+		Op{Domain: microsoft, Name: "MultiHeadAttention", Since: 1, Infer: multiHead, Patch: patchHeads("num_heads", ""), Note: heads},
+		Op{Domain: microsoft, Name: "GroupQueryAttention", Since: 1, Infer: groupQuery, Patch: patchHeads("num_heads", "kv_num_heads"), Note: heads},
+		Op{Domain: microsoft, Name: "Attention", Since: 1, Infer: packedAttention, Patch: patchPacked, Graph: encodePackedAttention, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Unfit: unfitHeads}, Multiply: true, Train: ".wv", Note: heads + "; the packed weight holds all three"},
+		Op{Domain: microsoft, Name: "QAttention", Since: 1, Infer: quantisedAttention, Patch: patchPackedHeads, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Unfit: unfitHeads}, Multiply: true, Operands: "wwwss.ss", Note: "whole heads are pruned; scale and zero point of the packed weight = its columns"},
 	)
 }
 

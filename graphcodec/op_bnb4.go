@@ -7,8 +7,8 @@ import (
 )
 
 func init() {
-	register(rule{domain: microsoft, op: "MatMulBnb4", since: 1, infer: matMulBnb4, patch: patchBnb4,
-		note: "rows of the flattened weight = output channels; input channels are removed in whole blocks, where blocks divide rows"})
+	register(Op{Domain: microsoft, Name: "MatMulBnb4", Since: 1, Infer: matMulBnb4, Patch: patchBnb4, Multiply: true, Operands: "wws", Layer: &Layer{Weight: 1, In: 1, Channel: -1, Unfit: unfitPacked},
+		Note: "rows of the flattened weight = output channels; input channels are removed in whole blocks, where blocks divide rows"})
 }
 
 // bnb4 are the sizes of a flattened weight [N, K] and of its blocks.

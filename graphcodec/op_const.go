@@ -8,13 +8,13 @@ import (
 
 func init() {
 	register(
-		rule{op: "Constant", since: 1, infer: constant, note: "a tensor like an initializer"},
-		rule{op: "ConstantOfShape", since: 9, infer: constantOfShape, patch: patchShapeInput, note: "takes on the axes whose lengths it is given"},
-		rule{op: "Shape", since: 1, infer: shapeOf, note: "evaluated"},
-		rule{op: "Size", since: 1, infer: sizeOf, note: "evaluated"},
-		rule{op: "Range", since: 11, infer: rangeOp, note: "evaluated"},
+		Op{Name: "Constant", Since: 1, Infer: constant, Static: Static{Contents: 1}, Note: "a tensor like an initializer"},
+		Op{Name: "ConstantOfShape", Since: 9, Infer: constantOfShape, Patch: patchShapeInput, Static: Static{Target: true}, Note: "takes on the axes whose lengths it is given"},
+		Op{Name: "Shape", Since: 1, Infer: shapeOf, AnyShape: true, Static: Static{Contents: 1, Typed: true}, Note: "evaluated"},
+		Op{Name: "Size", Since: 1, Infer: sizeOf, AnyShape: true, Static: Static{Contents: 1, Typed: true}, Note: "evaluated"},
+		Op{Name: "Range", Since: 11, Infer: rangeOp, Static: Static{Bounds: 1}, Note: "evaluated"},
 	)
-	each("cannot be pruned; its output is not analysed", eyeLike, "EyeLike", "RandomUniformLike", "RandomNormalLike", "Bernoulli")
+	family(Op{Since: 1, Infer: eyeLike, Note: "cannot be pruned; its output is not analysed"}, "EyeLike", "RandomUniformLike", "RandomNormalLike", "Bernoulli")
 }
 
 // constantTensor returns the tensor that a Constant node holds, nil for forms that are not followed.

@@ -8,12 +8,12 @@ const microsoft = "com.microsoft"
 
 func init() {
 	for _, op := range []string{"Gelu", "QuickGelu"} {
-		register(rule{domain: microsoft, op: op, since: 1, infer: unary(isZero), note: "element-wise, zero stays zero"})
+		register(Op{Domain: microsoft, Name: op, Since: 1, Infer: unary(isZero), Note: "element-wise, zero stays zero"})
 	}
 	register(
-		rule{domain: microsoft, op: "BiasGelu", since: 1, infer: biasGelu, note: "element-wise; bias = the last axis"},
-		rule{domain: microsoft, op: "FastGelu", since: 1, infer: biasGelu, note: "element-wise; bias = the last axis"},
-		rule{domain: microsoft, op: "FusedMatMul", since: 1, infer: fusedMatMul, note: "as MatMul, with either operand's last two axes swapped"},
+		Op{Domain: microsoft, Name: "BiasGelu", Since: 1, Infer: biasGelu, Train: ".v", Note: "element-wise; bias = the last axis"},
+		Op{Domain: microsoft, Name: "FastGelu", Since: 1, Infer: biasGelu, Note: "element-wise; bias = the last axis"},
+		Op{Domain: microsoft, Name: "FusedMatMul", Since: 1, Infer: fusedMatMul, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA"}, Multiply: true, Train: "ww", Note: "as MatMul, with either operand's last two axes swapped"},
 	)
 }
 

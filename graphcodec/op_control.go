@@ -10,9 +10,9 @@ import (
 
 func init() {
 	register(
-		rule{op: "If", since: 1, infer: branch, note: "the branch that is taken is analysed, or both if the condition is unknown; a body inside another body cannot be pruned"},
-		rule{op: "Loop", since: 1, infer: loop, note: "frozen, with the shapes that its body gives"},
-		rule{op: "Scan", since: 9, infer: scan, note: "frozen, with the shapes that its body gives"},
+		Op{Name: "If", Since: 1, Infer: branch, Note: "the branch that is taken is analysed, or both if the condition is unknown; a body inside another body cannot be pruned"},
+		Op{Name: "Loop", Since: 1, Infer: loop, Note: "frozen, with the shapes that its body gives"},
+		Op{Name: "Scan", Since: 9, Infer: scan, Note: "frozen, with the shapes that its body gives"},
 	)
 }
 

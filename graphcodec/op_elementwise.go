@@ -8,18 +8,47 @@ import (
 )
 
 func init() {
-	elementWise("element-wise, zero stays zero", unary(isZero), "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Tanh", "Sin", "Tan", "Asin", "Atan", "Sinh",
-		"Asinh", "Atanh", "Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Erf", "Sqrt", "HardSwish", "Mish", "Softsign", "Swish", "ThresholdedRelu")
-	elementWise("element-wise", unary(nonZero), "Sigmoid", "HardSigmoid", "Exp", "Softplus", "Cos", "Cosh", "Acos", "Not", "BitwiseNot", "Shrink", "IsNaN", "IsInf")
-	elementWise("element-wise, not finite at zero", singular, "Log", "Reciprocal", "Acosh")
-	elementWise("element-wise with broadcasting", broadcastOp, "Add", "Sub", "Mul", "Div", "Pow", "Mod", "And", "Or", "Xor", "Equal", "Less", "Greater", "LessOrEqual",
-		"GreaterOrEqual", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Max", "Min", "Sum", "Mean")
-	elementWise("element-wise with broadcasting", where, "Where")
-	elementWise("element-wise with broadcasting; slope is per channel", prelu, "PRelu")
-	elementWise("element-wise; bounds are scalars", clip, "Clip")
-	each("passes its input on", dropout, "Dropout")
-	each("passes its input on", cast, "Cast", "CastLike", "BitCast")
-	each("passes its input on; a copied vector gets labels of its own, a copied matrix remains tied", identity, "Identity")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Sign: neverBelow, Note: "element-wise, zero stays zero"}, "Relu")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Note: "element-wise, zero stays zero"}, "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Tanh", "Sin", "Tan", "Asin", "Atan", "Sinh", "Asinh", "Atanh", "Sign", "Erf", "HardSwish", "Mish", "Softsign", "Swish", "ThresholdedRelu")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Sign: neverBelow, Eval: &Eval{Unary: math.Abs, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Abs")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: opposite, Negates: true}, Note: "element-wise, zero stays zero"}, "Neg")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: math.Floor, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Floor")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: math.Ceil, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Ceil")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: math.RoundToEven, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Round")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: math.Sqrt, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Sqrt")
+	family(Op{Since: 1, Infer: unary(nonZero), ElementWise: true, Sign: neverBelow, Note: "element-wise"}, "Sigmoid", "HardSigmoid", "Softplus")
+	family(Op{Since: 1, Infer: unary(nonZero), ElementWise: true, Sign: neverBelow, Eval: &Eval{Unary: math.Exp}, Note: "element-wise"}, "Exp")
+	family(Op{Since: 1, Infer: unary(nonZero), ElementWise: true, Note: "element-wise"}, "Cos", "Cosh", "Acos", "BitwiseNot", "Shrink", "IsNaN", "IsInf")
+	family(Op{Since: 1, Infer: unary(nonZero), ElementWise: true, Eval: &Eval{Unary: complemented}, Note: "element-wise"}, "Not")
+	family(Op{Since: 1, Infer: singular, ElementWise: true, Eval: &Eval{Unary: math.Log}, Note: "element-wise, not finite at zero"}, "Log")
+	family(Op{Since: 1, Infer: singular, ElementWise: true, Eval: &Eval{Unary: inverted}, Note: "element-wise, not finite at zero"}, "Reciprocal")
+	family(Op{Since: 1, Infer: singular, ElementWise: true, Note: "element-wise, not finite at zero"}, "Acosh")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Graph: encodeAdd, Train: "*v", Sign: gathersSigns, Zero: zeroOfAll, Eval: sums, Static: Static{Contents: 14}, Note: "element-wise with broadcasting"}, "Add")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Graph: encodeAdd, Zero: zeroOfAll, Eval: differences, Static: Static{Contents: 14}, Note: "element-wise with broadcasting"}, "Sub")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Graph: encodeMul, Train: "*v", Sign: gathersSigns, Zero: zeroOfAny, Eval: multiples, Static: Static{Contents: 14}, Note: "element-wise with broadcasting"}, "Mul")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Graph: encodeMul, Zero: zeroOfFirst, Eval: quotients, Note: "element-wise with broadcasting"}, "Div")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfBase, Eval: powers, Note: "element-wise with broadcasting"}, "Pow")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfFirst, Eval: remainders, Note: "element-wise with broadcasting"}, "Mod")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAny, Eval: conjunctions, Note: "element-wise with broadcasting"}, "And")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAll, Eval: disjunctions, Note: "element-wise with broadcasting"}, "Or")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAll, Eval: exclusives, Note: "element-wise with broadcasting"}, "Xor")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: equal, Note: "element-wise with broadcasting"}, "Equal")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: less, Note: "element-wise with broadcasting"}, "Less")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: greater, Note: "element-wise with broadcasting"}, "Greater")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: lessOrEqual, Note: "element-wise with broadcasting"}, "LessOrEqual")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: greaterOrEqual, Note: "element-wise with broadcasting"}, "GreaterOrEqual")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAll, Note: "element-wise with broadcasting"}, "BitShift", "BitwiseOr", "BitwiseXor", "Mean")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAny, Note: "element-wise with broadcasting"}, "BitwiseAnd")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfBounds, Eval: maxima, Note: "element-wise with broadcasting"}, "Max")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfBounds, Eval: minima, Note: "element-wise with broadcasting"}, "Min")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Graph: encodeAdd, Zero: zeroOfAll, Eval: sums, Note: "element-wise with broadcasting"}, "Sum")
+	family(Op{Since: 1, Infer: where, ElementWise: true, Note: "element-wise with broadcasting"}, "Where")
+	family(Op{Since: 1, Infer: prelu, ElementWise: true, Train: ".v", Note: "element-wise with broadcasting; slope is per channel"}, "PRelu")
+	family(Op{Since: 1, Infer: clip, ElementWise: true, Eval: symbolic, Note: "element-wise; bounds are scalars"}, "Clip")
+	family(Op{Since: 1, Infer: dropout, AnyShape: true, MovesElements: true, Sign: keepsSign, Note: "passes its input on"}, "Dropout")
+	family(Op{Since: 1, Infer: cast, AnyShape: true, View: true, Sign: keepsSign, Static: Static{Contents: 13, Typed: true}, Note: "passes its input on"}, "Cast")
+	family(Op{Since: 1, Infer: cast, Note: "passes its input on"}, "CastLike", "BitCast")
+	family(Op{Since: 1, Infer: identity, AnyShape: true, MovesElements: true, View: true, Sign: keepsSign, Note: "passes its input on; a copied vector gets labels of its own, a copied matrix remains tied"}, "Identity")
 }
 
 // same gives output i the shape and labels of v.
@@ -326,29 +355,27 @@ func (c *call) binaryZero(out *Value) zeroState {
 		zero[i] = c.zeroed(v) == isZero && c.covers(v, out)
 		all, any = all && zero[i], any || zero[i]
 	}
-	switch c.node.OpType {
-	case "Mul", "And", "BitwiseAnd":
+	if c.node.OpType == "Div" {
+		c.freezeDivisor(out)
+	}
+	switch c.op().Zero {
+	case zeroOfAny:
 		if any {
 			return isZero
 		}
-	case "Div":
-		c.freezeDivisor(out)
+	case zeroOfFirst:
 		if zero[0] {
 			return isZero
 		}
-	case "Pow":
+	case zeroOfBase:
 		if e, ok := c.in[1].floats(); ok && zero[0] && len(e) == 1 && e[0] > 0 {
 			return isZero
 		}
-	case "Max", "Min":
+	case zeroOfBounds:
 		if c.boundedByZero(zero) {
 			return isZero
 		}
-	case "Mod":
-		if zero[0] {
-			return isZero
-		}
-	case "Add", "Sub", "Sum", "Mean", "Or", "Xor", "BitwiseOr", "BitwiseXor", "BitShift":
+	case zeroOfAll:
 		if all {
 			return isZero
 		}

@@ -11,10 +11,10 @@ import (
 
 func init() {
 	register(
-		rule{domain: microsoft, op: "EmbedLayerNormalization", since: 1, infer: embedNorm, patch: patchEmbedNorm,
-			note: "columns of all tables = scale and shift, rows are kept; zeros take the place of removed channels in the mean"},
-		rule{domain: microsoft, op: "GatherBlockQuantized", since: 1, infer: gatherBlocks, patch: patchGatherBlocks,
-			note: "columns are pruned in whole blocks; rows of the table are kept"},
+		Op{Domain: microsoft, Name: "EmbedLayerNormalization", Since: 1, Infer: embedNorm, Patch: patchEmbedNorm,
+			Note: "columns of all tables = scale and shift, rows are kept; zeros take the place of removed channels in the mean"},
+		Op{Domain: microsoft, Name: "GatherBlockQuantized", Since: 1, Infer: gatherBlocks, Patch: patchGatherBlocks, Operands: "w.ss",
+			Note: "columns are pruned in whole blocks; rows of the table are kept"},
 	)
 }
 

@@ -3,11 +3,9 @@ package graphcodec
 // What ONNX Runtime writes when it saves an optimised model: a layer with the sum and the activation behind it in one node.
 func init() {
 	register(
-		rule{domain: microsoft, op: "FusedConv", since: 1, infer: fusedConv, patch: patchGroup, note: "as Conv; what is added to its output joins it"},
-		rule{domain: microsoft, op: "FusedGemm", since: 1, infer: fusedGemm, note: "as Gemm"},
+		Op{Domain: microsoft, Name: "FusedConv", Since: 1, Infer: fusedConv, Patch: patchGroup, Graph: encodeFusedConv, Layer: &Layer{Weight: 1, Bias: 2, In: 1, Channel: 1, Groups: "group", Activated: true, Added: 3}, Multiply: true, Train: ".wv", Note: "as Conv; what is added to its output joins it"},
+		Op{Domain: microsoft, Name: "FusedGemm", Since: 1, Infer: fusedGemm, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA", Activated: true}, Multiply: true, Train: "wwv", Note: "as Gemm"},
 	)
-	encodes(encodeFusedConv, "FusedConv")
-	encodes(encodeMatMul, "FusedGemm")
 }
 
 func fusedConv(c *call) {

@@ -11,10 +11,10 @@ import (
 func init() {
 	const rms = "normalised axis = scale; the sum of squares is still divided by the original number of channels"
 	register(
-		rule{op: "RMSNormalization", since: 23, infer: fusedNorm(1, 1), patch: patchRMS(1, 1e-5), note: rms},
-		rule{op: "SimplifiedLayerNormalization", since: 1, infer: fusedNorm(1, 1), patch: patchRMS(1, 1e-5), note: rms},
-		rule{domain: microsoft, op: "SkipSimplifiedLayerNormalization", since: 1, infer: fusedNorm(2, 3), patch: patchRMS(2, 1e-12), note: rms},
-		rule{domain: microsoft, op: "SkipLayerNormalization", since: 1, infer: fusedNorm(2, 3), patch: patchSkipNorm, note: "normalised axis = scale, shift and bias; zeros take the place of removed channels in the mean"},
+		Op{Name: "RMSNormalization", Since: 23, Infer: fusedNorm(1, 1), Patch: patchRMS(1, 1e-5), Graph: encodeNorm(-1, normWeight), Train: ".n", Note: rms},
+		Op{Name: "SimplifiedLayerNormalization", Since: 1, Infer: fusedNorm(1, 1), Patch: patchRMS(1, 1e-5), Train: ".n", Static: Static{Opaque: true}, Note: rms},
+		Op{Domain: microsoft, Name: "SkipSimplifiedLayerNormalization", Since: 1, Infer: fusedNorm(2, 3), Patch: patchRMS(2, 1e-12), Train: "..nv", Note: rms},
+		Op{Domain: microsoft, Name: "SkipLayerNormalization", Since: 1, Infer: fusedNorm(2, 3), Patch: patchSkipNorm, Train: "..nnv", Note: "normalised axis = scale, shift and bias; zeros take the place of removed channels in the mean"},
 	)
 }
 

@@ -7,8 +7,8 @@ import (
 )
 
 func init() {
-	register(rule{op: "GroupNormalization", since: 18, infer: groupNorm, patch: patchGroupNorm,
-		note: "whole groups leave; of one group with a scale for each channel, zeros take the place of removed channels in the mean"})
+	register(Op{Name: "GroupNormalization", Since: 18, Infer: groupNorm, Patch: patchGroupNorm, Graph: encodeNorm(1, normWeight, normBias), Train: ".nn", Static: Static{Opaque: true},
+		Note: "whole groups leave; of one group with a scale for each channel, zeros take the place of removed channels in the mean"})
 }
 
 func groupNorm(c *call) {

@@ -7,12 +7,12 @@ import (
 
 func init() {
 	register(
-		rule{op: "Concat", since: 4, infer: concat, note: "labels follow one another"},
-		rule{op: "Split", since: 1, infer: splitOp, patch: patchSplit, note: "labels are dealt out"},
-		rule{op: "Slice", since: 1, infer: slice, patch: patchSlice, note: "labels are picked; an axis with a stride is kept"},
-		rule{op: "Gather", since: 1, infer: gather, patch: patchGather, note: "labels are picked by constant indices; rows of an embedding are kept"},
-		rule{op: "Trilu", since: 14, infer: trilu, note: "frozen on the matrix axes"},
-		rule{op: "Pad", since: 1, infer: pad, patch: patchPad, note: "labels move; padding of a channel axis can be pruned too"},
+		Op{Name: "Concat", Since: 4, Infer: concat, Graph: encodeConcat, Train: "*v", MovesElements: true, Sign: gathersSigns, Static: Static{Contents: 13}, Note: "labels follow one another"},
+		Op{Name: "Split", Since: 1, Infer: splitOp, Patch: patchSplit, Graph: encodeParts, MovesElements: true, Sign: keepsSign, Note: "labels are dealt out"},
+		Op{Name: "Slice", Since: 1, Infer: slice, Patch: patchSlice, Graph: encodeParts, MovesElements: true, Sign: keepsSign, Static: Static{Contents: 13, Bounds: 2}, Note: "labels are picked; an axis with a stride is kept"},
+		Op{Name: "Gather", Since: 1, Infer: gather, Patch: patchGather, Graph: encodeGather, Train: "w", MovesElements: true, Static: Static{Contents: 1}, Note: "labels are picked by constant indices; rows of an embedding are kept"},
+		Op{Name: "Trilu", Since: 14, Infer: trilu, Note: "frozen on the matrix axes"},
+		Op{Name: "Pad", Since: 1, Infer: pad, Patch: patchPad, Note: "labels move; padding of a channel axis can be pruned too"},
 	)
 }
 

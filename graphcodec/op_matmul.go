@@ -2,8 +2,8 @@ package graphcodec
 
 func init() {
 	register(
-		rule{op: "Gemm", since: 1, infer: gemm, note: "A's columns = B's rows; output axes are A's rows and B's columns"},
-		rule{op: "MatMul", since: 1, infer: matMul, note: "contraction axes join, batch axes join by broadcasting"},
+		Op{Name: "Gemm", Since: 1, Infer: gemm, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA"}, Multiply: true, Train: "wwv", Sign: ofProduct, Static: Static{Counts: countsGemm}, Note: "A's columns = B's rows; output axes are A's rows and B's columns"},
+		Op{Name: "MatMul", Since: 1, Infer: matMul, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Out: 1, Channel: -1}, Multiply: true, Train: "ww", Sign: ofProduct, Static: Static{Counts: countsColumns}, Note: "contraction axes join, batch axes join by broadcasting"},
 	)
 }
 

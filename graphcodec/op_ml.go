@@ -13,7 +13,7 @@ import (
 func init() {
 	const note = "cannot be pruned; its shape is known"
 	ml := func(op string, infer func(c *call), note string) {
-		register(rule{domain: "ai.onnx.ml", op: op, since: 1, infer: infer, note: note})
+		register(Op{Domain: "ai.onnx.ml", Name: op, Since: 1, Infer: infer, Note: "input channels are pruned with their coefficients; classes and targets are kept"})
 	}
 	ml("Binarizer", func(c *call) {
 		if x, _, ok := c.axisOfInput(-1); ok {
@@ -32,8 +32,8 @@ func init() {
 		}, note)
 	}
 	for op, columns := range map[string]string{"LinearRegressor": "targets", "LinearClassifier": "classlabels"} {
-		register(rule{domain: "ai.onnx.ml", op: op, since: 1, infer: func(c *call) { c.learned(columns, c.notColumns()) }, patch: patchLinear,
-			note: "input channels are pruned with their coefficients; classes and targets are kept"})
+		register(Op{Domain: "ai.onnx.ml", Name: op, Since: 1, Infer: func(c *call) { c.learned(columns, c.notColumns()) }, Patch: patchLinear,
+			Note: "input channels are pruned with their coefficients; classes and targets are kept"})
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 func init() {
 	const experts = "hidden channels of all experts together; experts and the router are kept"
 	register(
-		rule{domain: microsoft, op: "MoE", since: 1, infer: moe, note: experts},
-		rule{domain: microsoft, op: "QMoE", since: 1, infer: quantisedMoE, patch: patchExperts, note: experts + "; packed channels are removed in whole bytes or blocks"},
+		Op{Domain: microsoft, Name: "MoE", Since: 1, Infer: moe, Layer: &Layer{Weight: 2, Out: 1, In: 2, Channel: -1, Unfit: unfitExperts}, Multiply: true, Note: experts},
+		Op{Domain: microsoft, Name: "QMoE", Since: 1, Infer: quantisedMoE, Patch: patchExperts, Layer: &Layer{Weight: 2, Out: 1, In: 2, Channel: -1, Unfit: unfitExperts}, Multiply: true, Operands: "..ws.ws.ws.sss", Note: experts + "; packed channels are removed in whole bytes or blocks"},
 	)
 }
 

@@ -7,14 +7,14 @@ import (
 )
 
 func init() {
-	each("cannot be pruned; a loss over classes", loss, "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")
-	each("cannot be pruned; its length is its input", windowFunction, "HannWindow", "HammingWindow", "BlackmanWindow")
-	each("element-wise with broadcasting, zero stays zero", swiGLU, "SwiGLU")
+	family(Op{Since: 1, Infer: loss, Note: "cannot be pruned; a loss over classes"}, "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")
+	family(Op{Since: 1, Infer: windowFunction, Note: "cannot be pruned; its length is its input"}, "HannWindow", "HammingWindow", "BlackmanWindow")
+	family(Op{Since: 1, Infer: swiGLU, Note: "element-wise with broadcasting, zero stays zero"}, "SwiGLU")
 	register(
-		rule{op: "Col2Im", since: 18, infer: col2Im, note: "channels pass through; blocks are kept whole"},
-		rule{op: "CenterCropPad", since: 18, infer: centerCropPad, note: "frozen on the axes it crops or pads; the others pass through"},
-		rule{op: "DeformConv", since: 19, infer: deformConv, patch: patchGroup, note: "as Conv; offsets and mask are kept"},
-		rule{op: "AffineGrid", since: 20, infer: affineGrid, note: "cannot be pruned; its shape is known"},
+		Op{Name: "Col2Im", Since: 18, Infer: col2Im, Note: "channels pass through; blocks are kept whole"},
+		Op{Name: "CenterCropPad", Since: 18, Infer: centerCropPad, Note: "frozen on the axes it crops or pads; the others pass through"},
+		Op{Name: "DeformConv", Since: 19, Infer: deformConv, Patch: patchGroup, Graph: encodeConv(3), Layer: &Layer{Weight: 1, Bias: 3, In: 1, Channel: 1, Groups: "group", Unfit: unfitMovedKernel}, Note: "as Conv; offsets and mask are kept"},
+		Op{Name: "AffineGrid", Since: 20, Infer: affineGrid, Note: "cannot be pruned; its shape is known"},
 	)
 }
 

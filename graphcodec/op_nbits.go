@@ -7,8 +7,8 @@ import (
 )
 
 func init() {
-	register(rule{domain: microsoft, op: "MatMulNBits", since: 1, infer: matMulNBits, patch: patchNBits,
-		note: "rows of the packed weight = output channels; input channels are removed in whole blocks, or one by one where a row is one block"})
+	register(Op{Domain: microsoft, Name: "MatMulNBits", Since: 1, Infer: matMulNBits, Patch: patchNBits, Multiply: true, Operands: "wwss.w", Layer: &Layer{Weight: 1, Bias: 5, In: 1, Channel: -1, Unfit: unfitPacked},
+		Note: "rows of the packed weight = output channels; input channels are removed in whole blocks, or one by one where a row is one block"})
 }
 
 // packedWeight is the weight of a MatMulNBits: rows of blocks of integers with few bits.

@@ -3,7 +3,7 @@ package graphcodec
 // Convolutions with the channels last, as ONNX Runtime writes them for some processors: nothing of them is pruned, but their shapes and their work are known.
 func init() {
 	for _, op := range []string{"NhwcConv", "NhwcFusedConv"} {
-		register(rule{domain: microsoft, op: op, since: 1, infer: nhwcConv, note: "cannot be pruned; shape and cost are known"})
+		register(Op{Domain: microsoft, Name: op, Since: 1, Infer: nhwcConv, Multiply: true, Note: "cannot be pruned; shape and cost are known"})
 	}
 }
 

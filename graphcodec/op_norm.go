@@ -7,15 +7,17 @@ import (
 )
 
 func init() {
-	each("channels = scale, bias, mean and variance", batchNorm, "BatchNormalization")
+	family(Op{Since: 1, Infer: batchNorm, Graph: encodeNorm(1, normWeight, normBias, runningMean, runningVar), Train: ".nnss", Note: "channels = scale, bias, mean and variance"}, "BatchNormalization")
 	register(
-		rule{op: "InstanceNormalization", since: 1, infer: instanceNorm, patch: patchUniform, note: "channels = scale and bias"},
-		rule{op: "LayerNormalization", since: 1, infer: layerNorm, note: "normalised axis = scale and bias; computes over the surviving channels"},
+		Op{Name: "InstanceNormalization", Since: 1, Infer: instanceNorm, Patch: patchUniform, Graph: encodeNorm(1, normWeight, normBias), Train: ".nn", Note: "channels = scale and bias"},
+		Op{Name: "LayerNormalization", Since: 1, Infer: layerNorm, Graph: encodeNorm(-1, normWeight, normBias), Train: ".nn", Note: "normalised axis = scale and bias; computes over the surviving channels"},
 	)
-	each("cannot be pruned on the channels that it normalises over", lrn, "LRN")
-	each("zeros do not change the norm", lpNorm, "LpNormalization")
-	each("cannot be pruned on the axes that it normalises over", meanVariance, "MeanVarianceNormalization")
-	each("cannot be pruned on the normalised axis", softmax, "Softmax", "LogSoftmax", "Hardmax")
+	family(Op{Since: 1, Infer: lrn, Note: "cannot be pruned on the channels that it normalises over"}, "LRN")
+	family(Op{Since: 1, Infer: lpNorm, Note: "zeros do not change the norm"}, "LpNormalization")
+	family(Op{Since: 1, Infer: meanVariance, Note: "cannot be pruned on the axes that it normalises over"}, "MeanVarianceNormalization")
+	family(Op{Since: 1, Infer: softmax, AnyShape: true, Sign: neverBelow, Note: "cannot be pruned on the normalised axis"}, "Softmax")
+	family(Op{Since: 1, Infer: softmax, AnyShape: true, Note: "cannot be pruned on the normalised axis"}, "LogSoftmax")
+	family(Op{Since: 1, Infer: softmax, Note: "cannot be pruned on the normalised axis"}, "Hardmax")
 }
 
 // channelAxis checks a normalisation's input and returns its channels.

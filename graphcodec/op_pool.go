@@ -3,11 +3,14 @@ package graphcodec
 import "github.com/metaprune/metaprune/onnxio"
 
 func init() {
-	each("channels pass through, windows are spatial", pool, "MaxPool", "AveragePool", "LpPool")
-	each("channels pass through", globalPool, "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+	family(Op{Since: 1, Infer: pool, MovesElements: true, Sign: keepsSign, Note: "channels pass through, windows are spatial"}, "MaxPool")
+	family(Op{Since: 1, Infer: pool, Sign: keepsSign, Note: "channels pass through, windows are spatial"}, "AveragePool")
+	family(Op{Since: 1, Infer: pool, Note: "channels pass through, windows are spatial"}, "LpPool")
+	family(Op{Since: 1, Infer: globalPool, Sign: keepsSign, Note: "channels pass through"}, "GlobalAveragePool", "GlobalMaxPool")
+	family(Op{Since: 1, Infer: globalPool, Note: "channels pass through"}, "GlobalLpPool")
 	register(
-		rule{op: "Resize", since: 10, infer: resize, patch: patchResize, note: "channels pass through; frozen on axes that are resized"},
-		rule{op: "Upsample", since: 7, infer: resize, note: "channels pass through; frozen on axes that are resized"},
+		Op{Name: "Resize", Since: 10, Infer: resize, Patch: patchResize, Note: "channels pass through; frozen on axes that are resized"},
+		Op{Name: "Upsample", Since: 7, Infer: resize, Note: "channels pass through; frozen on axes that are resized"},
 	)
 }
 

@@ -12,28 +12,27 @@ import (
 func init() {
 	for _, domain := range []string{"", microsoft} {
 		register(
-			rule{domain: domain, op: "QuantizeLinear", since: 1, infer: quantize, note: "scale and zero point = the axis that they apply to"},
-			rule{domain: domain, op: "DequantizeLinear", since: 1, infer: dequantize, note: "scale and zero point = the axis that they apply to; weights keep their roles after it"},
+			Op{Domain: domain, Name: "QuantizeLinear", Since: 1, Infer: quantize, Operands: "wss", Rounds: true, Note: "scale and zero point = the axis that they apply to"},
+			Op{Domain: domain, Name: "DequantizeLinear", Since: 1, Infer: dequantize, Operands: "wss", Note: "scale and zero point = the axis that they apply to; weights keep their roles after it"},
 		)
 	}
 	register(
-		rule{op: "DynamicQuantizeLinear", since: 11, infer: dynamicQuantize, note: "passes channels on that are zero when removed"},
-		rule{op: "QLinearConv", since: 10, infer: qlinearConv, patch: patchGroup, note: "as Conv; scales and zero points of the weight = output channels"},
-		rule{op: "ConvInteger", since: 10, infer: convInteger, patch: patchGroup, note: "as Conv; zero point of the weight = output channels"},
-		rule{op: "QLinearMatMul", since: 10, infer: qlinearMatMul, note: "as MatMul; scale and zero point of the second operand = its columns"},
-		rule{op: "MatMulInteger", since: 10, infer: matMulInteger, note: "as MatMul; zero point of the second operand = its columns"},
-		rule{domain: microsoft, op: "QGemm", since: 1, infer: qgemm, note: "as Gemm; scale and zero point of the second operand = its columns"},
-		rule{domain: microsoft, op: "MatMulIntegerToFloat", since: 1, infer: matMulIntegerToFloat, note: "as MatMul; scale, zero point and bias = the columns"},
-		rule{domain: microsoft, op: "DynamicQuantizeMatMul", since: 1, infer: dynamicQuantizeMatMul, note: "as MatMul; scale, zero point and bias = the columns"},
-		rule{domain: microsoft, op: "QLinearAdd", since: 1, infer: qlinearBinary, note: "element-wise with broadcasting"},
-		rule{domain: microsoft, op: "QLinearMul", since: 1, infer: qlinearBinary, note: "element-wise with broadcasting"},
-		rule{domain: microsoft, op: "QLinearLeakyRelu", since: 1, infer: qlinearUnary, note: "element-wise, zero stays zero"},
-		rule{domain: microsoft, op: "QLinearSigmoid", since: 1, infer: qlinearUnary, note: "element-wise"},
-		rule{domain: microsoft, op: "QLinearAveragePool", since: 1, infer: qlinearPool(pool), note: "channels pass through"},
-		rule{domain: microsoft, op: "QLinearGlobalAveragePool", since: 1, infer: qlinearPool(globalPool), note: "channels pass through"},
-		rule{domain: microsoft, op: "QLinearConcat", since: 1, infer: qlinearConcat, note: "labels follow one another"},
-		rule{domain: microsoft, op: "QLinearSoftmax", since: 1, infer: qlinearSoftmax, note: "cannot be pruned on the normalised axis"},
-		rule{domain: microsoft, op: "MatMulNBits", since: 1, infer: matMulNBits, patch: patchNBits, note: "rows of the packed weight = output channels; input channels are pruned in whole blocks"},
+		Op{Name: "DynamicQuantizeLinear", Since: 11, Infer: dynamicQuantize, Rounds: true, Sign: keepsSign, Note: "passes channels on that are zero when removed"},
+		Op{Name: "QLinearConv", Since: 10, Infer: qlinearConv, Patch: patchGroup, Layer: &Layer{Weight: 3, Bias: 8, In: 1, Channel: 1, Groups: "group", XZero: 2, WeightZero: 5, OutZero: 7, Unfit: unfitIntegers}, Multiply: true, Operands: "wsswssssw", Sign: ofProduct, Static: Static{Counts: countsOutput}, Note: "as Conv; scales and zero points of the weight = output channels"},
+		Op{Name: "ConvInteger", Since: 10, Infer: convInteger, Patch: patchGroup, Layer: &Layer{Weight: 1, In: 1, Channel: 1, Groups: "group", XZero: 2, WeightZero: 3, Unfit: unfitIntegers}, Multiply: true, Operands: "wwss", Sign: ofProduct, Static: Static{Counts: countsOutput}, Note: "as Conv; zero point of the weight = output channels"},
+		Op{Name: "QLinearMatMul", Since: 10, Infer: qlinearMatMul, Layer: &Layer{Weight: 3, Out: 1, Channel: -1, XZero: 2, WeightZero: 5, OutZero: 7, Unfit: unfitIntegers}, Multiply: true, Operands: "wsswssss", Sign: ofProduct, Static: Static{Counts: countsColumns}, Note: "as MatMul; scale and zero point of the second operand = its columns"},
+		Op{Name: "MatMulInteger", Since: 10, Infer: matMulInteger, Layer: &Layer{Weight: 1, Out: 1, Channel: -1, XZero: 2, WeightZero: 3, Unfit: unfitIntegers}, Multiply: true, Operands: "wwss", Sign: ofProduct, Static: Static{Counts: countsColumns}, Note: "as MatMul; zero point of the second operand = its columns"},
+		Op{Domain: microsoft, Name: "QGemm", Since: 1, Infer: qgemm, Layer: &Layer{Weight: 3, Bias: 6, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA", XZero: 2, WeightZero: 5, OutZero: 8, Unfit: unfitIntegers}, Multiply: true, Operands: "wsswsswss", Sign: ofProduct, Note: "as Gemm; scale and zero point of the second operand = its columns"},
+		Op{Domain: microsoft, Name: "MatMulIntegerToFloat", Since: 1, Infer: matMulIntegerToFloat, Layer: &Layer{Weight: 1, Bias: 6, Out: 1, Channel: -1, XZero: 4, WeightZero: 5, Unfit: unfitIntegers}, Multiply: true, Operands: "wwssssw", Sign: ofProduct, Note: "as MatMul; scale, zero point and bias = the columns"},
+		Op{Domain: microsoft, Name: "DynamicQuantizeMatMul", Since: 1, Infer: dynamicQuantizeMatMul, Layer: &Layer{Weight: 1, Bias: 4, Out: 1, Channel: -1, WeightZero: 3, Unfit: unfitIntegers}, Multiply: true, Operands: "wwssw", Rounds: true, Sign: ofProduct, Note: "as MatMul; scale, zero point and bias = the columns"},
+		Op{Domain: microsoft, Name: "QLinearAdd", Since: 1, Infer: qlinearBinary, Operands: "wsswssss", Note: "element-wise with broadcasting"},
+		Op{Domain: microsoft, Name: "QLinearMul", Since: 1, Infer: qlinearBinary, Operands: "wsswssss", Note: "element-wise with broadcasting"},
+		Op{Domain: microsoft, Name: "QLinearLeakyRelu", Since: 1, Infer: qlinearUnary, Operands: "wssss", Note: "element-wise, zero stays zero"},
+		Op{Domain: microsoft, Name: "QLinearSigmoid", Since: 1, Infer: qlinearUnary, Operands: "wssss", Note: "element-wise"},
+		Op{Domain: microsoft, Name: "QLinearAveragePool", Since: 1, Infer: qlinearPool(pool), Operands: "wssss", Note: "channels pass through"},
+		Op{Domain: microsoft, Name: "QLinearGlobalAveragePool", Since: 1, Infer: qlinearPool(globalPool), Operands: "wssss", Note: "channels pass through"},
+		Op{Domain: microsoft, Name: "QLinearConcat", Since: 1, Infer: qlinearConcat, Operands: "ss:wss", Note: "labels follow one another"},
+		Op{Domain: microsoft, Name: "QLinearSoftmax", Since: 1, Infer: qlinearSoftmax, Operands: "wssss", Note: "cannot be pruned on the normalised axis"},
 	)
 }
 
@@ -295,7 +294,7 @@ func (c *call) passPoints() {
 	if len(points) == 0 {
 		return
 	}
-	same := movesElements[c.node.OpType] && !slices.ContainsFunc(points, func(p *Value) bool { return !samePoint(p, points[0]) })
+	same := c.op().MovesElements && !slices.ContainsFunc(points, func(p *Value) bool { return !samePoint(p, points[0]) })
 	for _, v := range c.out {
 		switch {
 		case v == nil || c.points[v] != nil || !v.Type.IsInteger() || v.Type != points[0].Type:
@@ -306,9 +305,6 @@ func (c *call) passPoints() {
 		}
 	}
 }
-
-var movesElements = map[string]bool{"Reshape": true, "Flatten": true, "Transpose": true, "Squeeze": true, "Unsqueeze": true, "Identity": true, "Slice": true, "Split": true, "Gather": true, "Concat": true,
-	"MaxPool": true, "Expand": true, "Tile": true, "DepthToSpace": true, "SpaceToDepth": true, "Dropout": true}
 
 func dynamicQuantize(c *call) {
 	x := c.input(0)

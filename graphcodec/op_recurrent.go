@@ -9,10 +9,10 @@ import (
 func init() {
 	const note = "hidden channels = every gate's rows of W and R = columns of R = outputs; input channels = columns of W"
 	register(
-		rule{op: "LSTM", since: 7, infer: recurrent(4, 1), patch: patchHidden, note: note},
-		rule{op: "GRU", since: 7, infer: recurrent(3, 1), patch: patchHidden, note: note},
-		rule{op: "RNN", since: 7, infer: recurrent(1, 1), patch: patchHidden, note: note},
-		rule{domain: microsoft, op: "DynamicQuantizeLSTM", since: 1, infer: recurrent(4, 2), patch: patchHidden, note: "as LSTM with W and R transposed; scales and zero points = every gate's columns"},
+		Op{Name: "LSTM", Since: 7, Infer: recurrent(4, 1), Patch: patchHidden, Graph: encodeRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
+		Op{Name: "GRU", Since: 7, Infer: recurrent(3, 1), Patch: patchHidden, Graph: encodeRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
+		Op{Name: "RNN", Since: 7, Infer: recurrent(1, 1), Patch: patchHidden, Graph: encodeRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
+		Op{Domain: microsoft, Name: "DynamicQuantizeLSTM", Since: 1, Infer: recurrent(4, 2), Patch: patchHidden, Layer: &Layer{Weight: 1, Bias: 3, Out: 2, In: 1, Channel: -1, Unfit: unfitGates}, Multiply: true, Operands: ".ww.....ssss", Note: "as LSTM with W and R transposed; scales and zero points = every gate's columns"},
 	)
 }
 

@@ -3,11 +3,15 @@ package graphcodec
 import "github.com/metaprune/metaprune/onnxio"
 
 func init() {
-	each("zeros do not change it", reduce(sumLike), "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
-	each("computes over the surviving channels", reduce(meanLike), "ReduceMean")
-	each("cannot be pruned on the reduced axes", reduce(strict), "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp")
-	each("cannot be pruned on the axis that it searches", argReduce, "ArgMax", "ArgMin")
-	each("cannot be pruned on the axis that it runs along", cumulative, "CumSum", "CumProd")
+	family(Op{Since: 1, Infer: reduce(sumLike), AnyShape: true, Eval: &Eval{Fold: sums}, Note: "zeros do not change it"}, "ReduceSum")
+	family(Op{Since: 1, Infer: reduce(sumLike), Note: "zeros do not change it"}, "ReduceL1", "ReduceL2", "ReduceSumSquare")
+	family(Op{Since: 1, Infer: reduce(meanLike), AnyShape: true, Sign: keepsSign, Note: "computes over the surviving channels"}, "ReduceMean")
+	family(Op{Since: 1, Infer: reduce(strict), AnyShape: true, Eval: &Eval{Fold: maxima}, Note: "cannot be pruned on the reduced axes"}, "ReduceMax")
+	family(Op{Since: 1, Infer: reduce(strict), Eval: &Eval{Fold: minima}, Note: "cannot be pruned on the reduced axes"}, "ReduceMin")
+	family(Op{Since: 1, Infer: reduce(strict), Eval: &Eval{Fold: multiples}, Note: "cannot be pruned on the reduced axes"}, "ReduceProd")
+	family(Op{Since: 1, Infer: reduce(strict), Note: "cannot be pruned on the reduced axes"}, "ReduceLogSum", "ReduceLogSumExp")
+	family(Op{Since: 1, Infer: argReduce, Note: "cannot be pruned on the axis that it searches"}, "ArgMax", "ArgMin")
+	family(Op{Since: 1, Infer: cumulative, Note: "cannot be pruned on the axis that it runs along"}, "CumSum", "CumProd")
 }
 
 type reduceKind int8
@@ -119,14 +123,14 @@ func (c *call) evalReduce(x *Value) []Elem {
 	if x.elems == nil || len(x.Shape) > 1 || len(x.elems) == 0 {
 		return nil
 	}
-	op := map[string]string{"ReduceProd": "Mul", "ReduceSum": "Add", "ReduceMax": "Max", "ReduceMin": "Min"}[c.node.OpType]
-	if op == "" {
+	eval := c.op().Eval
+	if eval == nil || eval.Fold == nil {
 		return nil
 	}
 	acc := x.elems[0]
 	acc.length = nil
 	for _, e := range x.elems[1:] {
-		r, ok := evalPair(op, acc, e)
+		r, ok := eval.Fold.pair(acc, e)
 		if !ok {
 			return nil
 		}

@@ -8,15 +8,15 @@ import (
 
 func init() {
 	register(
-		rule{op: "Reshape", since: 5, infer: reshape, patch: patchShapeInput, note: "axes split into factors and merge"},
-		rule{op: "Flatten", since: 1, infer: flatten, note: "axes merge"},
-		rule{op: "Squeeze", since: 1, infer: squeeze, patch: patchSqueeze, note: "axes move"},
-		rule{op: "Unsqueeze", since: 1, infer: unsqueeze, note: "axes move"},
-		rule{op: "Transpose", since: 1, infer: transpose, note: "axes move"},
-		rule{op: "Expand", since: 8, infer: expand, patch: patchShapeInput, note: "axes join by broadcasting"},
-		rule{op: "Tile", since: 6, infer: tile, patch: patchTile, note: "labels repeat"},
-		rule{op: "DepthToSpace", since: 1, infer: depthToSpace, note: "channels are pruned, blocks are kept whole"},
-		rule{op: "SpaceToDepth", since: 1, infer: spaceToDepth, note: "channels are pruned, blocks are kept whole"},
+		Op{Name: "Reshape", Since: 5, Infer: reshape, Patch: patchShapeInput, MovesElements: true, View: true, Sign: keepsSign, Static: Static{Target: true}, Note: "axes split into factors and merge"},
+		Op{Name: "Flatten", Since: 1, Infer: flatten, AnyShape: true, MovesElements: true, View: true, Sign: keepsSign, Note: "axes merge"},
+		Op{Name: "Squeeze", Since: 1, Infer: squeeze, Patch: patchSqueeze, AnyShape: true, MovesElements: true, View: true, Sign: keepsSign, Static: Static{Contents: 13}, Note: "axes move"},
+		Op{Name: "Unsqueeze", Since: 1, Infer: unsqueeze, AnyShape: true, MovesElements: true, View: true, Sign: keepsSign, Static: Static{Contents: 13}, Note: "axes move"},
+		Op{Name: "Transpose", Since: 1, Infer: transpose, AnyShape: true, MovesElements: true, View: true, Sign: keepsSign, Note: "axes move"},
+		Op{Name: "Expand", Since: 8, Infer: expand, Patch: patchShapeInput, MovesElements: true, View: true, Static: Static{Target: true}, Note: "axes join by broadcasting"},
+		Op{Name: "Tile", Since: 6, Infer: tile, Patch: patchTile, MovesElements: true, Note: "labels repeat"},
+		Op{Name: "DepthToSpace", Since: 1, Infer: depthToSpace, MovesElements: true, Note: "channels are pruned, blocks are kept whole"},
+		Op{Name: "SpaceToDepth", Since: 1, Infer: spaceToDepth, MovesElements: true, Note: "channels are pruned, blocks are kept whole"},
 	)
 }
 

@@ -7,12 +7,12 @@ import (
 )
 
 func init() {
-	each("channels pass through; not on the axes that it samples", gridSample, "GridSample")
-	each("channels pass through; not on the axes that it pools", roiPool, "RoiAlign", "MaxRoiPool")
-	each("cannot be pruned on the axis that it sorts; the others pass through", topK, "TopK")
-	each("cannot be pruned, because its length depends on the data; Compress can be pruned on its other axes", found, "NonZero", "NonMaxSuppression", "Compress", "Unique")
-	each("cannot be pruned; its shape is known", oneHot, "OneHot")
-	each("cannot be pruned on the matrices; the others pass through", det, "Det")
+	family(Op{Since: 1, Infer: gridSample, Note: "channels pass through; not on the axes that it samples"}, "GridSample")
+	family(Op{Since: 1, Infer: roiPool, Note: "channels pass through; not on the axes that it pools"}, "RoiAlign", "MaxRoiPool")
+	family(Op{Since: 1, Infer: topK, Note: "cannot be pruned on the axis that it sorts; the others pass through"}, "TopK")
+	family(Op{Since: 1, Infer: found, Note: "cannot be pruned, because its length depends on the data; Compress can be pruned on its other axes"}, "NonZero", "NonMaxSuppression", "Compress", "Unique")
+	family(Op{Since: 1, Infer: oneHot, Note: "cannot be pruned; its shape is known"}, "OneHot")
+	family(Op{Since: 1, Infer: det, Note: "cannot be pruned on the matrices; the others pass through"}, "Det")
 }
 
 // sampled gives output 0 the first two axes of x and others behind them; all of x's other axes are frozen.

@@ -12,13 +12,13 @@ import (
 func init() {
 	const note = "channels pass; frozen on the axes that are indexed at run time"
 	register(
-		rule{op: "GatherElements", since: 11, infer: gatherElements, note: note},
-		rule{op: "GatherND", since: 11, infer: gatherND, patch: patchGrid, note: note},
-		rule{op: "Scatter", since: 9, infer: scatterElements, note: note},
-		rule{op: "ScatterElements", since: 11, infer: scatterElements, note: note},
-		rule{op: "ScatterND", since: 11, infer: scatterND, patch: patchGrid, note: note},
-		rule{op: "TensorScatter", since: 24, infer: tensorScatter, note: note},
-		rule{op: "ReverseSequence", since: 10, infer: reverseSequence, note: "channels pass; frozen on time and batch"},
+		Op{Name: "GatherElements", Since: 11, Infer: gatherElements, Note: note},
+		Op{Name: "GatherND", Since: 11, Infer: gatherND, Patch: patchGrid, Note: note},
+		Op{Name: "Scatter", Since: 9, Infer: scatterElements, Note: note},
+		Op{Name: "ScatterElements", Since: 11, Infer: scatterElements, Note: note},
+		Op{Name: "ScatterND", Since: 11, Infer: scatterND, Patch: patchGrid, Note: note},
+		Op{Name: "TensorScatter", Since: 24, Infer: tensorScatter, Note: note},
+		Op{Name: "ReverseSequence", Since: 10, Infer: reverseSequence, Note: "channels pass; frozen on time and batch"},
 	)
 }
 

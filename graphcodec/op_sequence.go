@@ -9,14 +9,14 @@ import (
 func init() {
 	const note = "items keep their labels where it is known which they are"
 	register(
-		rule{op: "SequenceConstruct", since: 11, infer: sequenceConstruct, note: note},
-		rule{op: "SequenceEmpty", since: 11, infer: func(c *call) { c.sequence(nil) }, note: note},
-		rule{op: "SequenceInsert", since: 11, infer: sequenceInsert, note: note},
-		rule{op: "SequenceErase", since: 11, infer: sequenceErase, note: note},
-		rule{op: "SequenceAt", since: 11, infer: sequenceAt, note: note},
-		rule{op: "SequenceLength", since: 11, infer: sequenceLength, note: "evaluated"},
-		rule{op: "SplitToSequence", since: 11, infer: splitToSequence, note: "the axis that is split is kept"},
-		rule{op: "ConcatFromSequence", since: 11, infer: concatFromSequence, note: "the axis that is joined is kept"},
+		Op{Name: "SequenceConstruct", Since: 11, Infer: sequenceConstruct, Note: note},
+		Op{Name: "SequenceEmpty", Since: 11, Infer: func(c *call) { c.sequence(nil) }, Note: note},
+		Op{Name: "SequenceInsert", Since: 11, Infer: sequenceInsert, Note: note},
+		Op{Name: "SequenceErase", Since: 11, Infer: sequenceErase, Note: note},
+		Op{Name: "SequenceAt", Since: 11, Infer: sequenceAt, Note: note},
+		Op{Name: "SequenceLength", Since: 11, Infer: sequenceLength, Note: "evaluated"},
+		Op{Name: "SplitToSequence", Since: 11, Infer: splitToSequence, Note: "the axis that is split is kept"},
+		Op{Name: "ConcatFromSequence", Since: 11, Infer: concatFromSequence, Note: "the axis that is joined is kept"},
 	)
 }
 

@@ -8,29 +8,6 @@ import (
 
 // What counts as a parameter: floating-point constants, and integers that stand for real numbers (quantised weights), each as one whatever its width. Scales and zero points do not count: they describe weights and are none.
 
-// operandLetters says what the inputs of operators on quantised values are, a letter each: w are numbers, s their scales and zero points, a dot anything else. The letters behind a colon repeat.
-var operandLetters = map[string]string{
-	"QuantizeLinear": "wss", "DequantizeLinear": "wss", "QLinearConv": "wsswssssw", "ConvInteger": "wwss", "QLinearMatMul": "wsswssss", "MatMulInteger": "wwss",
-	"QGemm": "wsswsswss", "MatMulIntegerToFloat": "wwssssw", "DynamicQuantizeMatMul": "wwssw", "DynamicQuantizeLSTM": ".ww.....ssss", "QAttention": "wwwss.ss", "MatMulNBits": "wwss.w", "MatMulBnb4": "wws",
-	"QLinearAdd": "wsswssss", "QLinearMul": "wsswssss", "QLinearConcat": "ss:wss", "QLinearLeakyRelu": "wssss", "QLinearSigmoid": "wssss", "QLinearSoftmax": "wssss", "QLinearAveragePool": "wssss",
-	"QLinearGlobalAveragePool": "wssss", "QLinearReduceMean": "wssss", "QLinearWhere": ".wsswssss", "QMoE": "..ws.ws.ws.sss", "GatherBlockQuantized": "w.ss",
-	"QEmbedLayerNormalization": "..wwwww.ssssssssss",
-}
-
-// operand is the letter of a node's input.
-func operand(op string, i int) byte {
-	letters := operandLetters[op]
-	for k := range letters {
-		if letters[k] == ':' && i >= k {
-			return letters[k+1+(i-k)%(len(letters)-k-1)]
-		}
-	}
-	if i < len(letters) {
-		return letters[i]
-	}
-	return '.'
-}
-
 // reading is how a graph's nodes read the elements of a tensor.
 type reading struct {
 	number      bool  // as integers that stand for real numbers
@@ -40,13 +17,13 @@ type reading struct {
 
 // readsTensors notes how the node reads constants.
 func (c *call) readsTensors() {
-	op := c.node.OpType
+	op, o := c.node.OpType, c.like()
 	if op == "Identity" || op == "Constant" {
 		return
 	}
 	scales := len(c.scales) > 0 && c.scaleProduct()
 	for i, v := range c.in {
-		letter, k := operand(op, i), c.constantBehind(v)
+		letter, k := o.operand(i), c.constantBehind(v)
 		if k == nil || k != c.in[i].Const && letter != 'w' {
 			continue
 		}

@@ -10,12 +10,9 @@ import (
 // A reader of the file that counts multiply-accumulates, as ONNX's shape inference lets it, knows less than the analysis: contents that it does not propagate are unknown to it, and so is what comes out of operators of other domains. Its
 // view is the same rules run with those unknown; where a dim is a number there, the reader sees it.
 
-// propagates are the operators through which ONNX's shape inference carries contents, by the operator set from which on it does.
-var propagates = map[string]int64{"Constant": 1, "Shape": 1, "Size": 1, "Gather": 1, "Cast": 13, "Concat": 13, "Slice": 13, "Squeeze": 13, "Unsqueeze": 13, "Add": 14, "Sub": 14, "Mul": 14}
-
 // propagates reports whether the contents of the node's result are known to a reader who knows its inputs'.
 func (c *call) propagates() bool {
-	since := propagates[c.node.OpType]
+	since := c.op().Static.Contents
 	return since > 0 && c.version >= since
 }
 
@@ -29,23 +26,14 @@ func (c *call) lostTarget() bool {
 	return c.node.OpType == "Reshape" && c.version < 14 && c.input(1) != nil && c.input(1).Const == nil
 }
 
-// opaque are operators of ONNX's own domain that its shape inference does not look through: a function, and one that only ONNX Runtime knows.
-var opaque = map[string]bool{"GroupNormalization": true, "SimplifiedLayerNormalization": true}
-
-// typed are operators whose result has a type whatever their input's is. All others infer nothing from an input of unknown type, as one from an operator of another domain is, not even the target of a Reshape.
-var typed = map[string]bool{"Shape": true, "Size": true, "Cast": true}
-
-// targets are the operators whose target shape ONNX's shape inference takes from propagated contents too; all others want it, their bounds, axes and amounts from constants.
-var targets = map[string]bool{"Reshape": true, "Expand": true, "ConstantOfShape": true}
-
 // forget takes away what the reader does not know of the outputs.
 func (c *call) forget(domain string) {
-	computed := c.hasComputedBounds()
+	computed, static := c.hasComputedBounds(), c.op().Static
 	x := c.input(0)
 	if c.node.OpType == "Where" {
 		x = c.input(1)
 	}
-	typeless := x != nil && x.Type == onnxio.Undefined && !typed[c.node.OpType]
+	typeless := x != nil && x.Type == onnxio.Undefined && !static.Typed
 	for _, v := range c.out {
 		if v == nil {
 			continue
@@ -56,9 +44,9 @@ func (c *call) forget(domain string) {
 		if v.Const != nil {
 			continue
 		}
-		if domain != "" || opaque[c.node.OpType] || typeless {
+		if domain != "" || static.Opaque || typeless {
 			v.Ranked, v.Shape, v.axes, v.elems = false, nil, nil, nil
-			if !opaque[c.node.OpType] {
+			if !static.Opaque {
 				v.Type = onnxio.Undefined
 			}
 			continue
@@ -85,17 +73,16 @@ func (c *call) forget(domain string) {
 // hasComputedBounds reports whether something other than a constant says what the shape becomes, where it would have to be one.
 func (c *call) hasComputedBounds() bool {
 	_, sizes := c.resizeInputs()
+	static := c.op().Static
 	for i, v := range c.in {
 		if c.node.OpType == "Resize" && i == sizes {
 			continue // taken as far as it is propagated
 		}
-		if i > 0 && v != nil && c.shapeIn.has(i) && v.Const == nil && !targets[c.node.OpType] && propagates[c.node.OpType] == 0 {
+		if i > 0 && v != nil && c.shapeIn.has(i) && v.Const == nil && !static.Target && static.Contents == 0 {
 			return true
 		}
 	}
-	from := map[string]int{"Slice": 1, "Range": 0} // operators whose bounds count from this input on
-	at, ok := from[c.node.OpType]
-	return ok && slices.ContainsFunc(c.in[min(at, len(c.in)):], func(v *Value) bool { return v != nil && v.Const == nil })
+	return static.Bounds > 0 && slices.ContainsFunc(c.in[min(static.Bounds-1, len(c.in)):], func(v *Value) bool { return v != nil && v.Const == nil })
 }
 
 // readTarget gives a Reshape what its target alone says, where the reader can work out no more: of an input it knows nothing about, and where a dim that is left to be inferred stands beside one that it does not know.
@@ -242,19 +229,19 @@ type sight struct {
 // look sets the node's cost as the reader counts it: the dims of the result that it sees, times those of the kernel or of the axis that is summed over.
 func (s *sight) look() {
 	s.cost.seen, s.cost.seenFixed = nil, 1
-	c := s.base
+	c, o := s.base, s.base.like()
 	w := 1
-	if c.node.OpType == "QLinearConv" || c.node.OpType == "QLinearMatMul" {
-		w = 3
+	if o.Layer != nil {
+		w = o.Layer.Weight
 	}
-	switch op := c.node.OpType; op {
-	case "Conv", "ConvInteger", "QLinearConv":
+	switch o.Static.Counts {
+	case countsOutput:
 		s.all(true, 0, 0)
 		s.all(false, w, 1)
-	case "ConvTranspose":
+	case countsInput:
 		s.all(false, 0, 0)
 		s.all(false, w, 1)
-	case "MatMul", "MatMulInteger", "QLinearMatMul":
+	case countsColumns:
 		x := c.input(0)
 		if x == nil || s.reader.values[x.Name] == nil || len(s.reader.values[x.Name].Shape) == 0 {
 			s.cost.seenFixed = 0
@@ -262,7 +249,7 @@ func (s *sight) look() {
 		}
 		s.all(true, 0, 0)
 		s.see(x, s.call.input(0), len(x.Shape)-1)
-	case "Gemm":
+	case countsGemm:
 		s.all(true, 0, 0)
 		k := 0
 		if c.int("transB", 0) != 0 {

@@ -10,11 +10,11 @@ import (
 // Which operators take any shape in the branches of an If is a fact of the rule, whatever its note says.
 func TestElementWiseIsAFact(t *testing.T) {
 	for _, op := range []string{"Relu", "Neg", "Exp", "Sigmoid", "IsNaN", "Log", "Reciprocal", "Max", "Sum", "Clip"} {
-		require.True(t, lookup("", op, 21).elementWise, op)
+		require.True(t, lookup("", op, 21).ElementWise, op)
 	}
 	for _, op := range []string{"Softmax", "LayerNormalization", "Conv", "Reshape", "Gather", "ReduceSum", "CumSum", "SwiGLU", "If"} {
 		if r := lookup("", op, 24); r != nil {
-			require.False(t, r.elementWise, op)
+			require.False(t, r.ElementWise, op)
 		}
 	}
 	sh := &shrinker{old: &Analysis{an: &analyzer{versions: map[string]int64{"": 21}}}, an: &analyzer{}}

@@ -254,8 +254,8 @@ func (sh *shrinker) step(old *call) error {
 			p.pin(i)
 		}
 	}
-	if r := lookup(n.Domain, n.OpType, old.version); r != nil && r.patch != nil && !old.blind && !sh.an.funcs[n.Domain+":"+n.OpType] {
-		r.patch(p)
+	if r := lookup(n.Domain, n.OpType, old.version); r != nil && r.Patch != nil && !old.blind && !sh.an.funcs[n.Domain+":"+n.OpType] {
+		r.Patch(p)
 	}
 	if p.err != nil {
 		return p.err

@@ -9,21 +9,14 @@ import (
 // Signs of values. The integer 0 that a plan leaves in a removed slice of an unsigned weight stands for a number below zero. Where such a weight multiplies what is never negative, its removed channels are at most zero (below), and a
 // Relu behind it, or a quantisation to integers that start at the zero point, makes them zero.
 
-// never are operators whose result is never negative; keeping are those whose result is not where their first input, or all inputs of gathering ones, are not.
-var (
-	never     = map[string]bool{"Relu": true, "Sigmoid": true, "HardSigmoid": true, "Softmax": true, "Exp": true, "Abs": true, "Softplus": true}
-	keeping   = map[string]bool{"MaxPool": true, "AveragePool": true, "GlobalAveragePool": true, "GlobalMaxPool": true, "ReduceMean": true, "Reshape": true, "Transpose": true, "Flatten": true, "Identity": true, "Dropout": true, "Squeeze": true, "Unsqueeze": true, "Slice": true, "Split": true, "Cast": true, "DynamicQuantizeLinear": true}
-	gathering = map[string]bool{"Add": true, "Mul": true, "Concat": true}
-)
-
 // signs notes the signs of a node's outputs, once its rule has run.
 func (c *call) signs() {
 	if len(c.out) == 0 || c.out[0] == nil || len(c.in) == 0 || c.in[0] == nil || c.derived || c.node.Domain != "" && c.node.Domain != microsoft {
 		return
 	}
-	x, y, op := c.in[0], c.out[0], c.node.OpType
+	x, y, op, o := c.in[0], c.out[0], c.node.OpType, c.op()
 	switch {
-	case never[op]:
+	case o.Sign == neverBelow:
 		y.positive = true
 		if op == "Relu" && x.below {
 			y.zero = isZero
@@ -35,7 +28,7 @@ func (c *call) signs() {
 				y.zero = isZero
 			}
 		}
-	case keeping[op]:
+	case o.Sign == keepsSign:
 		for _, v := range c.out {
 			if v != nil {
 				v.positive, v.below = x.positive, x.below && v.zero == nonZero
@@ -44,7 +37,7 @@ func (c *call) signs() {
 		if op == "DynamicQuantizeLinear" && len(c.out) > 1 && c.out[1] != nil {
 			c.out[1].positive, c.out[1].below = true, false
 		}
-	case gathering[op]:
+	case o.Sign == gathersSigns:
 		y.positive = !slices.ContainsFunc(c.in, func(v *Value) bool { return !c.notNegative(v) })
 		c.gatherBelow(op, y)
 	case op == "QuantizeLinear" || op == "DequantizeLinear":
@@ -83,7 +76,7 @@ func (c *call) settle(y, zero *Value, below bool) {
 // scalesPositive reports whether no scale that the node reads is negative.
 func (c *call) scalesPositive() bool {
 	for i, v := range c.in {
-		if v != nil && v.Type.IsFloat() && operand(c.node.OpType, i) == 's' && !c.notNegative(v) {
+		if v != nil && v.Type.IsFloat() && c.op().operand(i) == 's' && !c.notNegative(v) {
 			return false
 		}
 	}
@@ -186,16 +179,11 @@ func startsAt(zero *Value, t onnxio.DataType) bool {
 	return err == nil && !slices.ContainsFunc(ints, func(i int64) bool { return i != low })
 }
 
-// factors says where a product of an activation and a weight has its inputs; 0 where it has none.
-type factors struct{ xZero, w, wZero, bias, yZero int }
-
-var products = map[string]factors{"Conv": {0, 1, 0, 2, 0}, "Gemm": {0, 1, 0, 2, 0}, "MatMul": {0, 1, 0, 0, 0}, "ConvInteger": {2, 1, 3, 0, 0}, "MatMulInteger": {2, 1, 3, 0, 0}, "QLinearConv": {2, 3, 5, 8, 7},
-	"QLinearMatMul": {2, 3, 5, 0, 7}, "QGemm": {2, 3, 5, 6, 8}, "DynamicQuantizeMatMul": {0, 1, 3, 4, 0}, "MatMulIntegerToFloat": {4, 1, 5, 6, 0}}
-
 // productSign is the sign of a product at the removed channels of its weight.
 func (c *call) productSign(y *Value) {
-	f, ok := products[c.node.OpType]
-	if !ok || c.input(f.w) == nil {
+	o := c.op()
+	f := o.Layer
+	if o.Sign != ofProduct || c.input(f.Weight) == nil {
 		return
 	}
 	given := func(i int) *Value {
@@ -204,17 +192,17 @@ func (c *call) productSign(y *Value) {
 		}
 		return c.input(i)
 	}
-	x, w, bias, yZero := c.in[0], c.in[f.w], given(f.bias), given(f.yZero)
+	x, w, bias, yZero := c.in[0], c.in[f.Weight], given(f.Bias), given(f.OutZero)
 	negative := w.below // a weight behind a dequantisation
-	if f.wZero > 0 {
-		negative = w.Const != nil && given(f.wZero) != nil && atLeast0(given(f.wZero))
+	if f.WeightZero > 0 {
+		negative = w.Const != nil && given(f.WeightZero) != nil && atLeast0(given(f.WeightZero))
 	}
-	channels := 1
-	if c.node.OpType != "Conv" && c.node.OpType != "ConvInteger" && c.node.OpType != "QLinearConv" {
-		channels = len(x.Shape) - 1
+	channels := f.Channel
+	if channels < 0 {
+		channels += len(x.Shape)
 	}
 	transposed := c.int("transA", 0) != 0 || c.float("alpha", 1) < 0 || c.float("beta", 1) < 0
-	if y.zero != nonZero || !negative || !x.positive || f.xZero > 0 && !samePoint(c.points[x], given(f.xZero)) || transposed || c.aliveBut(x, channels) || bias != nil && bias.zero != isZero && !bias.below {
+	if y.zero != nonZero || !negative || !x.positive || f.XZero > 0 && !samePoint(c.points[x], given(f.XZero)) || transposed || c.aliveBut(x, channels) || bias != nil && bias.zero != isZero && !bias.below {
 		return
 	}
 	c.settle(y, yZero, true)
