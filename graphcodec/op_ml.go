@@ -13,7 +13,7 @@ import (
 func init() {
 	const note = "cannot be pruned; its shape is known"
 	ml := func(op string, infer func(c *call), note string) {
-		register(Op{Domain: "ai.onnx.ml", Name: op, Since: 1, Infer: infer, Note: "input channels are pruned with their coefficients; classes and targets are kept"})
+		register(Op{Domain: "ai.onnx.ml", Name: op, Since: 1, Infer: infer, Note: note})
 	}
 	ml("Binarizer", func(c *call) {
 		if x, _, ok := c.axisOfInput(-1); ok {
