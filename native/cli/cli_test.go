@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/metaprune/metaprune/native/internal/judge"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
@@ -211,15 +211,7 @@ func TestExternalData(t *testing.T) {
 
 // TestJudge asks the independent judge (ONNX Runtime) about every model of the repository; it needs the Python environment that `make venv` makes.
 func TestJudge(t *testing.T) {
-	python := os.Getenv("METAPRUNE_PYTHON")
-	if python == "" {
-		python = "../../.venv/bin/python"
-	}
-	if _, err := os.Stat(python); err != nil {
-		require.Empty(t, os.Getenv("CI"), "the judge has to run in CI: make venv")
-		t.Logf("the judge is not installed (make venv): %v", err)
-		return
-	}
+	j := judge.Start(t)
 	files, err := filepath.Glob("../../testdata/models/*.onnx")
 	require.NoError(t, err)
 	files = append(files, fashion)
@@ -243,17 +235,14 @@ func TestJudge(t *testing.T) {
 		p, err := readPlan(plan)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, float64(p.Achieved.MACs[0]), 1.5*float64(p.Achieved.MACs[1]), f)
-		answer, err := exec.Command(python, "../../testdata/check_pruned.py", f, out, plan, "--min-speed-up", least).CombinedOutput()
-		require.NoError(t, err, "%s: %s", f, answer)
-		t.Logf("%s", answer)
+		j.Accepts(t, f, out, plan, "--min-speed-up", least)
 	}
 	files, err = filepath.Glob("../../testdata/field/29_*.onnx") // of which the judge counts no products, since ONNX's shape inference ends at their first node
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, f := range files {
 		ok(t, "prune", f, "--speed-up", "1.5", "-o", out, "--plan", plan, "-q")
-		answer, err := exec.Command(python, "../../testdata/check_pruned.py", f, out, plan, "--min-params", "1.45").CombinedOutput()
-		require.NoError(t, err, "%s: %s", f, answer)
+		j.Accepts(t, f, out, plan, "--min-params", "1.45")
 	}
 }
 
