@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -30,10 +29,16 @@ func python(t testing.TB) string {
 	return path
 }
 
-// root is the repository's folder.
+// root is the repository's folder, as seen from that of a test.
 func root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "../../..")
+	dir := "."
+	for range 9 {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		dir = filepath.Join(dir, "..")
+	}
+	return dir
 }
 
 // Judge is a running judge, asked from one goroutine at a time. A nil Judge, which Start returns where the judge is not installed, accepts everything.
