@@ -3,7 +3,9 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +20,7 @@ import (
 func TestAllocate(t *testing.T) {
 	dir := t.TempDir()
 	at := func(n string) string { return filepath.Join(dir, n) }
-	ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "-o", at("a.onnx"), "-q")
+	ok(t, "new", "resnet8", "--width", "0.25", "--input", "1x28x28", "-o", at("a.onnx"), "-q")
 	ok(t, "new", "mlp", "--widths", "24,12", "--input", "1x28x28", "-o", at("b.onnx"), "-q")
 	search := func(more ...string) []string {
 		a := []string{"allocate", at("a.onnx"), at("b.onnx"), "--backend", "go", "--samples", "20", "--judge", "20", "--speed-up", "2", "--rounds", "1", "--json"}
@@ -135,7 +137,12 @@ func TestCriterionTaylor(t *testing.T) {
 	dir := t.TempDir()
 	at := func(n string) string { return filepath.Join(dir, n) }
 	ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "-o", at("m.onnx"), "-q")
-	args := append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor", "--backend", "go", "--batch", "50", "-q"}, fashionData...)
+	fewer := slices.Clone(fashionData)
+	for _, i := range []int{1, 3} {
+		fewer[i] = at(filepath.Base(fashionData[i]))
+		require.NoError(t, os.WriteFile(fewer[i], firstOf(t, read(t, fashionData[i]), 100), 0o600))
+	}
+	args := append([]string{"prune", at("m.onnx"), "--speed-up", "2", "--criterion", "taylor", "--backend", "go", "--batch", "50", "-q"}, fewer...)
 	ok(t, append(args, "--plan", at("p.json"), "-o", at("s.onnx"))...)
 	require.Equal(t, "taylor", decode[planner.Plan](t, string(read(t, at("p.json")))).Criterion)
 	ok(t, append(args, "--dry-run")...)

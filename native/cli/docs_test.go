@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,22 +23,27 @@ var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 // asTyped are commands behind a prompt, with what they print below them.
 var asTyped = regexp.MustCompile(`(?m)^\$ (.*)$`)
 
-// Every command of the tutorials and those that the README shows run, as they stand, in a folder that has nothing but the testdata.
+// Every command of the tutorials and those that the README shows run, as they stand, in a folder that has nothing but the testdata. In a short run the data sets there hold fewer images.
 func TestTutorials(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil || runtime.GOOS == "windows" {
 		require.Empty(t, os.Getenv("CI"), "bash has to be there in CI")
 		return
 	}
 	bin := t.TempDir()
-	built, err := exec.Command("go", "build", "-o", filepath.Join(bin, "metaprune"), "../metaprune").CombinedOutput()
-	require.NoError(t, err, "%s", built)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "metaprune"), []byte("#!/bin/sh\nMETAPRUNE_TEST_MAIN=1 GOGC=400 exec '"+self+"' \"$@\"\n"), 0o700))
 	testdata, err := filepath.Abs("../../testdata")
 	require.NoError(t, err)
+	if testing.Short() {
+		testdata = fewImages(t, testdata)
+	}
 	pages, err := filepath.Glob("../../docs/tutorials/*.md")
 	require.NoError(t, err)
 	require.Len(t, pages, 4)
 	for _, page := range append(pages, "../../README.md") {
 		t.Run(strings.TrimSuffix(filepath.Base(page), ".md"), func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			require.NoError(t, os.Symlink(testdata, filepath.Join(dir, "testdata")))
 			blocks := shellBlock.FindAllStringSubmatch(string(read(t, page)), -1)
@@ -51,6 +59,46 @@ func TestTutorials(t *testing.T) {
 			}
 		})
 	}
+}
+
+// fewImages is a folder like another one, in which the first images and labels stand for all.
+func fewImages(t *testing.T, from string) string {
+	t.Helper()
+	to := t.TempDir()
+	entries, err := os.ReadDir(from)
+	require.NoError(t, err)
+	for _, e := range entries {
+		n := 200
+		if strings.HasPrefix(e.Name(), "fashion-train") {
+			n = 40
+		}
+		path := filepath.Join(from, e.Name())
+		if !strings.HasSuffix(e.Name(), "-ubyte.gz") {
+			require.NoError(t, os.Symlink(path, filepath.Join(to, e.Name())))
+			continue
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(to, e.Name()), firstOf(t, read(t, path), n), 0o600))
+	}
+	return to
+}
+
+// firstOf keeps the first n elements of a packed IDX file.
+func firstOf(t *testing.T, packed []byte, n int) []byte {
+	t.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	require.NoError(t, err)
+	raw, err := io.ReadAll(r)
+	require.NoError(t, err)
+	head := 4 + 4*int(raw[3]) // type, and the lengths of the axes
+	of := int(binary.BigEndian.Uint32(raw[4:]))
+	require.Greater(t, of, n)
+	binary.BigEndian.PutUint32(raw[4:], uint32(n))
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, err = w.Write(raw[:head+(len(raw)-head)/of*n])
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return out.Bytes()
 }
 
 var (

@@ -34,7 +34,7 @@ func killWhen(t *testing.T, there func() bool, args ...string) {
 }
 
 func TestDatamodels(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendAtLength(t, func(t *testing.T, backend string) {
 		dir := t.TempDir()
 		at := func(n string) string { return filepath.Join(dir, n) }
 		args := func(out string, more ...string) []string {
@@ -197,7 +197,7 @@ func TestMetatrainFlags(t *testing.T) {
 
 // Stages of a pipeline are where they should be; killed in the middle and started again it ends with the bytes of an undisturbed run.
 func TestPipeline(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendAtLength(t, func(t *testing.T, backend string) {
 		dir := t.TempDir()
 		at := func(n string) string { return filepath.Join(dir, n) }
 		ok(t, "new", "resnet8", "--width", "0.5", "--input", "1x28x28", "--classes", "10", "-o", at("m.onnx"), "-q")

@@ -34,13 +34,16 @@ func standIn(t *testing.T, classes int) string {
 	return dir
 }
 
-// Every task's commands run from end to end on a stand-in, and reach the paper's speed-up.
+// Every task's commands run from end to end on a stand-in, and reach the paper's speed-up. A short run leaves out tasks that have another's commands, with another network.
 func TestTasks(t *testing.T) {
 	all, err := tasks()
 	require.NoError(t, err)
 	require.Len(t, all, 5)
 	for name, task := range all {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && (name == "resnet110-cifar10" || name == "resnet50-imagenet") {
+				t.Skip("as resnet56-cifar10 and vit-b16-imagenet; it runs in make test-long")
+			}
 			dir := t.TempDir()
 			args := []string{"task", name, "--smoke", "--backend", "go", "-o", filepath.Join(dir, "run"), "--json", "-q"}
 			data := "cifar10:" + standIn(t, 10)
@@ -78,9 +81,20 @@ func TestTasks(t *testing.T) {
 		require.Equal(t, exitInput, code)
 		require.Contains(t, message, want)
 	}
-	code, _, printed := run(t, "task", "resnet56-cifar10", "--dry-run")
-	require.Equal(t, exitOK, code)
-	require.Equal(t, 5, strings.Count(printed, "metaprune "))
+	for name, task := range all {
+		args := []string{"task", name, "--dry-run"}
+		if task.NeedsModel {
+			args = append(args, "--model", "x.onnx", "--data", "x")
+		}
+		code, _, printed := run(t, args...)
+		require.Equal(t, exitOK, code, name)
+		require.Equal(t, len(task.Steps), strings.Count(printed, "metaprune "), name)
+		for line := range strings.Lines(printed) {
+			if command, found := strings.CutPrefix(line, "metaprune "); found {
+				require.NoError(t, exists(strings.Fields(command)), line)
+			}
+		}
+	}
 }
 
 func number(t *testing.T, s string) float64 {

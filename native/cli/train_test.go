@@ -23,7 +23,23 @@ var fashionData = []string{"--images", "../../testdata/fashion-test-1000-images-
 // eachBackend runs a test on every backend of this machine.
 func eachBackend(t *testing.T, f func(t *testing.T, backend string)) {
 	t.Helper()
-	for _, kind := range []string{"go", "xla:cpu"} {
+	onBackends(t, []string{"go", "xla:cpu"}, f)
+}
+
+// eachBackendAtLength is eachBackend in a long run. A short one takes the backend go alone, for tests of what is around a backend: that XLA trains, repairs, evaluates and
+// resumes is what TestTrainPruneFinetune, TestKeepZeros, TestKilledRunsResume, TestRepairOnSamples and TestMetatrain show in a short run too.
+func eachBackendAtLength(t *testing.T, f func(t *testing.T, backend string)) {
+	t.Helper()
+	if testing.Short() {
+		onBackends(t, []string{"go"}, f)
+		return
+	}
+	eachBackend(t, f)
+}
+
+func onBackends(t *testing.T, kinds []string, f func(t *testing.T, backend string)) {
+	t.Helper()
+	for _, kind := range kinds {
 		b, err := xla.Open(kind)
 		if err != nil {
 			t.Logf("%s is left out: %v", kind, err)
@@ -139,7 +155,11 @@ func wrongClock(t *testing.T, dir string, year int) {
 // A run that is killed, or interrupted, and started again, on a machine with another clock too, ends with the bytes of one that was left alone.
 func TestKilledRunsResume(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "interrupted": syscall.SIGINT, "finetuned": syscall.SIGKILL} {
+		ways := map[string]syscall.Signal{"killed": syscall.SIGKILL, "interrupted": syscall.SIGINT, "finetuned": syscall.SIGKILL}
+		if testing.Short() && backend != "go" { // how it ends has nothing to do with the backend, and every run compiles anew
+			ways = map[string]syscall.Signal{"finetuned": syscall.SIGKILL}
+		}
+		for name, signal := range ways {
 			dir := t.TempDir()
 			command := "train"
 			if name == "finetuned" {
@@ -175,7 +195,7 @@ func TestKilledRunsResume(t *testing.T) {
 
 // Plans carry their repair: replayed to the same bytes, checked by verify, refused without its file.
 func TestRepairIsPartOfThePlan(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendAtLength(t, func(t *testing.T, backend string) {
 		dir := t.TempDir()
 		at := func(n string) string { return filepath.Join(dir, n) }
 		r := decode[result](t, ok(t, "prune", fashion, "--speed-up", "1.2", "--repair", "noise", "--samples", "40", "--backend", backend, "-o", at("a.onnx"), "--plan", at("a.json"), "--json"))
@@ -221,7 +241,7 @@ func TestRepairOnSamples(t *testing.T) {
 }
 
 func TestAccuracyIsATarget(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendAtLength(t, func(t *testing.T, backend string) {
 		dir := t.TempDir()
 		at := func(n string) string { return filepath.Join(dir, n) }
 		ok(t, append([]string{"train", tinyNet(t, dir), "--epochs", "4", "--batch", "32", "--lr", "0.2", "--backend", backend, "-o", at("t.onnx"), "-q"}, fashionData...)...)
