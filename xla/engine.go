@@ -52,7 +52,7 @@ func (e *Engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repa
 		for _, i := range p.Inputs {
 			a := feeds[i.Name]
 			t := onnxio.Float
-			if a.Ints != nil {
+			if a.Ints != nil || a.Type == onnxio.Double {
 				t = a.Type
 			}
 			in = append(in, Array{Dims: a.Dims, Floats: a.Floats, Ints: a.Ints, Type: t})

@@ -13,6 +13,7 @@ import (
 	"github.com/metaprune/metaprune/native/internal/judge"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
+	"github.com/metaprune/metaprune/prune/verify"
 	"github.com/stretchr/testify/require"
 )
 
@@ -161,7 +162,7 @@ func TestVerifyPruned(t *testing.T) {
 	dir := t.TempDir()
 	out, plan := filepath.Join(dir, "o.onnx"), filepath.Join(dir, "p.json")
 	ok(t, "prune", fashion, "--speed-up", "1.5", "-o", out, "--plan", plan, "-q")
-	var v verdict
+	var v verify.Verdict
 	require.NoError(t, json.Unmarshal([]byte(ok(t, "verify", fashion, out, "--plan", plan, "--json")), &v))
 	require.True(t, v.OK && v.Compared && *v.Error < 1e-4)
 }

@@ -8,17 +8,18 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/verify"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/stretchr/testify/require"
 )
 
 // verdictOf prunes a model to 1.5x and verifies it in an engine.
-func verdictOf(t *testing.T, model, engine string) verdict {
+func verdictOf(t *testing.T, model, engine string) verify.Verdict {
 	t.Helper()
 	dir := t.TempDir()
 	out, plan := filepath.Join(dir, "o.onnx"), filepath.Join(dir, "p.json")
 	ok(t, "prune", model, "--speed-up", "1.5", "-o", out, "--plan", plan, "-q")
-	var v verdict
+	var v verify.Verdict
 	require.NoError(t, json.Unmarshal([]byte(ok(t, "verify", model, out, "--plan", plan, "--engine", engine, "--json")), &v))
 	return v
 }
@@ -82,13 +83,13 @@ func TestComparisonSeesADifference(t *testing.T) {
 		w[i] = -w[i]
 	}
 	b.Graph.Initializers[0].SetFloat32s(w)
-	for _, engine := range engines[:2] {
-		worst, _, err := compareIn(context.Background(), engine, a, b, 0)
+	for _, engine := range enginesOf("auto") {
+		worst, err := engine.Compare(context.Background(), a, b, 0)
 		require.NoError(t, err)
-		require.Greater(t, worst, 1e-2, engine)
-		worst, _, err = compareIn(context.Background(), engine, a, a, 0)
+		require.Greater(t, worst, 1e-2, engine.Name())
+		worst, err = engine.Compare(context.Background(), a, a, 0)
 		require.NoError(t, err)
-		require.Zero(t, worst, engine)
+		require.Zero(t, worst, engine.Name())
 	}
 }
 

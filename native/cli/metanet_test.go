@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio/safetensors"
+	"github.com/metaprune/metaprune/prune/verify"
 	"github.com/stretchr/testify/require"
 )
 
@@ -50,7 +51,7 @@ func TestMetanetCriterion(t *testing.T) {
 			}
 			ok(t, replay...)
 			require.Equal(t, read(t, at("a.onnx")), read(t, at("b.onnx")))
-			var v verdict
+			var v verify.Verdict
 			require.NoError(t, json.Unmarshal([]byte(ok(t, check...)), &v))
 			require.True(t, v.OK && v.Compared && *v.Error < 1e-4, "%+v", v)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/metaprune/metaprune/native/analyse"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/verify"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/spf13/cobra"
@@ -46,7 +47,7 @@ var printed = map[string]reflect.Type{
 	"serve":           reflect.TypeFor[serveReport](),
 	"task":            reflect.TypeFor[map[string]task](),
 	"train":           reflect.TypeFor[trainReport](),
-	"verify":          reflect.TypeFor[verdict](),
+	"verify":          reflect.TypeFor[verify.Verdict](),
 	"version":         reflect.TypeFor[versionReport](),
 }
 

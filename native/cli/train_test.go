@@ -14,6 +14,7 @@ import (
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
+	"github.com/metaprune/metaprune/prune/verify"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/stretchr/testify/require"
 )
@@ -205,7 +206,7 @@ func TestRepairIsPartOfThePlan(t *testing.T) {
 		require.FileExists(t, at("a.repaired.safetensors"))
 		ok(t, "prune", fashion, "--from-plan", at("a.json"), "-o", at("b.onnx"), "-q")
 		require.Equal(t, read(t, at("a.onnx")), read(t, at("b.onnx")))
-		v := decode[verdict](t, ok(t, "verify", fashion, at("a.onnx"), "--plan", at("a.json"), "--json"))
+		v := decode[verify.Verdict](t, ok(t, "verify", fashion, at("a.onnx"), "--plan", at("a.json"), "--json"))
 		require.True(t, v.OK && v.Compared && v.Slices == "exact", "%+v", v)
 		e := decode[evaluation](t, ok(t, append([]string{"eval", at("a.onnx"), "--backend", backend, "--limit", "300", "--json"}, fashionData...)...))
 		require.GreaterOrEqual(t, e.Accuracy, .84, "34 %% without repair")

@@ -3,12 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
-	"slices"
+	"fmt"
 	"strings"
 
-	"github.com/metaprune/metaprune/graphcodec"
-	"github.com/metaprune/metaprune/onnxio"
+	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/planner"
+	"github.com/metaprune/metaprune/prune/verify"
 	"github.com/spf13/cobra"
 )
 
@@ -67,84 +68,69 @@ func (a *app) verify(ctx context.Context, original, pruned string, f *verifyFlag
 		return err
 	}
 	defer closeAfter()
-	v := verdict{Readable: true, Faces: sameFaces(before.Model, after.Model), Slices: notChecked, Engine: "there is no plan, which says what is compared; give --plan FILE", Bound: bound(f.rtol, before.Model)}
+	base, o := before, verify.Options{Engines: enginesOf(f.engine), Seed: f.seed, Bound: f.rtol, AllowUncompared: f.allowUncompared}
+	var p *planner.Plan
 	if f.plan != "" {
-		if err := a.verifyPlan(ctx, &v, before, after, f); err != nil {
+		if p, base, err = a.verifiedPlan(ctx, before, f); err != nil {
 			return err
 		}
 	}
-	v.decide()
-	v.OK = v.Verdict == equal || v.Verdict == notCompared && f.allowUncompared
-	if err := a.printVerdict(&v); err != nil {
+	v, err := verify.Check(ctx, side(base), side(after), p, o)
+	if err != nil {
+		return err
+	}
+	switch {
+	case p == nil:
+		v.Engine += "; give --plan FILE"
+		if v.Verdict == verify.NotCompared {
+			v.Reason = v.Engine
+		}
+	case len(v.Failed) > 0 && !v.Compared && f.engine != "auto":
+		return fmt.Errorf("--engine %s: %s", f.engine, v.Engine)
+	}
+	if err := a.printVerdict(v); err != nil {
 		return err
 	}
 	switch {
 	case v.OK:
 		return nil
-	case v.Verdict == notCompared:
+	case v.Verdict == verify.NotCompared:
 		return failedCheck{errors.New("the outputs were not compared; --allow-uncompared accepts that")}
 	}
-	return failedCheck{errors.New("the pruned model does not pass: " + v.Reason)}
+	return failedCheck{v.Err()}
 }
 
-// bound is the largest relative difference that counts as equal.
-func bound(rtol float64, m *onnxio.Model) float64 {
-	switch {
-	case rtol >= 0:
-		return rtol
-	case rounds(m):
-		return .05
-	}
-	return 1e-3
-}
+func side(s *prune.Session) verify.Side { return verify.Side{Model: s.Model, Analysis: s.Analysis} }
 
-// verifyPlan checks what the plan says of the pruned model.
-func (a *app) verifyPlan(ctx context.Context, v *verdict, before, after *prune.Session, f *verifyFlags) error {
+// verifiedPlan reads the plan, and the original as the plan sees it: with the weights of the metanetwork that it names.
+func (a *app) verifiedPlan(ctx context.Context, before *prune.Session, f *verifyFlags) (*planner.Plan, *prune.Session, error) {
 	p, err := readPlan(f.plan)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	_, missing := attach(p, f.plan)
 	if err := errors.Join(before.CheckPlan(p), missing); err != nil {
-		return err
+		return nil, nil, err
 	}
 	prepared, err := a.prepareReplay(ctx, before, p, &f.metanet)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if v.Slices, err = checkSlices(prepared.Session, after, p); err != nil {
-		return err
-	}
-	if !v.Faces || v.Slices != exact {
-		v.Engine = "what differs already is not run"
-		return nil
-	}
-	return compareOutputs(ctx, v, prepared.Session, after, p, f.seed, f.engine)
+	return p, prepared.Session, nil
 }
 
-// rounds reports whether real numbers are rounded to few bits on the way.
-func rounds(m *onnxio.Model) bool {
-	return slices.ContainsFunc(m.Graph.Nodes, func(n *onnxio.Node) bool {
-		return n.OpType == "QuantizeLinear" || n.OpType == "DynamicQuantizeLinear" || n.OpType == "DynamicQuantizeMatMul"
-	})
-}
-
-// sameFaces reports whether two models have the same inputs and outputs: names, element types and declared dims, in their order.
-func sameFaces(x, y *onnxio.Model) bool {
-	faces := func(m *onnxio.Model) [2][][2]string {
-		weights, out := map[string]bool{}, [2][][2]string{}
-		for _, t := range m.Graph.Initializers {
-			weights[t.Name] = true
-		}
-		for i, list := range [][]*onnxio.ValueInfo{m.Graph.Inputs, m.Graph.Outputs} {
-			for _, v := range list {
-				if i == 1 || !weights[v.Name] {
-					out[i] = append(out[i], [2]string{v.Name, graphcodec.Face(v)})
-				}
-			}
-		}
-		return out
+func (a *app) printVerdict(v *verify.Verdict) error {
+	if a.json {
+		return a.printJSON(v)
 	}
-	a, b := faces(x), faces(y)
-	return slices.Equal(a[0], b[0]) && slices.Equal(a[1], b[1])
+	if !a.quiet {
+		t := a.table("check", "result")
+		t.AppendRows([]table.Row{{"readable, shapes valid", v.Readable}, {"inputs and outputs", map[bool]string{true: "the same", false: "differ"}[v.Faces]}, {"planned slices", v.Slices}, {"engine", v.Engine}})
+		if v.Error != nil {
+			t.AppendRow(table.Row{"largest relative error", fmt.Sprintf("%.2g (bound %g)", *v.Error, v.Bound)})
+		}
+		t.Render()
+	}
+	_, err := fmt.Fprintln(a.out, "verdict: "+plain(v.String()))
+	return err
 }

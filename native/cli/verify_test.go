@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"math"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/verify"
 	"github.com/stretchr/testify/require"
 )
 
@@ -47,63 +47,37 @@ func TestVerdicts(t *testing.T) {
 		code                  int
 		args                  []string
 	}{
-		{"pruned", equal, "", 0, []string{fashion, at("o.onnx"), "--plan", at("p.json")}},
-		{"zeros", equal, "", 0, []string{fashion, at("z.onnx"), "--plan", at("z.json")}},
-		{"equal, and allowed not to be compared", equal, "", 0, []string{fashion, at("o.onnx"), "--plan", at("p.json"), "--allow-uncompared"}},
-		{"the original itself", different, "planned slices: ", 1, []string{fashion, fashion, "--plan", at("p.json")}},
-		{"zeros that are missing", different, "planned slices: ", 1, []string{fashion, fashion, "--plan", at("z.json")}},
-		{"one weight between zeros", different, "planned slices: ", 1, []string{fashion, at("z1.onnx"), "--plan", at("z.json")}},
-		{"one element of a pruned weight", different, `"conv1.weight" has other elements than planned`, 1, []string{fashion, at("cut.onnx"), "--plan", at("p.json")}},
-		{"one element that the plan does not name", different, `"fc.bias" has other elements than the original's`, 1, []string{fashion, at("kept.onnx"), "--plan", at("p.json")}},
-		{"a bound of zero", different, "largest relative error of the outputs", 1, []string{fashion, at("o.onnx"), "--plan", at("p.json"), "--rtol", "0"}},
-		{"different, whatever is allowed", different, "", 1, []string{fashion, fashion, "--plan", at("p.json"), "--allow-uncompared"}},
-		{"another model", different, "the inputs or outputs", 1, []string{fashion, norms}},
-		{"no plan", notCompared, "give --plan", 1, []string{fashion, at("o.onnx")}},
-		{"no plan, allowed", notCompared, "give --plan", 0, []string{fashion, at("o.onnx"), "--allow-uncompared"}},
-		{"no engine", notCompared, "", 1, []string{norms, at("n.onnx"), "--plan", at("n.json")}},
-		{"no engine, allowed", notCompared, "", 0, []string{norms, at("n.onnx"), "--plan", at("n.json"), "--allow-uncompared"}},
+		{"pruned", verify.Equal, "", 0, []string{fashion, at("o.onnx"), "--plan", at("p.json")}},
+		{"zeros", verify.Equal, "", 0, []string{fashion, at("z.onnx"), "--plan", at("z.json")}},
+		{"equal, and allowed not to be compared", verify.Equal, "", 0, []string{fashion, at("o.onnx"), "--plan", at("p.json"), "--allow-uncompared"}},
+		{"the original itself", verify.Different, "planned slices: ", 1, []string{fashion, fashion, "--plan", at("p.json")}},
+		{"zeros that are missing", verify.Different, "planned slices: ", 1, []string{fashion, fashion, "--plan", at("z.json")}},
+		{"one weight between zeros", verify.Different, "planned slices: ", 1, []string{fashion, at("z1.onnx"), "--plan", at("z.json")}},
+		{"one element of a pruned weight", verify.Different, `"conv1.weight" has other elements than planned`, 1, []string{fashion, at("cut.onnx"), "--plan", at("p.json")}},
+		{"one element that the plan does not name", verify.Different, `"fc.bias" has other elements than the original's`, 1, []string{fashion, at("kept.onnx"), "--plan", at("p.json")}},
+		{"a bound of zero", verify.Different, "largest relative error of the outputs", 1, []string{fashion, at("o.onnx"), "--plan", at("p.json"), "--rtol", "0"}},
+		{"different, whatever is allowed", verify.Different, "", 1, []string{fashion, fashion, "--plan", at("p.json"), "--allow-uncompared"}},
+		{"another model", verify.Different, "the inputs or outputs", 1, []string{fashion, norms}},
+		{"no plan", verify.NotCompared, "give --plan", 1, []string{fashion, at("o.onnx")}},
+		{"no plan, allowed", verify.NotCompared, "give --plan", 0, []string{fashion, at("o.onnx"), "--allow-uncompared"}},
+		{"no engine", verify.NotCompared, "", 1, []string{norms, at("n.onnx"), "--plan", at("n.json")}},
+		{"no engine, allowed", verify.NotCompared, "", 0, []string{norms, at("n.onnx"), "--plan", at("n.json"), "--allow-uncompared"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			code, out, said := run(t, append([]string{"verify", "--json"}, c.args...)...)
 			require.Equal(t, c.code, code, said)
-			v := decode[verdict](t, out)
+			v := decode[verify.Verdict](t, out)
 			require.Equal(t, c.verdict, v.Verdict, v.Reason)
 			require.Contains(t, v.Reason, c.reason)
 			require.Equal(t, c.code == 0, v.OK)
-			require.Equal(t, c.verdict == equal, v.Reason == "")
+			require.Equal(t, c.verdict == verify.Equal, v.Reason == "")
 			require.Equal(t, v.Compared, v.Error != nil)
 			code, out, _ = run(t, append([]string{"verify", "-q"}, c.args...)...)
 			require.Equal(t, c.code, code)
-			require.Equal(t, v.line()+"\n", out)
+			require.Equal(t, "verdict: "+plain(v.String())+"\n", out)
 		})
 	}
 	code, _, said := run(t, "verify", fashion, at("o.onnx"), "--rtol", "5")
 	require.Equal(t, 2, code)
 	require.Contains(t, said, "from 0 to 1")
-}
-
-// A difference that is no finite number is a difference, and its JSON can be written.
-func TestVerdictOfNumbersThatAreNone(t *testing.T) {
-	for _, worst := range []float64{math.NaN(), math.Inf(1)} {
-		v := verdict{Faces: true, Slices: exact, Bound: 1}
-		v.measured("x", worst)
-		v.decide()
-		require.Equal(t, different, v.Verdict)
-		require.Nil(t, v.Error)
-	}
-}
-
-// Names that contain the signs between fields are not taken for other inputs.
-func TestFacesAreComparedOneByOne(t *testing.T) {
-	model := func(inputs ...string) *onnxio.Model {
-		g := &onnxio.Graph{}
-		for _, n := range inputs {
-			g.Inputs = append(g.Inputs, &onnxio.ValueInfo{Name: n})
-		}
-		return &onnxio.Model{Graph: g}
-	}
-	require.True(t, sameFaces(model("a", "b"), model("a", "b")))
-	require.False(t, sameFaces(model("a:;b"), model("a", "b")))
-	require.False(t, sameFaces(model("a", "b"), model("b", "a")))
-	require.False(t, sameFaces(model("a"), model("a", "b")))
 }
