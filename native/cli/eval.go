@@ -28,7 +28,7 @@ func (a *app) evalCommand() *cobra.Command {
 			if err := unusedIn(c).data(d).err; err != nil {
 				return err
 			}
-			s, closeModel, err := a.open(args[0])
+			s, closeModel, err := a.open(args[0], d.inputs...)
 			if err != nil {
 				return err
 			}

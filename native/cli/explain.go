@@ -18,6 +18,7 @@ type explanation struct {
 	Layer   string            `json:"layer,omitempty"` // what belongs to no group
 	Group   string            `json:"group,omitempty"`
 	Units   int               `json:"units"`
+	MACs    int64             `json:"macs"` // of all layers that work on the group's channels
 	Frozen  string            `json:"frozen,omitempty"`
 	Node    string            `json:"frozen_by,omitempty"`
 	Members []explainedMember `json:"members"`
@@ -32,7 +33,7 @@ type explainedMember struct {
 }
 
 func (a *app) explainCommand() *cobra.Command {
-	var draw []string
+	var draw, inputs []string
 	c := &cobra.Command{
 		Use:   "explain MODEL LAYER",
 		Short: "Show why a layer's channels are coupled with other layers, or cannot be pruned",
@@ -44,14 +45,15 @@ A layer often belongs to several groups: its input channels, its output channels
   metaprune explain model.onnx g12
   metaprune explain model.onnx 'head.*' --json`,
 		Args: cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error { return a.explain(args[0], args[1], draw) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.explain(args[0], args[1], draw, inputs) },
 	}
+	inputFlag(c.Flags(), &inputs)
 	c.Flags().StringSliceVar(&draw, "draw", nil, "draw the coupling to these files (.svg, or .dot for Graphviz)")
 	return c
 }
 
-func (a *app) explain(model, layer string, draw []string) error {
-	s, closeModel, err := a.open(model)
+func (a *app) explain(model, layer string, draw, inputs []string) error {
+	s, closeModel, err := a.open(model, inputs...)
 	if err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func (a *app) explain(model, layer string, draw []string) error {
 	}
 	for _, i := range groups {
 		g := &s.Analysis.Groups[i]
-		e := explanation{ID: g.ID, Group: g.Name, Units: len(g.Units), Frozen: g.Frozen, Node: g.Node, Path: s.Analysis.Path(i)}
+		e := explanation{ID: g.ID, Group: g.Name, Units: len(g.Units), MACs: s.Analysis.GroupMACs(g), Frozen: g.Frozen, Node: g.Node, Path: s.Analysis.Path(i)}
 		for _, m := range g.Members {
 			e.Members = append(e.Members, explainedMember{m.Const.Name, s.Analysis.LayerOf(m.Const), m.Axis, m.Role.String()})
 		}
@@ -94,6 +96,9 @@ func (a *app) explain(model, layer string, draw []string) error {
 	}
 	for _, e := range all {
 		a.explained(e)
+	}
+	if !a.quiet && len(groups) > 0 {
+		a.printCounted(s.Analysis.CountedAt())
 	}
 	return nil
 }
@@ -134,7 +139,7 @@ func (a *app) explained(e explanation) {
 	if e.Frozen != "" {
 		what = "which cannot be pruned: " + plain(e.Frozen)
 	}
-	fmt.Fprintf(a.out, "%s, %s\n", plain(e.title()), what)
+	fmt.Fprintf(a.out, "%s, %s\nlayers on them: %s MACs\n", plain(e.title()), what, count(e.MACs))
 	t := a.table("tensor", "axis", "is its", "layer")
 	t.SetColumnConfigs(rightAligned(2))
 	for _, m := range e.Members {

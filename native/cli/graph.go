@@ -13,6 +13,7 @@ import (
 
 func (a *app) graphCommand() *cobra.Command {
 	var scheme, out, format string
+	var inputs []string
 	c := &cobra.Command{
 		Use:   "graph MODEL",
 		Short: "Export the parameter graph, or a picture of layers and groups",
@@ -23,6 +24,9 @@ or the explicit graph that metanet forward and PyTorch Geometric read (.safetens
   metaprune graph model.onnx --scheme reference-cnn -o graph.safetensors`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(inputs) > 0 {
+				return &usageError{"--input", "nothing", inputs[0], "--input: sizes of inputs are what MACs are counted at, and a graph holds no MACs: leave it out (inspect, explain and prune take it)"}
+			}
 			if format == "" {
 				format = strings.TrimPrefix(strings.ToLower(filepath.Ext(out)), ".")
 			}
@@ -51,6 +55,8 @@ or the explicit graph that metanet forward and PyTorch Geometric read (.safetens
 	c.Flags().StringVarP(&out, "output", "o", "", "file for the graph, - for standard output")
 	c.Flags().StringVar(&format, "format", "", "svg, json, graphml or safetensors; without it by the output's extension")
 	c.Flags().StringVar(&scheme, "scheme", graphcodec.Universal.Name, "features: universal-1 or reference-cnn")
+	inputFlag(c.Flags(), &inputs)
+	_ = c.Flags().MarkHidden("input")
 	oneOf(c.Flags(), "format", "svg", "json", "graphml", "safetensors")
 	oneOf(c.Flags(), "scheme", graphcodec.Universal.Name, graphcodec.ReferenceCNN.Name)
 	_ = c.MarkFlagRequired("output")

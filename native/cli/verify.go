@@ -19,6 +19,7 @@ type verifyFlags struct {
 	rtol            float64 // below 0: by the model
 	seed            int64
 	allowUncompared bool
+	inputs          []string
 	metanet         metanetFlags
 }
 
@@ -37,7 +38,7 @@ The last line is the verdict, one of three:
 		Example: "  metaprune verify model.onnx smaller.onnx --plan plan.json\n  metaprune verify model.onnx smaller.onnx --plan plan.json --engine ort",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := unusedIn(c).unless(f.plan != "", "--plan, which says what is compared", "engine", "rtol", "seed", "metanet", "memory").err; err != nil {
+			if err := unusedIn(c).unless(f.plan != "", "--plan, which says what is compared", "engine", "rtol", "seed", "input", "metanet", "memory").err; err != nil {
 				return err
 			}
 			if !c.Flags().Changed("rtol") {
@@ -52,13 +53,14 @@ The last line is the verdict, one of three:
 	c.Flags().Float64Var(&f.rtol, "rtol", 1e-3, "largest difference of the outputs, relative to the largest output; 0.05 where a model rounds to 8 bits on the way and none is given, since sums in another order end some steps apart")
 	takes(c.Flags(), share(0, 1), "rtol")
 	oneOf(c.Flags(), "engine", append([]string{"auto"}, engines...)...)
+	c.Flags().StringArrayVar(&f.inputs, "input", nil, "sizes of an input for the random inputs, NAME=SIZES such as x=1x3x48x320 (may be repeated; without NAME= if there is one input); without it free sizes are 2, and the batch is 1 where the engine wants one")
 	c.Flags().Int64Var(&f.seed, "seed", 0, "seed of the random inputs")
 	c.Flags().BoolVar(&f.allowUncompared, "allow-uncompared", false, "exit with 0 if no outputs could be compared and every other check passed")
 	return c
 }
 
 func (a *app) verify(ctx context.Context, original, pruned string, f *verifyFlags) error {
-	before, closeBefore, err := a.open(original)
+	before, closeBefore, err := a.open(original, f.inputs...)
 	if err != nil {
 		return err
 	}
@@ -69,6 +71,9 @@ func (a *app) verify(ctx context.Context, original, pruned string, f *verifyFlag
 	}
 	defer closeAfter()
 	base, o := before, verify.Options{Engines: enginesOf(f.engine), Seed: f.seed, Bound: f.rtol, AllowUncompared: f.allowUncompared}
+	if at := before.Analysis.CountedAt(); at != nil && len(f.inputs) > 0 {
+		o.Inputs = at.Inputs
+	}
 	var p *planner.Plan
 	if f.plan != "" {
 		if p, base, err = a.verifiedPlan(ctx, before, f); err != nil {

@@ -27,10 +27,11 @@ type Engine interface {
 
 // Options of [Check].
 type Options struct {
-	Engines         []Engine // tried in turn until one runs the models
-	Seed            int64    // of the random inputs
-	Bound           float64  // largest relative difference that counts as equal; below 0 [BoundOf] the original
-	AllowUncompared bool     // a verdict "not compared" is OK
+	Engines         []Engine           // tried in turn until one runs the models
+	Seed            int64              // of the random inputs
+	Inputs          map[string][]int64 // sizes of the random inputs, by name; those that are not named have their declared sizes, and 2 for free dims
+	Bound           float64            // largest relative difference that counts as equal; below 0 [BoundOf] the original
+	AllowUncompared bool               // a verdict "not compared" is OK
 }
 
 // Check compares the pruned model, after, with the original, before. Without a plan (nil) only inputs and outputs are compared.
@@ -64,7 +65,7 @@ func (v *Verdict) plan(ctx context.Context, before, after Side, p *planner.Plan,
 		return err
 	}
 	for _, e := range o.Engines {
-		worst, err := compareAll(ctx, e, models, o.Seed)
+		worst, err := compareAll(ctx, e, models, o)
 		if err == nil {
 			v.measured(e.Name()+note, worst)
 			return nil
@@ -93,9 +94,9 @@ func joined(all []error) string {
 }
 
 // compareAll returns the largest difference of all pairs in one engine.
-func compareAll(ctx context.Context, e Engine, models []pair, seed int64) (worst float64, err error) {
+func compareAll(ctx context.Context, e Engine, models []pair, o Options) (worst float64, err error) {
 	for _, m := range models {
-		d, err := e.Compare(ctx, m.want, m.got, seed)
+		d, err := e.Compare(ctx, atSizes(m.want, o.Inputs), atSizes(m.got, o.Inputs), o.Seed)
 		if err != nil {
 			return 0, err
 		}

@@ -7,7 +7,8 @@
 //
 // # Limits
 //
-// Random inputs: normal numbers for real inputs, zeros and ones for others; free dims are 2. Nothing is compared where a
+// Random inputs: normal numbers for real inputs, zeros and ones for others; free dims that
+// no size is given for are 2. Nothing is compared where a
 // node takes means over channels that were removed, since zeros in their place do not give the same.
 //
 // # Errors
