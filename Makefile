@@ -22,7 +22,13 @@ REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte
 # what may be left out elsewhere has to run in CI
 MUST := test -z "$$CI"
 
-.PHONY: help build demo xla test test-go test-xla test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release test-release test-dist reproduce licences bench-compare cover race fuzz random attacks lint venv testdata clean
+# Paths of the checkout do not get into what is compiled, so that a clone elsewhere and the release find it in Go's cache.
+export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
+# Tests in a short run: `make check` has vetted them, and links without debugging data are quick.
+SHORT := -short -count=1 -vet=off -ldflags='-s -w'
+LONG  := tutorials training gradients
+
+.PHONY: help build demo xla test test-go test-xla test-long test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release test-release test-dist reproduce licences bench-compare cover race fuzz random attacks lint venv testdata clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -55,13 +61,25 @@ $(PJRT)/pjrt_c_api_cpu_plugin.so: | venv
 test: check test-go test-xla test-wasm test-api test-edge test-site test-release ## run every check and test
 
 test-go: venv testdata xla ## run all packages' tests
-	CI=$(CI) $(GO) test -count=1 -timeout 30m ./...
+	CI=$(CI) $(GO) test $(SHORT) -timeout 30m ./...
 
 test-xla: xla ## run the engine's tests on XLA
-	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu $(GO) test -count=1 ./xla; fi
+	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu CI=$(CI) $(GO) test $(SHORT) ./xla; fi
+
+test-long: venv testdata xla ## run the long tests, or those of LONG="tutorials training gradients" (CONTRIBUTING.md)
+	@for suite in $(LONG); do $(MAKE) --no-print-directory long-$$suite || exit 1; done
+
+long-tutorials:
+	CI=$(CI) $(GO) test -count=1 -timeout 30m -v -run '^TestTutorials$$' ./native/cli
+
+long-training:
+	CI=$(CI) $(GO) test -count=1 -timeout 60m -v -run '^(TestTasks|TestKilledRunsResume|TestRepairIsPartOfThePlan|TestAccuracyIsATarget|TestDatamodels|TestPipeline)$$' ./native/cli
+
+long-gradients:
+	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu CI=$(CI) $(GO) test -count=1 -timeout 30m -v -run '^TestGradientsOfModels$$' ./xla; else $(MUST); fi
 
 test-wasm: ## run the portable packages' tests as WebAssembly in node
-	@if command -v node >/dev/null; then GOOS=js GOARCH=wasm $(GO) test -count=1 -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" $(PORTABLE); \
+	@if command -v node >/dev/null; then GOOS=js GOARCH=wasm $(GO) test $(SHORT) -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" $(PORTABLE); \
 	else echo "note: node is not installed; the WebAssembly tests are left out"; $(MUST); fi
 
 edge: ## build the worker for the edge in wasm/edge/build
