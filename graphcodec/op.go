@@ -23,14 +23,15 @@ type Op struct {
 	Rounds        bool // rounds real numbers to few bits
 	LaterOutputs  bool // a model may want its later outputs only
 
-	Layer    *Layer // where its weight and bias are; nil: it has none that is repaired and scored
-	Multiply bool   // multiplies with its weights, with a rule or without
-	Operands string // inputs of operators on quantised values, by Op.operand
-	Train    string // inputs that training changes, by Op.Trains
-	Sign     Sign   // of the result
-	Zero     Zero   // the result of two or more inputs where channels are removed
-	Eval     *Eval  // how known contents are computed
-	Static   Static // what ONNX's shape inference does with it
+	Layer     *Layer   // where its weight and bias are; nil: it has none that is repaired and scored
+	Multiply  bool     // multiplies with its weights, with a rule or without
+	Operands  string   // inputs of operators on quantised values, by Op.operand
+	Train     string   // inputs that training changes, by Op.Trains
+	Activates []string // its attributes as fused nodes list them that name it; nil: none names it
+	Sign      Sign     // of the result
+	Zero      Zero     // the result of two or more inputs where channels are removed
+	Eval      *Eval    // how known contents are computed
+	Static    Static   // what ONNX's shape inference does with it
 }
 
 type opKey struct{ domain, name string }

@@ -13,7 +13,7 @@ func init() {
 	register(
 		Op{Domain: microsoft, Name: "BiasGelu", Since: 1, Infer: biasGelu, Train: ".v", Note: "element-wise; bias = the last axis"},
 		Op{Domain: microsoft, Name: "FastGelu", Since: 1, Infer: biasGelu, Note: "element-wise; bias = the last axis"},
-		Op{Domain: microsoft, Name: "FusedMatMul", Since: 1, Infer: fusedMatMul, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA"}, Multiply: true, Train: "ww", Note: "as MatMul, with either operand's last two axes swapped"},
+		Op{Domain: microsoft, Name: "FusedMatMul", Since: 1, Infer: fusedMatMul, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA", Scaled: true}, Multiply: true, Train: "ww", Note: "as MatMul, with either operand's last two axes swapped"},
 	)
 }
 

@@ -12,9 +12,11 @@ type Layer struct {
 
 	XZero, WeightZero, OutZero int // inputs with zero points of input, weight and output; 0: there are none
 
-	Added     int    // input that is added to the output; 0: none
-	Activated bool   // an activation follows in the node
-	Unfit     string // why the weight is not fitted by least squares; "": it is
+	Added  int    // input that is added to the output; 0: none
+	Scaled bool   // the product is multiplied with attribute alpha
+	Plain  string // the operator that computes the layer without what the node adds and the activation; "": the node is it
+	Linear bool   // although it is unfit: each input channel adds its own share to the outputs
+	Unfit  string // why the weight is not fitted by least squares; "": it is
 }
 
 // Why weights of a layer are not fitted.

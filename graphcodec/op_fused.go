@@ -3,8 +3,8 @@ package graphcodec
 // What ONNX Runtime writes when it saves an optimised model: a layer with the sum and the activation behind it in one node.
 func init() {
 	register(
-		Op{Domain: microsoft, Name: "FusedConv", Since: 1, Infer: fusedConv, Patch: patchGroup, Graph: encodeFusedConv, Layer: &Layer{Weight: 1, Bias: 2, In: 1, Channel: 1, Groups: "group", Activated: true, Added: 3}, Multiply: true, Train: ".wv", Note: "as Conv; what is added to its output joins it"},
-		Op{Domain: microsoft, Name: "FusedGemm", Since: 1, Infer: fusedGemm, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA", Activated: true}, Multiply: true, Train: "wwv", Note: "as Gemm"},
+		Op{Domain: microsoft, Name: "FusedConv", Since: 1, Infer: fusedConv, Patch: patchGroup, Graph: encodeFusedConv, Layer: &Layer{Weight: 1, Bias: 2, In: 1, Channel: 1, Groups: "group", Plain: "Conv", Added: 3}, Multiply: true, Train: ".wv", Note: "as Conv; what is added to its output joins it"},
+		Op{Domain: microsoft, Name: "FusedGemm", Since: 1, Infer: fusedGemm, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA", Plain: "Gemm"}, Multiply: true, Train: "wwv", Note: "as Gemm"},
 	)
 }
 

@@ -373,7 +373,7 @@ func (r *repairReport) sentence() string {
 	}
 	left := ""
 	if n := len(r.Skipped); n > 0 {
-		left = fmt.Sprintf("; not repaired, since least squares are for Conv, Gemm and MatMul: %s", strings.Join(r.Skipped[:min(n, 3)], ", "))
+		left = fmt.Sprintf("; not repaired: %s", strings.Join(r.Skipped[:min(n, 3)], ", "))
 		if n > 3 {
 			left += fmt.Sprintf(" and %d more", n-3)
 		}

@@ -16,7 +16,9 @@ import (
 // layer is a node that reads a weight and, through it, the units of a group.
 type layer struct {
 	node    *onnxio.Node
-	channel int // the input's axis of channels, from the end where negative
+	weight  string // the value that the node reads
+	in      int    // the weight's axis of input channels
+	channel int    // the input's axis of channels, from the end where negative
 	groups  int
 }
 
@@ -33,7 +35,7 @@ func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *graphcodec
 	if err != nil {
 		return nil, err
 	}
-	layers := layersOf(m.Graph)
+	layers := layersOf(m.Graph, a)
 	values, err := run(ctx, e, m, needed(a, layers), inputs)
 	if err != nil {
 		return nil, err
@@ -81,41 +83,30 @@ func score(out planner.Scores, a *graphcodec.Analysis, g *graphcodec.Group, laye
 	return nil
 }
 
-// layersOf lists the layers by their weight; weights that several nodes read are left out.
-func layersOf(g *onnxio.Graph) map[string]*layer {
+// layersOf lists the layers by the constant that their weight is, or is dequantised from; weights that
+// several nodes read are left out.
+func layersOf(g *onnxio.Graph, a *graphcodec.Analysis) map[string]*layer {
+	stored := map[string]*graphcodec.Constant{}
+	for _, l := range a.Layers() {
+		stored[l.Weight] = l.Constant
+	}
 	out, seen := map[string]*layer{}, map[string]int{}
 	for _, n := range g.Nodes {
 		for _, in := range n.Inputs {
 			seen[in]++
 		}
-		if n.Domain != "" && n.Domain != "ai.onnx" || len(n.Inputs) < 2 {
+		l := graphcodec.LayerOf(n)
+		if l == nil || !l.Linear {
 			continue
 		}
-		l := &layer{node: n, channel: -1, groups: 1}
-		switch n.OpType {
-		case "Conv":
-			l.channel = 1
-		case "Gemm", "MatMul":
-		default:
-			continue
+		name := l.Weight
+		if k := stored[name]; k != nil && k.Counts() && !k.Tensor.DataType.IsFloat() {
+			name = k.Name
 		}
-		for _, at := range n.Attributes {
-			switch {
-			case at.Name == "group":
-				l.groups = int(at.I)
-			case at.Name == "transA" && at.I != 0:
-				l = nil
-			}
-			if l == nil {
-				break
-			}
-		}
-		if l != nil {
-			out[n.Inputs[1]] = l
-		}
+		out[name] = &layer{node: n, weight: l.Weight, in: l.In, channel: l.Channel, groups: l.Groups}
 	}
-	for name := range out {
-		if seen[name] != 1 {
+	for name, l := range out {
+		if seen[name] != 1 || seen[l.weight] != 1 {
 			delete(out, name)
 		}
 	}
@@ -125,7 +116,7 @@ func layersOf(g *onnxio.Graph) map[string]*layer {
 // reads reports whether a member is the input axis of a layer with a channel for each position.
 func reads(m graphcodec.Member, layers map[string]*layer) *layer {
 	l := layers[m.Const.Name]
-	if l == nil || m.Role != graphcodec.Input || !m.Const.Tensor.DataType.IsFloat() || l.groups > 1 && m.Const.Tensor.Dims[1] == 1 {
+	if l == nil || m.Role != graphcodec.Input || !m.Const.Counts() || l.groups > 1 && (l.in != 1 || m.Const.Tensor.Dims[1] == 1) {
 		return nil
 	}
 	return l

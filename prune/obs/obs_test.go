@@ -206,6 +206,36 @@ func TestRepetitionsLeaveFirst(t *testing.T) {
 	}
 	same := scores(model("Conv", 3, tensor("w1", transposed(w1, 3, n), n, 3, 1, 1), tensor("w2", transposed(w2, n, 2), 2, n, 1, 1)), repair.Array{Dims: []int{5, n, 3, 2}, Floats: conv, Type: onnxio.Float})
 	require.InDeltaSlice(t, got, same, 1e-6)
+
+	// The same fused with an activation, transposed, and with a weight that is dequantised.
+	b := repair.Array{Dims: []int{rows, n}, Floats: f, Type: onnxio.Float}
+	images := repair.Array{Dims: []int{5, n, 3, 2}, Floats: conv, Type: onnxio.Float}
+	fused := model("MatMul", 3, tensor("w1", w1, 3, n), tensor("w2", w2, n, 2))
+	fused.OpsetImport = append(fused.OpsetImport, &onnxio.OpsetID{Domain: "com.microsoft", Version: 1})
+	last := fused.Graph.Nodes[2]
+	last.OpType, last.Domain, last.Attributes = "FusedGemm", "com.microsoft", []*onnxio.Attribute{{Name: "activation", Type: onnxio.AttrString, S: []byte("Relu")}}
+	require.Equal(t, got, scores(fused, b))
+	up := model("Conv", 3, tensor("w1", transposed(w1, 3, n), n, 3, 1, 1), tensor("w2", w2, n, 2, 1, 1))
+	up.Graph.Nodes[2].OpType = "ConvTranspose"
+	require.InDeltaSlice(t, got, scores(up, images), 1e-6)
+}
+
+// A weight of integers behind a DequantizeLinear is scored as the numbers that it stands for.
+func TestDequantisedWeights(t *testing.T) {
+	m := model("MatMul", 3, tensor("w1", normal(rand.New(rand.NewPCG(1, 2)), 12), 3, 4), &onnxio.Tensor{Name: "q", DataType: onnxio.Int8, Dims: []int64{4, 2}, RawData: []byte{1, 2, 3, 4, 5, 6, 7, 8}})
+	m.Graph.Initializers = append(m.Graph.Initializers, tensor("s", []float64{.5}))
+	m.Graph.Initializers[2].Dims = nil
+	m.Graph.Nodes = append([]*onnxio.Node{{OpType: "DequantizeLinear", Inputs: []string{"q", "s"}, Outputs: []string{"w2"}}}, m.Graph.Nodes...)
+	a, err := graphcodec.Analyze(m)
+	require.NoError(t, err)
+	layers := layersOf(m.Graph, a)
+	require.Contains(t, layers, "q")
+	require.Contains(t, layers, "w1")
+	require.Equal(t, "b", layers["q"].node.Inputs[0])
+	x := repair.Array{Dims: []int{4, 4}, Floats: []float32{9, 0, 0, 0, 0, 9, 0, 0, 0, 0, 9, 0, 0, 0, 0, 9}, Type: onnxio.Float}
+	s, err := Scores(context.Background(), fake{"b": x}, m, a, Hessian, nil)
+	require.NoError(t, err)
+	require.Equal(t, 0, indexOfLeast(finite(s)), "the weights of channel 0 are small: %v", s)
 }
 
 func finite(s planner.Scores) []float64 {
@@ -249,7 +279,7 @@ func TestScoresReportsTheEngine(t *testing.T) {
 	require.ErrorContains(t, err, "no value b")
 	// A weight with two readers is nobody's.
 	m.Graph.Nodes = append(m.Graph.Nodes, &onnxio.Node{OpType: "Identity", Inputs: []string{"w2"}, Outputs: []string{"z"}})
-	require.Empty(t, layersOf(m.Graph)["w2"])
+	require.Empty(t, layersOf(m.Graph, a)["w2"])
 }
 
 func TestMixed(t *testing.T) {

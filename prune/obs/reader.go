@@ -51,7 +51,11 @@ func eachView(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*la
 		if !ok || len(x.Floats) == 0 {
 			continue
 		}
-		w, err := m.Const.Tensor.Float32s()
+		stored, err := m.Const.Real()
+		if err != nil {
+			return err
+		}
+		w, err := stored.Float32s()
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,9 @@ package repair
 
 import (
 	"slices"
+	"strings"
 
+	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -52,46 +54,78 @@ func intsAttr(n *onnxio.Node, name string, d []int) []int {
 	return out
 }
 
-// layerOf recognises a layer; nil for every other node, and for layers whose weight is no constant.
+// normalises reports whether a node is a normalisation with running statistics.
+func normalises(n *onnxio.Node) bool {
+	return strings.Contains(graphcodec.Describe(n.Domain, n.OpType).Train, "s")
+}
+
+// layerOf recognises a layer; nil for every other node, and for layers that are not fitted.
 func (s *stepper) layerOf(i int) *layer {
 	n := s.nodes[i]
-	if n.Domain != "" && n.Domain != "ai.onnx" || len(n.Inputs) < 2 || len(n.Outputs) == 0 {
+	if len(n.Inputs) < 2 || len(n.Outputs) == 0 {
 		return nil
 	}
-	l := &layer{node: n, index: i, weight: n.Inputs[1], channel: 1}
-	w := s.constant(l.weight)
-	if w == nil || w.DataType != onnxio.Float && w.DataType != onnxio.Float16 && w.DataType != onnxio.BFloat16 && w.DataType != onnxio.Double {
+	if normalises(n) {
+		if !real(s.constant(n.Inputs[1])) || len(n.Inputs) < 5 || s.constant(n.Inputs[3]) == nil || s.constant(n.Inputs[4]) == nil {
+			return nil
+		}
+		return &layer{node: n, index: i, weight: n.Inputs[1], bias: n.Inputs[2], channel: 1, norm: true}
+	}
+	d := graphcodec.LayerOf(n)
+	if d == nil || s.unfit(d) != "" {
 		return nil
 	}
-	if len(n.Inputs) > 2 {
-		l.bias = n.Inputs[2]
-	}
-	switch n.OpType {
-	case "BatchNormalization":
-		l.norm = true
-		if len(n.Inputs) < 5 || s.constant(n.Inputs[3]) == nil || s.constant(n.Inputs[4]) == nil {
-			return nil
-		}
-	case "Conv":
-		l.conv = convGeometry(n, w)
-		if l.conv == nil {
-			return nil
-		}
-	case "Gemm":
-		if intAttr(n, "transA", 0) != 0 || len(w.Dims) != 2 {
-			return nil
-		}
-		l.out = 1 - intAttr(n, "transB", 0)
-		l.channel = -1
-	case "MatMul":
-		if len(w.Dims) != 2 {
-			return nil
-		}
-		l.out, l.channel, l.bias = 1, -1, ""
-	default:
-		return nil
+	l := &layer{node: n, index: i, weight: d.Weight, bias: d.Bias, channel: d.Channel, out: d.Out}
+	if d.Convolves {
+		l.conv = convGeometry(n, s.constant(d.Weight))
 	}
 	return l
+}
+
+// unfit says why least squares do not fit a layer; "" where they do.
+func (s *stepper) unfit(d *graphcodec.NodeLayer) string {
+	w := s.constant(d.Weight)
+	switch {
+	case d.Unfit != "":
+		return d.Unfit
+	case d.Plain != "":
+		return "its activation is not known"
+	case w == nil && s.stored(d.Weight) != nil && s.stored(d.Weight).DataType.IsInteger():
+		return "its weight is dequantised from integers"
+	case w == nil:
+		return "its weight is computed"
+	case !real(w):
+		return "its weight is not floating-point numbers"
+	case d.Convolves && convGeometry(d.Node, w) == nil:
+		return "its kernel is not two-dimensional, or auto_pad pads it"
+	case !d.Convolves && len(w.Dims) != 2:
+		return "its weight is not one matrix"
+	}
+	return ""
+}
+
+// real reports whether a constant is of floating-point numbers.
+func real(t *onnxio.Tensor) bool {
+	return t != nil && (t.DataType == onnxio.Float || t.DataType == onnxio.Float16 || t.DataType == onnxio.BFloat16 || t.DataType == onnxio.Double)
+}
+
+// stored is the constant that a weight is, or is a view of or dequantised from; nil where there is none.
+func (s *stepper) stored(name string) *onnxio.Tensor {
+	for range len(s.nodes) {
+		if t := s.constant(name); t != nil {
+			return t
+		}
+		at, ok := s.where[name]
+		if !ok {
+			return nil
+		}
+		n := s.nodes[at]
+		if o := graphcodec.Describe(n.Domain, n.OpType); !o.View && o.Operands == "" || len(n.Inputs) == 0 {
+			return nil
+		}
+		name = n.Inputs[0]
+	}
+	return nil
 }
 
 // convGeometry reads a 2-d convolution, nil for others.
@@ -120,7 +154,7 @@ func (s *stepper) readers(name string) []*onnxio.Node {
 // normBehind is the BatchNormalization that alone reads a layer's output, or nil.
 func (s *stepper) normBehind(l *layer) *onnxio.Node {
 	r := s.readers(l.node.Outputs[0])
-	if len(r) == 1 && r[0].OpType == "BatchNormalization" {
+	if len(r) == 1 && normalises(r[0]) {
 		return r[0]
 	}
 	return nil

@@ -63,7 +63,7 @@ type Result struct {
 	Before  Fidelity
 	After   Fidelity
 	Tried   map[string]Fidelity
-	Skipped []string // pruned layers that least squares and moments do not know, by node and operator
+	Skipped []string // pruned layers that are not fitted: node, operator and why
 }
 
 // Repair fits a pruned model to its original. removed says which slices are gone; fit are the samples to fit on, held those to choose by, both as the model's inputs by name.
@@ -155,23 +155,21 @@ func (r *Reference) Repair(ctx context.Context, pruned *onnxio.Model, removed []
 	return out, nil
 }
 
-// otherLayers have weights that no method of repair works on.
-var otherLayers = []string{"ConvTranspose", "DeformConv", "Einsum", "LSTM", "GRU", "RNN", "ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul", "MatMulNBits", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "FusedConv", "FusedGemm", "FusedMatMul",
-	"Attention", "QAttention", "MoE", "QMoE"}
-
-// skipped lists the nodes with pruned weights that no method works on.
+// skipped lists the nodes with pruned weights that no method works on, with the reason.
 func skipped(s *stepper, removed []graphcodec.Removal) []string {
-	cut := map[string]bool{}
+	pruned := map[*onnxio.Tensor]bool{}
 	for _, r := range removed {
 		if t := s.constant(r.Tensor); t != nil && len(t.Dims) > 1 && slices.Max(t.Dims) < product(t.Dims) {
-			cut[r.Tensor] = true
+			pruned[t] = true
 		}
 	}
 	var out []string
 	for i, n := range s.nodes {
-		if s.layerOf(i) == nil && (slices.Contains(otherLayers, n.OpType) || n.OpType == "Conv" || n.OpType == "Gemm" || n.OpType == "MatMul") && slices.ContainsFunc(n.Inputs, func(in string) bool { return cut[in] }) {
-			out = append(out, fmt.Sprintf("%s (%s)", cmp.Or(n.Name, n.Outputs[0]), n.OpType))
+		d := graphcodec.LayerOf(n)
+		if d == nil || s.layerOf(i) != nil || !slices.ContainsFunc(n.Inputs, func(in string) bool { return pruned[s.stored(in)] }) {
+			continue
 		}
+		out = append(out, fmt.Sprintf("%s (%s: %s)", cmp.Or(n.Name, n.Outputs[0]), n.OpType, s.unfit(d)))
 	}
 	return out
 }

@@ -164,7 +164,7 @@ func TestNoise(t *testing.T) {
 	require.Len(t, Noise(2, []int{5}, 1).Floats, 10)
 }
 
-// dense is an engine for chains of MatMul, Gemm and Relu.
+// dense is an engine for chains of Gemm, FusedGemm with Relu, and Relu.
 type dense struct{ fail bool }
 
 func (e dense) Run(_ context.Context, m *onnxio.Model, feeds map[string]Array) ([]Array, error) {
@@ -195,7 +195,7 @@ func (e dense) Run(_ context.Context, m *onnxio.Model, feeds map[string]Array) (
 				y.Floats = append(y.Floats, max(v, 0))
 			}
 			values[n.Outputs[0]] = y
-		case "Gemm":
+		case "Gemm", "FusedGemm":
 			w, b := values[n.Inputs[1]], values[n.Inputs[2]]
 			rows, k, o := x.Dims[0], x.Dims[1], w.Dims[0]
 			y := Array{Dims: []int{rows, o}, Floats: make([]float32, rows*o), Type: onnxio.Float}
@@ -204,6 +204,9 @@ func (e dense) Run(_ context.Context, m *onnxio.Model, feeds map[string]Array) (
 					s := b.Floats[j]
 					for c := range k {
 						s += x.Floats[i*k+c] * w.Floats[j*k+c]
+					}
+					if n.OpType == "FusedGemm" {
+						s = max(s, 0)
 					}
 					y.Floats[i*o+j] = s
 				}
@@ -286,6 +289,80 @@ func TestRepairMakesUpForACopy(t *testing.T) {
 	again, err := Repair(context.Background(), dense{}, m, small, removed, fit, held, Options{Ridge: 1e-8})
 	require.NoError(t, err)
 	require.Equal(t, result.Tensors, again.Tensors)
+}
+
+// A layer that is fused with its activation is repaired to the same numbers as the two apart.
+func TestFusedLayersAreRepairedLikeOthers(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	m := twoLayers(r, 5, 8, 3)
+	apart := twoLayers(rand.New(rand.NewPCG(6, 6)), 5, 8, 3)
+	m.OpsetImport = append(m.OpsetImport, &onnxio.OpsetID{Domain: "com.microsoft", Version: 1})
+	first := m.Graph.Nodes[0]
+	first.OpType, first.Domain, first.Outputs = "FusedGemm", "com.microsoft", []string{"act"}
+	first.Attributes = append(first.Attributes, &onnxio.Attribute{Name: "activation", Type: onnxio.AttrString, S: []byte("Relu")})
+	m.Graph.Nodes = append(m.Graph.Nodes[:1], m.Graph.Nodes[2])
+	fit, held := map[string]Array{"x": random(r, 200, 5)}, map[string]Array{"x": random(r, 50, 5)}
+	for _, gone := range [][]int{{3}, {1, 6}} {
+		var results []*Result
+		for _, each := range []*onnxio.Model{apart, m} {
+			small, removed := cutModel(t, each, gone)
+			result, err := Repair(context.Background(), dense{}, each, small, removed, fit, held, Options{})
+			require.NoError(t, err)
+			require.Equal(t, Solve, result.Method)
+			require.Greater(t, result.After.Cosine, result.Before.Cosine)
+			require.Empty(t, result.Skipped)
+			results = append(results, result)
+		}
+		require.Equal(t, results[0].Tensors, results[1].Tensors)
+		require.Equal(t, results[0].After, results[1].After)
+	}
+}
+
+// A fused convolution is taken apart into what it computes, in its order; what an activation is given
+// becomes its attributes or, where it reads them, its inputs.
+func TestFusedConvolutionsAreTakenApart(t *testing.T) {
+	fused := func(activation string, params ...float32) *onnxio.Node {
+		return &onnxio.Node{Name: "n", OpType: "FusedConv", Domain: "com.microsoft", Inputs: []string{"x", "w", "", "z"}, Outputs: []string{"y"}, Attributes: []*onnxio.Attribute{
+			{Name: "group", Type: onnxio.AttrInt, I: 2}, {Name: "activation", Type: onnxio.AttrString, S: []byte(activation)}, {Name: "activation_params", Type: onnxio.AttrFloats, Floats: params}}}
+	}
+	ops := func(version int64, n *onnxio.Node) (out []string) {
+		m := &onnxio.Model{OpsetImport: []*onnxio.OpsetID{{Version: version}}}
+		for _, n := range unfused(m, []*onnxio.Node{n}) {
+			out = append(out, n.OpType)
+		}
+		return out
+	}
+	require.Equal(t, []string{"Conv", "Add", "Relu"}, ops(17, fused("Relu")))
+	require.Equal(t, []string{"Conv", "Add", "Constant", "Constant", "Clip"}, ops(17, fused("Clip", 0, 6)))
+	require.Equal(t, []string{"Conv", "Add", "Clip"}, ops(9, fused("Clip", 0, 6)))
+	require.Equal(t, []string{"FusedConv"}, ops(17, fused("Clip")), "a bound is missing")
+	require.Equal(t, []string{"FusedConv"}, ops(17, fused("Snake")))
+	nodes := unfused(&onnxio.Model{OpsetImport: []*onnxio.OpsetID{{Version: 17}}}, []*onnxio.Node{fused("LeakyRelu", .25)})
+	require.Equal(t, []string{"x", "w"}, nodes[0].Inputs)
+	require.Equal(t, int64(2), nodes[0].Attributes[0].I)
+	require.Equal(t, []string{nodes[0].Outputs[0], "z"}, nodes[1].Inputs)
+	require.Equal(t, nodes[1].Outputs, nodes[2].Inputs)
+	require.Equal(t, []string{"y"}, nodes[2].Outputs)
+	require.Equal(t, float32(.25), nodes[2].Attributes[0].F)
+}
+
+// Layers that are pruned and not fitted are named with the reason.
+func TestSkippedLayersHaveAReason(t *testing.T) {
+	weight := func(name string, t onnxio.DataType, dims ...int64) *onnxio.Tensor {
+		return &onnxio.Tensor{Name: name, DataType: t, Dims: dims}
+	}
+	m := &onnxio.Model{OpsetImport: []*onnxio.OpsetID{{Version: 17}}, Graph: &onnxio.Graph{
+		Nodes: []*onnxio.Node{
+			{Name: "up", OpType: "ConvTranspose", Inputs: []string{"x", "a"}, Outputs: []string{"1"}},
+			{OpType: "DequantizeLinear", Inputs: []string{"b", "s"}, Outputs: []string{"real"}},
+			{Name: "conv", OpType: "Conv", Inputs: []string{"1", "real"}, Outputs: []string{"2"}},
+			{Name: "integer", OpType: "MatMulInteger", Inputs: []string{"2", "c"}, Outputs: []string{"3"}},
+			{Name: "whole", OpType: "MatMul", Inputs: []string{"3", "d"}, Outputs: []string{"4"}},
+		},
+		Initializers: []*onnxio.Tensor{weight("a", onnxio.Float, 4, 4, 2, 2), weight("b", onnxio.Int8, 4, 4, 2, 2), weight("c", onnxio.Int8, 4, 4), weight("d", onnxio.Float, 4, 4)}}}
+	removed := []graphcodec.Removal{{Tensor: "a"}, {Tensor: "b"}, {Tensor: "c"}, {Tensor: "d"}}
+	require.Equal(t, []string{"up (ConvTranspose: positions of a transposed kernel overlap)", "conv (Conv: its weight is dequantised from integers)", "integer (MatMulInteger: its weight is integers)"},
+		skipped(newStepper(nil, m, nil), removed))
 }
 
 // A reference that has run once repairs every cut as one that runs beside it.

@@ -29,7 +29,7 @@ type stepper struct {
 }
 
 func newStepper(e Engine, m *onnxio.Model, inputs map[string]Array) *stepper {
-	s := &stepper{engine: e, model: m, nodes: sorted(unshared(m.Graph)), values: map[string]Array{}, consts: map[string]*onnxio.Tensor{}, maker: map[string]*onnxio.Node{}, last: map[string]int{}, where: map[string]int{}}
+	s := &stepper{engine: e, model: m, nodes: sorted(unfused(m, unshared(m.Graph))), values: map[string]Array{}, consts: map[string]*onnxio.Tensor{}, maker: map[string]*onnxio.Node{}, last: map[string]int{}, where: map[string]int{}}
 	for _, t := range m.Graph.Initializers {
 		s.consts[t.Name] = t
 	}
