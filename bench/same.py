@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares two builds of metaprune: both prune the same models, and every byte that they write has to be equal.
 
-    bench/same.py OLD NEW FILES... [--options '--speed-up 2'] [--jobs 2] [--out bin/same.jsonl]
+    bench/same.py OLD NEW FILES... [--options '--speed-up 2'] [--except version] [--jobs 2] [--out bin/same.jsonl]
 
 OLD and NEW are programs, FILES are ONNX models. For each model and each set of options both programs run
 `prune MODEL OPTIONS -o out.onnx --plan plan.json -q`, each in an empty folder of its own. Compared are the exit code and
@@ -30,18 +30,25 @@ SLOW = [  # tried on models below SMALL bytes alone: one compares all pairs of c
 SMALL = 1_000_000
 
 
-def left(folder):
-    """SHA-256 of every file below folder, by its name there."""
+def left(folder, excepted):
+    """What is in every file below folder, by its name there: SHA-256, for the plan one of each of its fields
+    (`plan.json version`) but the excepted ones."""
     files = {}
     for base, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(base, name)
             with open(path, "rb") as f:
                 files[os.path.relpath(path, folder)] = hashlib.file_digest(f, "sha256").hexdigest()
+    if "plan.json" in files:
+        with open(os.path.join(folder, "plan.json")) as f:
+            fields = {k: v for k, v in json.load(f).items() if k not in excepted}
+        files |= {f"plan.json {k}": hashlib.sha256(json.dumps(v).encode()).hexdigest() for k, v in fields.items()}
+        if excepted:
+            del files["plan.json"]
     return files
 
 
-def prune(program, model, options, limit):
+def prune(program, model, options, limit, excepted):
     """What one program does with one model: exit code (-1 after limit seconds), files, message and seconds."""
     command = [program, "prune", model, *shlex.split(options), "-o", "out.onnx", "--plan", "plan.json", "-q"]
     with tempfile.TemporaryDirectory() as folder:
@@ -52,12 +59,12 @@ def prune(program, model, options, limit):
         except subprocess.TimeoutExpired:
             code, said = -1, f"takes longer than {limit} s"
         seconds = time.time() - start
-        return {"exit": code, "files": left(folder), "message": said.strip(), "seconds": round(seconds, 2)}
+        return {"exit": code, "files": left(folder, excepted), "message": said.strip(), "seconds": round(seconds, 2)}
 
 
-def compare(old, new, model, options, limit):
-    """One run of both programs, and what differs: `exit`, or names of files."""
-    a, b = prune(old, model, options, limit), prune(new, model, options, limit)
+def compare(old, new, model, options, limit, excepted):
+    """One run of both programs, and what differs: `exit`, names of files, fields of the plan, or `time`."""
+    a, b = (prune(program, model, options, limit, excepted) for program in (old, new))
     names = sorted(a["files"].keys() | b["files"].keys())
     differs = ["exit"] * (a["exit"] != b["exit"]) + [n for n in names if a["files"].get(n) != b["files"].get(n)]
     if a["exit"] == -1 or b["exit"] == -1:
@@ -68,7 +75,7 @@ def compare(old, new, model, options, limit):
 def line(model, runs):
     """One line about one model."""
     wrote = sum("out.onnx" in r["old"]["files"] for r in runs)
-    different = [f"[{r['options']}] {' '.join(r['differs'])}" for r in runs if r["differs"]]
+    different = [f"[{r['options']}] {', '.join(r['differs'])}" for r in runs if r["differs"]]
     state = "DIFFERENT" if different else "same"
     return f"{state:9} {model}: {wrote} of {len(runs)} runs write a model" + "".join("\n          " + d for d in different)
 
@@ -82,6 +89,7 @@ def main():
     p.add_argument("--out", default="bin/same.jsonl", help="JSON lines, one per run (default: bin/same.jsonl)")
     p.add_argument("--jobs", type=int, default=1, help="models at a time (default: 1)")
     p.add_argument("--limit", type=int, default=300, help="seconds that one prune may take (default: 300)")
+    p.add_argument("--except", dest="excepted", default="", help="fields of the plan that may differ, with commas, such as version,warnings; spaces and line ends of the plan are not compared then (default: none)")
     a = p.parse_args()
     old, new = os.path.abspath(a.old), os.path.abspath(a.new)
     missing = [f for f in (old, new, *a.files) if not os.path.isfile(f)]
@@ -90,7 +98,7 @@ def main():
 
     def model(path):
         sets = a.options or OPTIONS + SLOW * (os.path.getsize(path) < SMALL)
-        return [compare(old, new, os.path.abspath(path), o, a.limit) for o in sets]
+        return [compare(old, new, os.path.abspath(path), o, a.limit, a.excepted.split(",") if a.excepted else []) for o in sets]
 
     os.makedirs(os.path.dirname(os.path.abspath(a.out)), exist_ok=True)
     runs = []
