@@ -8,7 +8,7 @@ import (
 
 func init() {
 	register(Op{Name: "GroupNormalization", Since: 18, Infer: groupNorm, Patch: patchGroupNorm, Graph: encodeNorm(1, normWeight, normBias), Train: ".nn", Static: Static{Opaque: true},
-		Note: "whole groups leave; of one group with a scale for each channel, zeros take the place of removed channels in the mean"})
+		Note: "whole groups are pruned; of one group with a scale for each channel, zeros take the place of removed channels in the mean"})
 }
 
 func groupNorm(c *call) {

@@ -87,7 +87,7 @@ type Graph struct {
 // check reports the first thing that does not fit, given the width of each edge type's features.
 func (g *Graph) check(f int, widths []int) error {
 	if g.F != f || len(g.Nodes) != g.N*g.F {
-		return fmt.Errorf("node features [%d, %d] of %d numbers, the metanetwork takes %d features", g.N, g.F, len(g.Nodes), f)
+		return fmt.Errorf("node features [%d, %d] of %d numbers, the metanetwork needs %d features", g.N, g.F, len(g.Nodes), f)
 	}
 	for i := range g.Blocks {
 		b := &g.Blocks[i]

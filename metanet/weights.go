@@ -124,7 +124,7 @@ func ratios(metadata map[string]string) (node, edge float64, err error) {
 			continue
 		}
 		if *at, err = strconv.ParseFloat(s, 64); err != nil || math.IsNaN(*at) || math.IsInf(*at, 0) {
-			return 0, 0, fmt.Errorf("metadata %s %q is no number", key, s)
+			return 0, 0, fmt.Errorf("metadata %s %q is not a number", key, s)
 		}
 	}
 	return node, edge, nil

@@ -255,7 +255,7 @@ func (m *Model) rope() (*rope, error) {
 	var r rope
 	m.encodeTo(&r)
 	if r.size > MaxProtoSize {
-		return nil, &UnsupportedError{What: fmt.Sprintf("a model of %d bytes in one file; protobuf takes at most %d: keep the weights in external data", r.size, int64(MaxProtoSize))}
+		return nil, &UnsupportedError{What: fmt.Sprintf("a model of %d bytes in one file; protobuf allows at most %d: store the weights as external data", r.size, int64(MaxProtoSize))}
 	}
 	return &r, nil
 }

@@ -71,7 +71,7 @@ func (d *folder) Read(location string, offset, length int64) ([]byte, error) {
 	}
 	if offset > size || length < 0 || length > size-offset {
 		return nil, &FormatError{Path: fmt.Sprintf("external data %q", location), Offset: -1,
-			Err: fmt.Errorf("the model wants bytes %d to %d, the file has %d", offset, offset+length, size)}
+			Err: fmt.Errorf("the model needs bytes %d to %d, but the file has %d bytes", offset, offset+length, size)}
 	}
 	return data[offset : offset+length : offset+length], nil
 }

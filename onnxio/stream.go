@@ -61,7 +61,7 @@ func decodeStream(f feed, size int64, read ReadRange, limits StreamLimits) (*Mod
 		return nil, recognised(head.head, fmt.Errorf("not a readable ONNX model: %w", err))
 	}
 	if err := s.fill(); err == nil {
-		return nil, &FormatError{Offset: size, Err: errors.New("the stream is longer than it was said to be")}
+		return nil, &FormatError{Offset: size, Err: errors.New("the stream is longer than declared")}
 	}
 	m, err := Decode(kept, nil)
 	if err != nil {

@@ -127,7 +127,7 @@ func TestTensorErrorsNameThePlace(t *testing.T) {
 		`tensor "a": holds 3 bytes, but float32[1] takes 4`:           {Name: "a", DataType: onnxio.Float, Dims: []int64{1}, RawData: []byte{1, 2, 3}},
 		`tensor "b": dims [-1]: negative dimension`:                   {Name: "b", DataType: onnxio.Float, Dims: []int64{-1}},
 		`the number of elements overflows`:                            {Name: "c", DataType: onnxio.Float, Dims: []int64{1 << 40, 1 << 40}},
-		`external data "w.bin": the model wants bytes 0 to 8`:         external(t, "w.bin", "0", "8"),
+		`external data "w.bin": the model needs bytes 0 to 8`:         external(t, "w.bin", "0", "8"),
 		`external data "../x"`:                                        external(t, "../x", "0", "4"),
 		`offset "-1" is not a length`:                                 external(t, "w.bin", "-1", "4"),
 		`unsupported: external data (w.bin): the model was read with`: {Name: "d", DataType: onnxio.Float, Dims: []int64{1}, DataLocation: 1, External: []*onnxio.KeyValue{{Key: "location", Value: "w.bin"}}},

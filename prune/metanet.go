@@ -51,7 +51,7 @@ func (m *Metanet) Scheme() (graphcodec.Scheme, error) {
 		widths = append(widths, t.Features)
 	}
 	if m.Network.NodeIn != len(s.Nodes) || !slices.Equal(m.Network.EdgeIn, widths) {
-		return s, fmt.Errorf("the metanetwork takes %d node and %v edge features, its feature scheme %s has %d and %v", m.Network.NodeIn, m.Network.EdgeIn, s.Name, len(s.Nodes), widths)
+		return s, fmt.Errorf("the metanetwork needs %d node and %v edge features, but its feature scheme %s has %d and %v", m.Network.NodeIn, m.Network.EdgeIn, s.Name, len(s.Nodes), widths)
 	}
 	return s, nil
 }
@@ -189,7 +189,7 @@ func (s *Session) Prepare(ctx context.Context, criterion, weights string, m *Met
 		return p, nil
 	}
 	if weights == "metanet" && m.Network.Normalizer() != "" {
-		return nil, errors.New("weights metanet: this metanetwork was trained for scores, the weights that it gives are no network's; keep the original ones, or name one that was trained for weights")
+		return nil, errors.New("weights metanet: this metanetwork was trained for scores, and its weights are not usable; keep the original weights, or give a metanetwork that was trained for weights")
 	}
 	s.StartHash()
 	var err error
@@ -225,7 +225,7 @@ func (p *Prepared) Score(c planner.Criterion) (planner.Scores, error) {
 // MakePlan chooses which channels are removed. Where the criterion names no normaliser, a metanetwork's own counts.
 func (p *Prepared) MakePlan(ctx context.Context, r Request) (*planner.Plan, error) {
 	if p.Rewrite != nil && p.weights == "original" && r.Pattern != "" && r.Pattern != "channels" {
-		return nil, fmt.Errorf("pattern %s chooses by the weights that are there: use it with --weights metanet", r.Pattern)
+		return nil, fmt.Errorf("pattern %s chooses by the present weights: use it with --weights metanet", r.Pattern)
 	}
 	r.Criterion = p.criterion(r.Criterion)
 	plan, err := p.Session.MakePlan(ctx, r)
@@ -245,7 +245,7 @@ func (s *Session) PrepareReplay(ctx context.Context, plan *planner.Plan, m *Meta
 		if m != nil {
 			have = fmt.Sprintf("%.12s…", m.SHA256)
 		}
-		return nil, &planner.PlanError{What: fmt.Sprintf("it takes its weights from a metanetwork with SHA-256 %.12s… (given: %s); name that file with --metanet", plan.Metanet, have)}
+		return nil, &planner.PlanError{What: fmt.Sprintf("it takes its weights from a metanetwork with SHA-256 %.12s… (given: %s); give that file with --metanet", plan.Metanet, have)}
 	}
 	return s.Prepare(ctx, "metanet", "metanet", m, o)
 }

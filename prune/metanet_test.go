@@ -196,7 +196,7 @@ func TestPlanWithMetanetWeights(t *testing.T) {
 		require.Equal(t, first, second, "recomputed states and portable kernels give the same bits")
 
 		_, err = again.PrepareReplay(ctx, plan, trained(t, scheme, 2), metanet.Options{})
-		require.ErrorContains(t, err, "name that file with --metanet")
+		require.ErrorContains(t, err, "give that file with --metanet")
 		l2, err := s.MakePlan(ctx, request(1.5, "l2"))
 		require.NoError(t, err)
 		require.NotEqual(t, l2.Removed, plan.Removed, "this metanetwork does change scores")
@@ -267,7 +267,7 @@ func TestSchemesAreRefused(t *testing.T) {
 	m, err = prune.LoadMetanet(f.Bytes())
 	require.NoError(t, err)
 	_, err = s.Prepare(ctx, "metanet", "", m, metanet.Options{})
-	require.ErrorContains(t, err, "takes 14 node and [9 1 1 1] edge features, its feature scheme reference-cnn has 8 and [9]")
+	require.ErrorContains(t, err, "needs 14 node and [9 1 1 1] edge features, but its feature scheme reference-cnn has 8 and [9]")
 	f.Metadata["scheme"] = "universal-2"
 	m, err = prune.LoadMetanet(f.Bytes())
 	require.NoError(t, err)

@@ -58,7 +58,7 @@ func readCase(dir string) (p *Program, in []Array, done func() error, err error)
 			return nil, nil, nil, err
 		}
 		if t.DataType != input.Type {
-			return nil, nil, nil, fmt.Errorf("the data set holds %s, the model takes %s", t.DataType, input.Type)
+			return nil, nil, nil, fmt.Errorf("the data set holds %s, the model needs %s", t.DataType, input.Type)
 		}
 		if i > 0 && (t.DataType.IsInteger() || len(t.Dims) == 0 || strings.Contains(dir, "resize") || strings.Contains(dir, "upsample")) {
 			p.Fix(input.Name, t)

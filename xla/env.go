@@ -214,7 +214,7 @@ func (o *op) x(i int) *Node {
 // ints returns input i, which has to be known while the graph is built.
 func (o *op) ints(i int) []int {
 	if !o.has(i) || o.in[i].known == nil {
-		o.fail("input %d depends on the data; only shapes and constants are possible here", i)
+		o.fail("input %d depends on the data; this backend needs a shape or a constant", i)
 	}
 	v, ok := ints(o.in[i].known)
 	if !ok {
@@ -234,7 +234,7 @@ func (o *op) intsAt(i int, name string) []int {
 // scalar returns a number from input i that has to be known.
 func (o *op) scalar(i int) float64 {
 	if !o.has(i) || o.in[i].known == nil {
-		o.fail("input %d depends on the data; only a constant is possible here", i)
+		o.fail("input %d depends on the data; this backend needs a constant", i)
 	}
 	v := floats(o.in[i].known)
 	if len(v) != 1 {

@@ -347,7 +347,7 @@ func (t *Trainer) SetState(s *State) error {
 		}
 		d := (*old).Shape().Dimensions
 		if s.Names[i] != t.stateName(i) || product(d) != len(v) {
-			return fmt.Errorf("the state has %q with %d elements where %q with %d is wanted", s.Names[i], len(v), t.stateName(i), product(d))
+			return fmt.Errorf("the state has %q with %d elements want %q with %d", s.Names[i], len(v), t.stateName(i), product(d))
 		}
 		*old = tensors.FromFlatDataAndDimensions(v, d...)
 	}

@@ -93,7 +93,7 @@ func (e *env) build(s *scope, n *onnxio.Node, at string) {
 		var v *value
 		if name != "" {
 			if v = e.lookup(s, name); v == nil {
-				fail(at, "input %d %q is a value that nothing produces", i, name)
+				fail(at, "input %d %q is a value that no node produces", i, name)
 			}
 			fold = fold && v.known != nil
 		}
@@ -230,7 +230,7 @@ func (e *env) collect(s *scope, names []string, at string) []*value {
 	for _, name := range names {
 		v := e.lookup(s, name)
 		if v == nil {
-			fail(at, "output %q is a value that nothing produces", name)
+			fail(at, "output %q is a value that no node produces", name)
 		}
 		out = append(out, v)
 	}

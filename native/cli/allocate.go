@@ -64,7 +64,7 @@ The result is written beside each model as NAME.allocation.json. Finished models
 	s.IntVar(&f.options.Rounds, "rounds", 3, "rounds of looking around; 0 notes the criterion's scores without a search")
 	s.Float64Var(&f.options.Step, "step", .15, "share of a layer's channels by which the first round changes its number, up and down; later rounds use smaller shares")
 	s.Uint64Var(&f.seed, "seed", 0, "of the inputs that are drawn")
-	s.StringVar(&f.criterion, "criterion", "obs", "what ranks within a group: obs, wanda, hessian, l2, l1 or bn")
+	s.StringVar(&f.criterion, "criterion", "obs", "criterion that ranks channels within a group: obs, wanda, hessian, l2, l1 or bn")
 	s.IntVar(&f.samples, "samples", 100, "inputs that trials are repaired on")
 	s.IntVar(&f.judge, "judge", 300, "number of further inputs that evaluate the trials")
 	s.StringVar(&f.shard, "shard", "", "K/N: only the models whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
@@ -79,10 +79,10 @@ The result is written beside each model as NAME.allocation.json. Finished models
 
 func (f *allocateFlags) check(models int) error {
 	if f.out != "" && models != 1 {
-		return fmt.Errorf("-o names one file for %d models; without it each gets one beside it", models)
+		return fmt.Errorf("-o names one file, but %d models are given; without -o, each result is written beside its model", models)
 	}
 	if f.data.spec == "" && f.data.images == "" {
-		return errors.New("name inputs with --data: a folder of pictures, IDX, NPZ or a data set's name; labels are not needed")
+		return errors.New("give inputs with --data: a folder of pictures, IDX, NPZ or the name of a data set; labels are not needed")
 	}
 	f.options.Criterion.Kind = f.criterion
 	if f.options.Rounds == 0 {
@@ -237,7 +237,7 @@ func (a *app) printAllocation(r *metatrain.Allocation) {
 		if b, c := p.Before.Figures(false).Top1, p.After.Figures(false).Top1; b != nil && c != nil {
 			top1 = fmt.Sprintf(", same top-1 %.1f %% -> %.1f %%", 100**b, 100**c)
 		}
-		fmt.Fprintf(a.out, "%.2fx: cosine to the outputs of the original %.4f -> %.4f%s on %d inputs that were not fitted on\n", p.SpeedUp, p.Before.Cosine, p.After.Cosine, top1, p.After.N)
+		fmt.Fprintf(a.out, "%.2fx: cosine to the outputs of the original %.4f -> %.4f%s on %d inputs that were held back\n", p.SpeedUp, p.Before.Cosine, p.After.Cosine, top1, p.After.N)
 	}
 	fmt.Fprintf(a.out, "%d trials in %.0f s\n", r.Result.Trials, r.Seconds)
 }

@@ -51,8 +51,8 @@ func TestAllocate(t *testing.T) {
 	require.Contains(t, ok(t, append([]string{"curve", at("a.onnx"), "--speed-up", "2", "--allocation", at("a.allocation.json"), "--backend", "go", "--limit", "50"}, fashionData...)...), "l2")
 	for want, args := range map[string][]string{
 		"was searched for another model": {"prune", at("b.onnx"), "--speed-up", "2", "--allocation", at("a.allocation.json"), "--dry-run"},
-		"ranking group does not look at": {"prune", at("a.onnx"), "--speed-up", "2", "--ranking", "group", "--allocation", at("a.allocation.json"), "--dry-run"},
-		"is no allocation":               {"prune", at("a.onnx"), "--speed-up", "2", "--allocation", at("plan.json"), "--dry-run"},
+		"ranking group ignores":          {"prune", at("a.onnx"), "--speed-up", "2", "--ranking", "group", "--allocation", at("a.allocation.json"), "--dry-run"},
+		"not an allocation":              {"prune", at("a.onnx"), "--speed-up", "2", "--allocation", at("plan.json"), "--dry-run"},
 	} {
 		code, _, message := run(t, args...)
 		require.Equal(t, exitInput, code, args)

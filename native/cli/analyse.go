@@ -115,7 +115,7 @@ func (a *app) described(ctx context.Context, s *prune.Session, f *analyseFlags) 
 		set = set.Shuffled(min(f.data.limit, set.N), 0)
 	}
 	if set.Labels == nil {
-		return nil, fmt.Errorf("%s has no labels, which Taylor's sensitivity takes", set.Name)
+		return nil, fmt.Errorf("%s has no labels, which Taylor sensitivity needs", set.Name)
 	}
 	scores, err := taylor(ctx, b, s, set, f.data.batch)
 	if err != nil {

@@ -148,7 +148,7 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 	}
 	a = a.beside(append(slices.Clone(f.plots), f.csv)...)
 	if r.missing > 0 && !a.quiet {
-		fmt.Fprintf(a.err, "%d of %d parts are not measured yet; other shards measure them\n", r.missing, r.number)
+		fmt.Fprintf(a.err, "%d of %d parts are not measured yet; run the other shards too\n", r.missing, r.number)
 	}
 	if a.json {
 		return a.printJSON(points)
@@ -190,7 +190,7 @@ func (a *app) curveRun(ctx context.Context, paths []string, f *curveFlags) (*cur
 		return nil, err
 	}
 	if f.shard != "" && f.output == "" {
-		return nil, errors.New("--shard: want --output, a folder or a bucket where the shards' points come together")
+		return nil, errors.New("--shard needs --output: a folder or a bucket for the points of all shards")
 	}
 	if r.backend, err = xla.Open(f.backend); err != nil {
 		return nil, err
@@ -234,7 +234,7 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *mea
 	for _, x := range f.speedUps {
 		target, err := strconv.ParseFloat(strings.TrimSpace(x), 64)
 		if err != nil {
-			return nil, fmt.Errorf("--speed-up %q is no number", x)
+			return nil, fmt.Errorf("--speed-up %q: want a number such as 2 or 2x", x)
 		}
 		q := prune.Request{}
 		q.Allocation, q.Scores, q.Ranking = offsets, scores, f.ranking

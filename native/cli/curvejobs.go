@@ -205,7 +205,7 @@ func (j *curveJob) take(text []byte, path string) error {
 		return fmt.Errorf("%s: %w; remove it to measure these points again", path, err)
 	}
 	if had.ModelSHA256 != j.ModelSHA256 || had.Criterion != j.Criterion || had.Seed != j.Seed || !reflect.DeepEqual(had.Options, j.Options) {
-		return fmt.Errorf("%s holds points of another model or of other options; choose another --output", path)
+		return fmt.Errorf("%s holds points of another model or of other options; give another --output", path)
 	}
 	j.Points = had.Points
 	return nil

@@ -48,10 +48,10 @@ func TestCurveInABucket(t *testing.T) {
 
 	code, _, message = run(t, append(args("-o", url), "--ranking", "group")...)
 	require.Equal(t, 2, code)
-	require.Contains(t, message, "of other options; choose another --output")
+	require.Contains(t, message, "of other options; give another --output")
 	code, _, message = run(t, args("--shard", "0/2")...)
 	require.Equal(t, 2, code)
-	require.Contains(t, message, "--shard: want --output")
+	require.Contains(t, message, "--shard needs --output")
 }
 
 func TestAverageOfSeeds(t *testing.T) {

@@ -93,7 +93,7 @@ func gorgoScore(ctx context.Context, m *onnxio.Model, set *data.Set, batch int) 
 				return err
 			}
 			if s := e.Shape(); len(s) != 4 || s[1]*s[2]*s[3] != set.Size() {
-				return fmt.Errorf("the model takes inputs of %v, %s has images of %v", s[1:], set.Name, b.Dims[1:])
+				return fmt.Errorf("the model needs inputs of %v, but %s has images of %v", s[1:], set.Name, b.Dims[1:])
 			}
 			engine = e
 		}

@@ -250,7 +250,7 @@ func TestTooLittleMemory(t *testing.T) {
 	memoryOf = func() uint64 { return 128 << 20 }
 	code, _, said := run(t, "prune", path, "--ratio", "0.5", "-o", out)
 	require.Equal(t, 2, code)
-	require.Contains(t, said, "take about 200 MB of memory to work out, and here are 134 MB")
+	require.Contains(t, said, "needs about 200 MB of memory for the analysis, but 134 MB are available")
 	require.Equal(t, []string{"long.onnx"}, filesIn(t, dir))
 	ok(t, "inspect", fashion, "-q")
 	memoryOf = func() uint64 { return 0 }

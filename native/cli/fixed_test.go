@@ -89,7 +89,7 @@ func TestArraysOfTheWrongShape(t *testing.T) {
 		`array "x": want shape [samples 1 16 24], got [6 24]`:      writeNPZ(t, "x", "<f4", 6, 24),
 		`array "x": want float32, got integers`:                    writeNPZ(t, "x", "<i8", 6, 1, 16, 24),
 		`want an array x`:                                          writeNPZ(t, "other", "<f4", 6, 1, 16, 24),
-		`3 samples; a repair wants at least 5`:                     writeNPZ(t, "x", "<f4", 3, 1, 16, 24),
+		`3 samples; a repair needs at least 5`:                     writeNPZ(t, "x", "<f4", 3, 1, 16, 24),
 	} {
 		code, _, said := run(t, "prune", "testdata/fixed/crnn.ts.onnx", "--ratio", "0.3", "--calibrate", path, "--backend", "go", "-o", filepath.Join(t.TempDir(), "small.onnx"))
 		require.NotZero(t, code)

@@ -55,7 +55,7 @@ func (a *app) inline(path, out string, force bool) error {
 	}
 	r := inlined{len(s.Model.Graph.Nodes), len(flat.Graph.Nodes), len(flat.Graph.Initializers) - len(s.Model.Graph.Initializers), len(flat.Functions)}
 	if _, err = prune.FromModel(flat, nil); err != nil {
-		err = fmt.Errorf("%s: what would be written does not hold together: %w", path, err)
+		err = fmt.Errorf("%s: the result would be inconsistent: %w", path, err)
 	} else {
 		err = a.write(out, flat, flat.HasExternal(), force)
 	}
@@ -73,7 +73,7 @@ func (a *app) inline(path, out string, force bool) error {
 }
 
 func (r inlined) sentence(out string) string {
-	s := fmt.Sprintf("%s: %d nodes where there were %d", out, r.After, r.Before)
+	s := fmt.Sprintf("%s: %d nodes, before %d", out, r.After, r.Before)
 	if r.Moved > 0 {
 		s += fmt.Sprintf("; %d weights were moved out of the branches of Ifs", r.Moved)
 	}

@@ -32,7 +32,7 @@ func TestSizesOfInputs(t *testing.T) {
 	}
 	code, _, said := run(t, "verify", model, small, "--input", "1x3x32x32")
 	require.Equal(t, exitInput, code, said)
-	require.Contains(t, said, "--plan, which says what is compared")
+	require.Contains(t, said, "--plan, which names the removed slices")
 	code, _, said = run(t, "graph", model, "--input", "1x3x32x32", "-o", filepath.Join(dir, "g.svg"))
 	require.Equal(t, exitInput, code, said)
 	require.Contains(t, said, "a graph holds no MACs")

@@ -94,7 +94,7 @@ func (a *app) printReport(path string, r *prune.Report, groups, all bool) {
 	}
 	fmt.Fprintf(a.out, "  prunable     %d units in %d groups; %d frozen\n", r.Prunable, live, frozen)
 	for op, n := range r.Unknown {
-		fmt.Fprintf(a.out, "  no rule      %s (%d nodes): what it touches is frozen\n", plain(op), n)
+		fmt.Fprintf(a.out, "  no rule      %s (%d nodes): channels that it reads or writes cannot be pruned\n", plain(op), n)
 	}
 	if r.Advice != "" {
 		fmt.Fprintf(a.out, "  advice       %s\n", r.Advice)

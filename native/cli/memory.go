@@ -33,5 +33,5 @@ func fits(path string, m *onnxio.Model) error {
 	if has == 0 || need < has {
 		return nil
 	}
-	return fmt.Errorf("%s has %s nodes, which take about %s of memory to work out, and here are %s: use a machine or a container with more", path, humanize.Comma(int64(n)), humanize.Bytes(need), humanize.Bytes(has))
+	return fmt.Errorf("%s has %s nodes, and needs about %s of memory for the analysis, but %s are available: use a machine or a container with more memory", path, humanize.Comma(int64(n)), humanize.Bytes(need), humanize.Bytes(has))
 }

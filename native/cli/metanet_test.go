@@ -46,7 +46,7 @@ func TestMetanetCriterion(t *testing.T) {
 			if weights == "metanet" {
 				code, _, errOut := run(t, replay...)
 				require.Equal(t, 2, code)
-				require.Contains(t, errOut, "name that file with --metanet")
+				require.Contains(t, errOut, "give that file with --metanet")
 				replay, check = append(replay, "--metanet", at("w.safetensors")), append(check, "--metanet", at("w.safetensors"))
 			}
 			ok(t, replay...)
@@ -102,7 +102,7 @@ func TestMetanetBadInput(t *testing.T) {
 		{`--memory "lots"`, []string{"prune", fashion, "--speed-up", "2", "--criterion", "metanet", "--memory", "lots", "-o", out}},
 		{`--scheme "mine": want universal-1 or reference-cnn`, []string{"metanet", "convert", at("tiny.safetensors"), "--scheme", "mine", "-o", out}},
 		{`is of feature scheme "universal-1"`, []string{"metanet", "convert", at("new.safetensors"), "-o", out}},
-		{"takes 8 node and [9] edge features, its feature scheme universal-1 has 14", []string{"metanet", "convert", reference + "tiny_metanet.safetensors", "--scheme", "universal-1", "-o", out}},
+		{"needs 8 node and [9] edge features, but its feature scheme universal-1 has 14", []string{"metanet", "convert", reference + "tiny_metanet.safetensors", "--scheme", "universal-1", "-o", out}},
 		{"--hidden 0", []string{"metanet", "new", "--hidden", "0", "-o", out}},
 		{`--format "onnx"`, []string{"graph", fashion, "-o", out}},
 		{"parameter nodeEnc is missing", []string{"metanet", "info", reference + "tiny_in.safetensors"}},

@@ -230,7 +230,7 @@ func TestPipeline(t *testing.T) {
 		sparse := decode[result](t, ok(t, args("sparse.onnx", "--own-weights", "--pattern", "2:4", "--last-epochs", "1")...)).Stages
 		require.Len(t, sparse, 2)
 	})
-	for want, more := range map[string][]string{"name a trained metanetwork": nil, "exclude each other": {"--own-weights", "--metanet", "x"}, "in one step": {"--own-weights", "--pattern", "2:4", "--steps", "2"}, "--speed-up 0.5: want a number such as 2 or 2x, at least 1": {"--own-weights", "--speed-up", "0.5"}} {
+	for want, more := range map[string][]string{"give a trained metanetwork": nil, "exclude each other": {"--own-weights", "--metanet", "x"}, "in one step": {"--own-weights", "--pattern", "2:4", "--steps", "2"}, "--speed-up 0.5: want a number such as 2 or 2x, at least 1": {"--own-weights", "--speed-up", "0.5"}} {
 		code, _, message := run(t, append([]string{"pipeline", fashion}, more...)...)
 		require.Equal(t, exitInput, code)
 		require.Contains(t, message, want)

@@ -113,7 +113,7 @@ Pruning lowers the accuracy. --repair regains a large part of it in seconds: it 
 	fl.IntVar(&f.steps, "steps", 1, "number of pruning steps; the importance is computed again after each step")
 	fl.IntVar(&f.roundTo, "round-to", 1, "keep a multiple of this number of channels in each group")
 	fl.Float64Var(&f.maxRatio, "max-ratio", 0, "remove at most this share of each group, 0 to 1")
-	fl.StringSliceVar(&f.ignore, "ignore", nil, "keep these whole: node paths, tensors, or IDs or names of groups (inspect --groups); globs, may be repeated; one that fits nothing is an error")
+	fl.StringSliceVar(&f.ignore, "ignore", nil, "keep all channels of these: node paths, tensors, IDs or names of groups (inspect --groups); patterns such as 'head.*' work, may be repeated; one that matches nothing is an error")
 	fl.BoolVar(&f.heads, "heads", false, "of attention, remove only whole heads (default: heads and channels per head)")
 	fl.BoolVar(&f.headDim, "head-dim", false, "of attention, remove only channels per head; with --heads both")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of --criterion random")
@@ -226,7 +226,7 @@ func dataFile(s *prune.Session, out string) string {
 // fitsSize refuses what became larger than --size after the plan was made.
 func (f *pruneFlags) fitsSize(size int64) error {
 	if want, err := f.bytes(); f.size != "" && f.planIn == "" && err == nil && size > want {
-		return failedCheck{fmt.Errorf("--size %s: the repair made the files %d bytes larger than that; give --size %d", f.size, size-want, 2*want-size)}
+		return failedCheck{fmt.Errorf("--size %s: the repair made the files %d bytes larger; give --size %d", f.size, size-want, 2*want-size)}
 	}
 	return nil
 }
@@ -283,7 +283,7 @@ func (a *app) pruneClaims(path string, m *onnxio.Model, f *pruneFlags) *claims {
 	c.writes(f.planOut, "the new plan")
 	if repaired := f.repair.mode != "" && f.repair.mode != "none" || f.repair.calibrate != ""; f.planOut != "" && (repaired || carried) {
 		if toStdout(f.planOut) {
-			c.err = errors.New("--plan -: a repair has a second file beside the plan; give the plan a file's name")
+			c.err = errors.New("--plan -: a repair writes a second file beside the plan; give --plan the name of a file")
 		}
 		c.writes(repairedPath(f.planOut), "the repaired tensors of the new plan")
 	}
@@ -364,7 +364,7 @@ func (f *pruneFlags) check() error {
 	case repaired && f.planIn != "":
 		return errors.New("--from-plan repeats the repair of the plan; omit --repair and --calibrate")
 	case repaired && f.pattern != "channels":
-		return fmt.Errorf("--repair fits whole layers and would fill the zeros of --pattern %s again; finetune with --keep-zeros instead", f.pattern)
+		return fmt.Errorf("--repair changes whole layers and would overwrite the zeros of --pattern %s; finetune with --keep-zeros instead", f.pattern)
 	case repaired && f.dryRun:
 		return errors.New("--dry-run writes no model, so there is nothing to repair; omit --repair and --calibrate")
 	case looksAtInputs(f.criterion) && f.planIn == "" && !repaired:
@@ -378,7 +378,7 @@ func (f *pruneFlags) check() error {
 	case f.latency != "" && (f.accuracy != 0 || f.planIn != "" || f.pattern != "channels" || f.speedUp != 0 || f.params != 0 || f.ratio != 0 || f.size != ""):
 		return errors.New("--latency is a target: omit --from-plan, --pattern and the other targets")
 	case f.accuracy != 0 && f.data.spec == "" && f.data.images == "":
-		return errors.New("--accuracy wants labelled images: name them with --data")
+		return errors.New("--accuracy needs labelled images: give them with --data")
 	}
 	return nil
 }
@@ -518,9 +518,9 @@ func (a *app) printTotals(s *prune.Session, r result, f *pruneFlags) {
 		if r.CountedAt != nil && r.CountedAt.Assumed {
 			what = "free sizes and shapes that the model computes count as 1"
 		}
-		holds := "--speed-up holds for both counts, with --count-computed for the other one alone"
+		holds := "--speed-up holds for both counts; --count-computed uses only the other one"
 		if !s.Analysis.NewState().StaticCounts() {
-			holds = "less than half of the work is visible there, so --speed-up goes by the other count"
+			holds = "less than half of the work is visible there, so --speed-up uses the other count"
 		}
 		fmt.Fprintf(a.out, "at static shapes, %s; %s\n", what, holds)
 	}

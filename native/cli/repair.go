@@ -48,9 +48,9 @@ func (f *repairFlags) check() error {
 	}
 	switch {
 	case f.mode == "data" && f.calibrate == "":
-		return errors.New("--repair data: name inputs with --calibrate (a folder of pictures, IDX or NPZ); --repair noise needs none")
+		return errors.New("--repair data needs samples: give --calibrate (a folder of pictures, IDX or NPZ), or --repair noise")
 	case f.mode != "data" && f.calibrate != "":
-		return fmt.Errorf("--calibrate goes with --repair data, not %s", f.mode)
+		return fmt.Errorf("--calibrate needs --repair data, got %s", f.mode)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func images(p *xla.Program, set *data.Set) (map[string]repair.Array, int, error)
 		return nil, 0, err
 	}
 	if set.N < repair.Least {
-		return nil, 0, fmt.Errorf("%s has %d images; a repair wants at least %d", set.Name, set.N, repair.Least)
+		return nil, 0, fmt.Errorf("%s has %d images; a repair needs at least %d", set.Name, set.N, repair.Least)
 	}
 	all := make([]int, set.N)
 	for i := range all {
@@ -201,7 +201,7 @@ func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int
 		out[in.Name] = repair.Array{Dims: v.Dims, Floats: v.Floats, Ints: v.Ints, Type: in.Type}
 	}
 	if n < repair.Least {
-		return nil, 0, fmt.Errorf("%s: %d samples; a repair wants at least %d", path, n, repair.Least)
+		return nil, 0, fmt.Errorf("%s: %d samples; a repair needs at least %d", path, n, repair.Least)
 	}
 	if n > limit {
 		_, out = repair.SplitLast(out, limit)
@@ -333,7 +333,7 @@ func (w *mender) mend(ctx context.Context, p *planner.Plan, m *onnxio.Model) (*r
 // cannotRun says what to do about a model that the engine does not run as a whole.
 func cannotRun(err error) error {
 	if u := (*onnxio.UnsupportedError)(nil); errors.As(err, &u) {
-		return fmt.Errorf("%w; pruning on samples needs an engine that runs the whole model: give --repair none and a criterion that reads weights alone, or prune the float model before it is quantised or optimised", err)
+		return fmt.Errorf("%w; pruning with samples needs an engine that can run the whole model: give --repair none and a criterion that uses weights only, or prune the float model before it is quantised or optimised", err)
 	}
 	return err
 }
@@ -349,7 +349,7 @@ func attach(p *planner.Plan, plan string) (raw []byte, err error) {
 		return nil, nil
 	}
 	if filepath.Base(p.Repaired.File) != p.Repaired.File {
-		return nil, fmt.Errorf("%s: the file of repaired tensors %q does not lie beside the plan", plan, p.Repaired.File)
+		return nil, fmt.Errorf("%s: the file of repaired tensors %q is not in the plan's folder", plan, p.Repaired.File)
 	}
 	path := filepath.Join(filepath.Dir(plan), p.Repaired.File)
 	raw, err = os.ReadFile(path)
@@ -369,7 +369,7 @@ func (r *repairReport) sentence() string {
 		samples, may = "inputs of noise", " (on real inputs it may be lower)"
 	}
 	if r.Method == repair.None {
-		return fmt.Sprintf("repair (%s): nothing came closer to the original than pruning alone (cosine %.3f on %d %s); nothing was repaired", r.Mode, r.Before.Cosine, r.Before.N, samples)
+		return fmt.Sprintf("repair (%s): no repair came closer to the original than pruning alone (cosine %.3f on %d %s); the model was not changed", r.Mode, r.Before.Cosine, r.Before.N, samples)
 	}
 	left := ""
 	if n := len(r.Skipped); n > 0 {
@@ -382,6 +382,6 @@ func (r *repairReport) sentence() string {
 	if r.Before.Top1 != nil && r.After.Top1 != nil {
 		top1 = fmt.Sprintf(", same top-1 %.0f %% -> %.0f %%", 100**r.Before.Top1, 100**r.After.Top1)
 	}
-	return fmt.Sprintf("repair (%s, %s): cosine to the original's outputs %.3f -> %.3f%s on %d %s that were not fitted on%s; %.1f s on %s%s",
+	return fmt.Sprintf("repair (%s, %s): cosine to the original's outputs %.3f -> %.3f%s on %d %s that were held back%s; %.1f s on %s%s",
 		r.Mode, r.Method, r.Before.Cosine, r.After.Cosine, top1, r.After.N, samples, may, r.Seconds, r.Backend, left)
 }

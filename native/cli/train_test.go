@@ -43,7 +43,7 @@ func onBackends(t *testing.T, kinds []string, f func(t *testing.T, backend strin
 	for _, kind := range kinds {
 		b, err := xla.Open(kind)
 		if err != nil {
-			t.Logf("%s is left out: %v", kind, err)
+			t.Logf("%s is skipped: %v", kind, err)
 			continue
 		}
 		b.Finalize()
@@ -219,7 +219,7 @@ func TestRepairIsPartOfThePlan(t *testing.T) {
 		require.NoError(t, os.WriteFile(at("a.repaired.safetensors"), sums, 0o644))
 		code, _, message := run(t, "prune", fashion, "--from-plan", at("a.json"), "-o", at("c.onnx"))
 		require.Equal(t, exitInput, code)
-		require.Contains(t, message, "is not what the plan names")
+		require.Contains(t, message, "is not the hash in the plan")
 		require.NoError(t, os.Remove(at("a.repaired.safetensors")))
 		for _, args := range [][]string{{"prune", fashion, "--from-plan", at("a.json"), "-o", at("c.onnx")}, {"verify", fashion, at("a.onnx"), "--plan", at("a.json")}} {
 			code, _, message = run(t, args...)
@@ -296,20 +296,20 @@ func TestTrainingFlags(t *testing.T) {
 		{[]string{"train", net, "--optimizer", "lion", "--images", fashionData[1], "--labels", fashionData[3]}, `--optimizer "lion": want sgd or adamw`},
 		{[]string{"train", net, "--batch", "5000", "--images", fashionData[1], "--labels", fashionData[3]}, "do not fill a batch"},
 		{[]string{"train", net, "-o", net, "--images", fashionData[1], "--labels", fashionData[3]}, "overwritten"},
-		{[]string{"train", "../../testdata/models/gnnet.ts.onnx", "--images", fashionData[1], "--labels", fashionData[3]}, "the model takes inputs"},
+		{[]string{"train", "../../testdata/models/gnnet.ts.onnx", "--images", fashionData[1], "--labels", fashionData[3]}, "the model needs inputs"},
 		{[]string{"eval", net, "--images", fashionData[1]}, "no labels"},
 		{[]string{"new", "resnet21"}, "did you mean resnet20?"},
 		{[]string{"new", "resnet20", "--input", "28x28"}, "three numbers"},
 		{[]string{"prune", fashion, "--speed-up", "2", "-o", at("x.onnx"), "--repair", "data"}, "--calibrate"},
 		{[]string{"prune", fashion, "--speed-up", "2", "-o", at("x.onnx"), "--repair", "magic"}, "none, noise or data"},
-		{[]string{"prune", fashion, "--speed-up", "2", "-o", at("x.onnx"), "--repair", "noise", "--calibrate", fashionData[1]}, "goes with --repair data"},
+		{[]string{"prune", fashion, "--speed-up", "2", "-o", at("x.onnx"), "--repair", "noise", "--calibrate", fashionData[1]}, "needs --repair data"},
 		{[]string{"prune", fashion, "--speed-up", "2", "--dry-run", "--repair", "noise"}, "--dry-run"},
 		{[]string{"prune", fashion, "--pattern", "2:4", "-o", at("x.onnx"), "--repair", "noise"}, "--keep-zeros"},
 		{[]string{"prune", fashion, "--from-plan", plan, "-o", at("x.onnx"), "--repair", "noise"}, "--from-plan"},
 		{[]string{"prune", fashion, "--speed-up", "2", "-o", at("x.onnx"), "--calibrate", at("none")}, "--calibrate"},
 		{[]string{"prune", fashion, "--accuracy", "1.5", "-o", at("x.onnx")}, "--accuracy 1.5: want a share such as 0.3 or 30%, above 0 and below 1"},
 		{[]string{"prune", fashion, "--accuracy", "0.9", "-o", at("x.onnx")}, "--data"},
-		{[]string{"prune", fashion, "--accuracy", "0.9", "--speed-up", "2", "-o", at("x.onnx"), "--images", fashionData[1]}, "a target of its own"},
+		{[]string{"prune", fashion, "--accuracy", "0.9", "--speed-up", "2", "-o", at("x.onnx"), "--images", fashionData[1]}, " is a target: omit "},
 	} {
 		code, _, message := run(t, c.args...)
 		require.Equal(t, exitInput, code, "%v: %s", c.args, message)

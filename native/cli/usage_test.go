@@ -31,7 +31,7 @@ func TestUsageErrors(t *testing.T) {
 		{"prune MODEL --heads=perhaps", 2, fault{kindUsage, "--heads", "true or false", "perhaps", `--heads "perhaps": want true or false`}},
 		{"serve --timeout 5", 2, fault{kindUsage, "--timeout", "a time above 0, such as 30s or 5m", "5", "--timeout 5: want a time above 0, such as 30s or 5m"}},
 		{"prune MODEL --steps", 2, fault{kindUsage, "--steps", "a whole number, at least 1", "nothing", "--steps: want a whole number, at least 1, got nothing"}},
-		{"metanet new", 2, fault{kindUsage, "--output", "file for the metanetwork (safetensors)", "nothing", "--output is missing: where the metanetwork goes (safetensors)"}},
+		{"metanet new", 2, fault{kindUsage, "--output", "file for the metanetwork (safetensors)", "nothing", "--output is missing: file for the metanetwork (safetensors)"}},
 		{"inspect " + none, 2, fault{kindIO, none, "", "no such file or directory", "open " + none + ": no such file or directory"}},
 		{"prune MODEL --speed-up 1000 --dry-run", 1, fault{kindTarget, "", "speed-up 1000", "", "the target speed-up 1000 cannot be reached"}},
 		{"inspect errors.go", 2, fault{kindFormat, "", "", "", "errors.go: "}},

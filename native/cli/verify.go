@@ -38,7 +38,7 @@ The last line is the verdict, one of three:
 		Example: "  metaprune verify model.onnx smaller.onnx --plan plan.json\n  metaprune verify model.onnx smaller.onnx --plan plan.json --engine ort",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := unusedIn(c).unless(f.plan != "", "--plan, which says what is compared", "engine", "rtol", "seed", "input", "metanet", "memory").err; err != nil {
+			if err := unusedIn(c).unless(f.plan != "", "--plan, which names the removed slices", "engine", "rtol", "seed", "input", "metanet", "memory").err; err != nil {
 				return err
 			}
 			if !c.Flags().Changed("rtol") {
@@ -50,7 +50,7 @@ The last line is the verdict, one of three:
 	c.Flags().StringVar(&f.plan, "plan", "", "the plan that made PRUNED")
 	c.Flags().StringVar(&f.engine, "engine", "auto", "what outputs are compared in: "+strings.Join(engines, ", ")+" (ONNX Runtime's Python package), or auto")
 	f.metanet.add(c.Flags())
-	c.Flags().Float64Var(&f.rtol, "rtol", 1e-3, "largest difference of the outputs, relative to the largest output; 0.05 where a model rounds to 8 bits on the way and none is given, since sums in another order end some steps apart")
+	c.Flags().Float64Var(&f.rtol, "rtol", 1e-3, "largest allowed difference of the outputs, relative to the largest output; the default is 0.05 for models that round to 8 bits, because sums in another order differ by some steps")
 	takes(c.Flags(), share(0, 1), "rtol")
 	oneOf(c.Flags(), "engine", append([]string{"auto"}, engines...)...)
 	c.Flags().StringArrayVar(&f.inputs, "input", nil, "sizes of an input for the random inputs, NAME=SIZES such as x=1x3x48x320 (may be repeated; without NAME= if there is one input); without it free sizes are 2, and the batch is 1 where the engine wants one")

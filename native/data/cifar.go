@@ -18,7 +18,7 @@ func readCIFAR(name string, labelBytes int, paths ...string) (*Set, error) {
 			return nil, err
 		}
 		if len(raw) == 0 || len(raw)%record != 0 {
-			return nil, fmt.Errorf("%s: %d bytes are no whole number of records of %d", path, len(raw), record)
+			return nil, fmt.Errorf("%s: %d bytes are not a multiple of the record size %d", path, len(raw), record)
 		}
 		for at := 0; at < len(raw); at += record {
 			labels = append(labels, raw[at+labelBytes-1])

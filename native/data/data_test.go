@@ -127,7 +127,7 @@ func TestCIFAR(t *testing.T) {
 	require.Equal(t, []int32{99}, s.Train.Labels, "the fine label")
 	write(t, filepath.Join(hundred, "test.bin"), record(1, 5)[:3000])
 	_, err = Open(hundred, Geometry{})
-	require.ErrorContains(t, err, "no whole number of records")
+	require.ErrorContains(t, err, "not a multiple of the record size")
 }
 
 func picture(t *testing.T, path string, w, h int, c color.Color) {

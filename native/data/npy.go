@@ -43,7 +43,7 @@ func (h *npyHeader) elements() (int64, bool) {
 func unpacked(f *zip.File) (int64, error) {
 	size, packed := f.UncompressedSize64, f.CompressedSize64
 	if size > maxArrays || size > mostDeflated*(packed+1) {
-		return 0, fmt.Errorf("%d bytes are said to unpack to %d, which they cannot, or more than the %d bytes that this program reads", packed, size, int64(maxArrays))
+		return 0, fmt.Errorf("%d bytes are declared to unpack to %d bytes: this is impossible, or more than the limit of %d bytes", packed, size, int64(maxArrays))
 	}
 	return int64(size), nil
 }
@@ -73,7 +73,7 @@ func readNPY(f *zip.File) (Array, error) {
 	}
 	n, ok := h.elements()
 	if !ok || n*width != size-h.size {
-		return Array{}, fmt.Errorf("shape %v of %s wants other than the %d bytes of data that are there", h.shape, h.kind, size-h.size)
+		return Array{}, fmt.Errorf("shape %v of %s does not fit its %d bytes of data", h.shape, h.kind, size-h.size)
 	}
 	a := Array{Dims: h.shape}
 	return a, a.take(r, h.kind, int(n))

@@ -73,7 +73,7 @@ func parseAllocation(raw []byte) (*Allocation, error) {
 	}
 	switch {
 	case head.Format != AllocationFormat || head.Version < 1:
-		return nil, fmt.Errorf("this is no allocation (format %q, version %d); `metaprune allocate` makes one", head.Format, head.Version)
+		return nil, fmt.Errorf("not an allocation (format %q, version %d); `metaprune allocate` makes one", head.Format, head.Version)
 	case head.Version > AllocationVersion:
 		return nil, fmt.Errorf("made by a newer metaprune (allocation version %d); this program reads version %d: update it", head.Version, AllocationVersion)
 	}

@@ -45,7 +45,7 @@ func (j *Judge) Add(ctx context.Context, b *xla.Backend, name string, m *onnxio.
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if images.N < 2*judgeFit {
-		return fmt.Errorf("%s: %d images; validation wants at least %d", name, images.N, 2*judgeFit)
+		return fmt.Errorf("%s: %d images; validation needs at least %d", name, images.N, 2*judgeFit)
 	}
 	some := images.Shuffled(min(judgeFit+judgeHeld, images.N), seed)
 	inputs := func(from, to int) (map[string]repair.Array, error) {

@@ -138,7 +138,7 @@ func (r *PipelineRun) prepare() error {
 			return err
 		}
 		if d := train.Differences(&old, &r.Pipeline); d != "" {
-			return fmt.Errorf("%s holds a pipeline with other options: %s; choose another folder or remove this one", r.Folder, d)
+			return fmt.Errorf("%s holds a pipeline with other options: %s; give another folder, or remove this one", r.Folder, d)
 		}
 	}
 	r.model = r.Model

@@ -79,7 +79,7 @@ func (r *Run) Train(ctx context.Context) (*safetensors.File, error) {
 	saved := start
 	for r.Trainer.Net.Steps < r.Plan.Steps {
 		if err := ctx.Err(); err != nil {
-			return nil, errors.Join(fmt.Errorf("interrupted after step %d; start again with the same options to go on (%w)", r.Trainer.Net.Steps, err), r.save(ctx))
+			return nil, errors.Join(fmt.Errorf("interrupted after step %d; run the same command again to continue (%w)", r.Trainer.Net.Steps, err), r.save(ctx))
 		}
 		report, err := r.Trainer.Step(context.WithoutCancel(ctx), r.next(), r.Images)
 		if err != nil {

@@ -223,7 +223,7 @@ func (t *Trainer) crossEntropy(ctx context.Context, d *DataModel, values [][]flo
 		return nil, err
 	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return nil, fmt.Errorf("the loss is not a number after %d steps; a lower learning rate helps", t.Net.Steps)
+		return nil, fmt.Errorf("the loss is not a number after %d steps; give a lower learning rate", t.Net.Steps)
 	}
 	r.Loss, r.Accuracy = loss, accuracy
 	out := map[*graphcodec.Constant][]float32{}

@@ -47,7 +47,7 @@ func New(c Config) (*Server, error) {
 		c.Grace = 30 * time.Second
 	}
 	if (c.Cert == "") != (c.Key == "") {
-		return nil, errors.New("TLS wants a certificate and its key")
+		return nil, errors.New("TLS needs a certificate and its key")
 	}
 	if c.API.Store == nil {
 		c.API.Store = newSpool(c.Spool, c.Memory/bodyShare)

@@ -234,7 +234,7 @@ func TestTLS(t *testing.T) {
 	_, err := c.Inspect(context.Background(), bytes.NewReader(model(t)))
 	require.NoError(t, err)
 	_, err = New(Config{Cert: cert})
-	require.ErrorContains(t, err, "TLS wants a certificate and its key")
+	require.ErrorContains(t, err, "TLS needs a certificate and its key")
 }
 
 func TestSite(t *testing.T) {

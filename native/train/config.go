@@ -97,7 +97,7 @@ func (c *Config) oneCycle(k, total float64) float64 {
 // ReadRecord reads the options of an earlier run, which path holds. A field that is not known is an error: the run went by it.
 func ReadRecord(raw []byte, path string, v any) error {
 	if err := planner.Strict(raw, v); err != nil {
-		return fmt.Errorf("%s was not written by this version of metaprune: %w; go on with the version that wrote it, or choose another folder", path, err)
+		return fmt.Errorf("%s was not written by this version of metaprune: %w; continue with the version that wrote it, or choose another folder", path, err)
 	}
 	return nil
 }

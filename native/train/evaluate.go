@@ -100,5 +100,5 @@ func Fits(p *xla.Program, s *data.Set) error {
 	if len(d) == 4 && (d[1] < 0 || d[1] == s.C) && (d[2] < 0 || d[2] == s.H) && (d[3] < 0 || d[3] == s.W) {
 		return nil
 	}
-	return fmt.Errorf("the model takes inputs of %v, %s has images of [%d %d %d]", d, s.Name, s.C, s.H, s.W)
+	return fmt.Errorf("the model needs inputs of %v, but %s has images of [%d %d %d]", d, s.Name, s.C, s.H, s.W)
 }

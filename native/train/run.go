@@ -92,7 +92,7 @@ func (r *Run) Train(ctx context.Context) (*onnxio.Model, *Result, error) {
 	for r.at.Epoch < r.Config.Epochs {
 		if err := r.epoch(ctx); err != nil {
 			if ctx.Err() != nil && r.Folder != "" {
-				return nil, nil, errors.Join(fmt.Errorf("interrupted in epoch %d; start again with the same options to go on (%w)", r.at.Epoch+1, ctx.Err()), r.save(ctx))
+				return nil, nil, errors.Join(fmt.Errorf("interrupted in epoch %d; run the same command again to continue (%w)", r.at.Epoch+1, ctx.Err()), r.save(ctx))
 			}
 			return nil, nil, err
 		}
@@ -201,7 +201,7 @@ func (r *Run) collect() error {
 		return err
 	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return fmt.Errorf("the loss is not a number in epoch %d, batch %d; a lower learning rate or a warm-up helps", r.at.Epoch+1, r.at.Batch)
+		return fmt.Errorf("the loss is not a number in epoch %d, batch %d; give a lower learning rate or a warm-up", r.at.Epoch+1, r.at.Batch)
 	}
 	r.at.Loss += loss * n
 	r.at.Right += accuracy * n

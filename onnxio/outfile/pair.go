@@ -24,7 +24,7 @@ func DataName(model string) string { return model + ".data" }
 type TakenError struct{ Model, Data string }
 
 func (e *TakenError) Error() string {
-	return fmt.Sprintf("%s: the weights of this model would be written to %s, which exists and is not the data file of the model that is there now; another model may need it: choose another name, move the file away or overwrite it with --force", e.Model, e.Data)
+	return fmt.Sprintf("%s: the weights of this model would be written to %s, which exists and may belong to another model: choose another name, move the file away, or overwrite it with --force", e.Model, e.Data)
 }
 
 // TakesPair reports whether a data file can be put beside the target, so that the model finds it under each of its names: the target is a file, and the name is no link into another folder.
@@ -64,13 +64,13 @@ func pairTargets(name string, p *Pair) (model, data *Target, err error) {
 		return nil, nil, err
 	}
 	if !model.TakesPair() {
-		return nil, nil, model.failed(errors.New("no data file can be put beside it"))
+		return nil, nil, model.failed(errors.New("no data file can be written beside it"))
 	}
 	if err := errors.Join(model.Ready(), data.Ready()); err != nil {
 		return nil, nil, err
 	}
 	if data.Stream() || !data.inside(model) {
-		return nil, nil, data.failed(fmt.Errorf("this is no file in the folder of %s; external data has to be one", name))
+		return nil, nil, data.failed(fmt.Errorf("not a file in the folder of %s; external data must be a file in the model's folder", name))
 	}
 	if data.Info != nil && !p.Force && !data.among(p.Had) {
 		return nil, nil, &TakenError{name, data.Name}

@@ -103,9 +103,9 @@ func TestPairLinks(t *testing.T) {
 	require.Equal(t, []string{"weights"}, names(t, at("sub")))
 
 	require.NoError(t, os.Symlink("../out/weights", at("sub/m.data"))) // and beside it
-	require.ErrorContains(t, writeVersion(at("sub/m"), "4"), "m.data: this is no file in the folder of")
+	require.ErrorContains(t, writeVersion(at("sub/m"), "4"), "m.data: not a file in the folder of")
 	require.NoError(t, os.Symlink("../out/m", at("sub/other")))
-	require.ErrorContains(t, writeVersion(at("sub/other"), "4"), "other: no data file can be put beside it")
+	require.ErrorContains(t, writeVersion(at("sub/other"), "4"), "other: no data file can be written beside it")
 	require.Empty(t, names(t, at("out")))
 	target, err := Resolve(at("sub/other"))
 	require.NoError(t, err)

@@ -27,7 +27,7 @@ type Option struct {
 var All = []Option{
 	{Name: "speed-up", Kind: Number, Target: true, Doc: "target: multiply-accumulates before / after"},
 	{Name: "count-computed", Kind: Boolean, Default: false, Doc: "of speed-up: count the MACs with shapes evaluated alone, not also those at static shapes"},
-	{Name: "input", Kind: Strings, Doc: "NAME=SIZES of an input that work is counted at, such as x=1x3x224x224, without NAME= where there is one input; may be repeated; free sizes are assumed where it is missing"},
+	{Name: "input", Kind: Strings, Doc: "sizes of an input, NAME=SIZES such as x=1x3x224x224 (without NAME= if there is one input; may be repeated); MACs are counted at them; other free sizes are assumed"},
 	{Name: "params", Kind: Number, Target: true, Doc: "target: share of the parameters to keep, such as 0.5 or 50%"},
 	{Name: "size", Kind: String, Target: true, Doc: "target: size of the smaller model, such as 10MB, or 50% of its present size"},
 	{Name: "ratio", Kind: Number, Target: true, Doc: "target: share of the prunable channels that are removed, such as 0.3 or 30%"},
@@ -42,7 +42,7 @@ var All = []Option{
 	{Name: "steps", Kind: Integer, Default: 1, Doc: "number of pruning steps; the importance is computed again after each step"},
 	{Name: "round-to", Kind: Integer, Default: 1, Doc: "keep a multiple of this number of channels in each group"},
 	{Name: "max-ratio", Kind: Number, Doc: "remove at most this share of each group, 0 to 1"},
-	{Name: "ignore", Kind: Strings, Doc: "groups to keep whole, by node path, tensor, ID or name (glob); may be repeated"},
+	{Name: "ignore", Kind: Strings, Doc: "groups to keep, by node path, tensor, ID or name; patterns such as head.* work; may be repeated"},
 	{Name: "seed", Kind: Integer, Default: 0, Doc: "seed of criterion random"},
 }
 

@@ -51,10 +51,10 @@ type Numbers interface {
 // Attach gives the plan the tensors of its repaired file, by name; sha256 is the hash of that file. A file that the plan does not name is refused before load is called.
 func (p *Plan) Attach(sha256 string, load func() (map[string]Numbers, error)) error {
 	if p.Repaired == nil {
-		return &PlanError{"there is a file of repaired tensors, and the plan names none"}
+		return &PlanError{"a file of repaired tensors was given, but the plan names none"}
 	}
 	if p.Repaired.SHA256 != sha256 {
-		return &PlanError{fmt.Sprintf("the file of repaired tensors has SHA-256 %.12s…, which is not what the plan names", sha256)}
+		return &PlanError{fmt.Sprintf("the file of repaired tensors has SHA-256 %.12s…, which is not the hash in the plan", sha256)}
 	}
 	tensors, err := load()
 	if err == nil {
@@ -139,7 +139,7 @@ func (p *Plan) attached() error {
 	case p.Repaired == nil:
 		return &PlanError{fmt.Sprintf("its repair (%q) names no file of repaired tensors", p.Repair)}
 	case p.repaired == nil:
-		return &PlanError{fmt.Sprintf("it needs the repaired tensors of %q, which lies beside the plan", p.Repaired.File)}
+		return &PlanError{fmt.Sprintf("it needs the file of repaired tensors %q, which is written beside the plan", p.Repaired.File)}
 	}
 	return nil
 }

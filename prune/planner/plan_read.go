@@ -38,7 +38,7 @@ func ParsePlan(data []byte) (*Plan, error) {
 		return nil, &PlanError{fmt.Sprintf("%v; plan version %d has no such field or value", err, head.Version)}
 	}
 	if field, since := newest("", reflect.ValueOf(&p).Elem()); since > head.Version {
-		return nil, &PlanError{fmt.Sprintf("field %q is of plan version %d, and the plan says that it is of version %d", field, since, head.Version)}
+		return nil, &PlanError{fmt.Sprintf("field %q is of plan version %d, and the plan has version %d", field, since, head.Version)}
 	}
 	p.Warnings = nil
 	return &p, p.validate()

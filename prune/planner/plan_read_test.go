@@ -42,7 +42,7 @@ func TestPlansOfEveryVersion(t *testing.T) {
 			require.NoError(t, err)
 			if p.Repaired != nil {
 				_, err := Apply(a, p)
-				require.ErrorContains(t, err, "it needs the repaired tensors")
+				require.ErrorContains(t, err, "it needs the file of repaired tensors")
 				attachFile(t, p)
 			}
 			small, err := Apply(a, p)
@@ -87,7 +87,7 @@ func TestPlansThatAreNotUnderstood(t *testing.T) {
 		{"an unknown field", `{"version":2,` + head + `,"rotated":[]}`, `unknown field "rotated"; plan version 2 has no such field`},
 		{"an unknown field in an entry", `{"version":1,` + head + `,"removed":[{"tensor":"a","axis":0,"indices":[],"stride":2}]}`, `unknown field "stride"`},
 		{"an unknown target", `{"version":1,` + head + `,"target":{"latency":2}}`, `unknown field "latency"`},
-		{"a later field in an old version", `{"version":1,` + head + `,"groups":[{"name":"b","size":1,"removed":[]},{"id":"g1","name":"a","size":1,"removed":[]}]}`, `field "groups[1].id" is of plan version 2, and the plan says that it is of version 1`},
+		{"a later field in an old version", `{"version":1,` + head + `,"groups":[{"name":"b","size":1,"removed":[]},{"id":"g1","name":"a","size":1,"removed":[]}]}`, `field "groups[1].id" is of plan version 2, and the plan has version 1`},
 		{"unknown weights", `{"version":1,` + strings.Replace(head, "original", "averaged", 1) + `}`, `weights is "averaged"`},
 		{"an unknown repair", `{"version":1,` + head + `,"repair":"dreams"}`, `repair is "dreams"`},
 		{"a word for a number", `{"version":2,` + head + `,"removed":[{"tensor":"a","axis":"first","indices":[]}]}`, "cannot unmarshal string"},

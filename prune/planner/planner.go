@@ -70,7 +70,7 @@ func (t Target) validate() error {
 	case t.Ratio != 0 && !(t.Ratio > 0 && t.Ratio < 1):
 		return outOfRange("ratio", aShare, t.Ratio)
 	case t.Computed && t.SpeedUp == 0:
-		return fmt.Errorf("to count what is computed alone is for a speed-up")
+		return fmt.Errorf("count-computed applies only to a speed-up")
 	case t.Bytes < 0:
 		return outOfRange("size", "a positive number of bytes", float64(t.Bytes))
 	}
@@ -126,7 +126,7 @@ func (p *planner) describe() (want, got string) {
 	t, start, s, units := p.o.Target, p.start, p.state, p.total
 	switch {
 	case t.SpeedUp != 0 && start.MACs() == 0:
-		return fmt.Sprintf("speed-up %g", t.SpeedUp), "none: no layer whose cost is known can shrink"
+		return fmt.Sprintf("speed-up %g", t.SpeedUp), "none: no layer with known MACs can be pruned"
 	case t.SpeedUp != 0:
 		real, seen := float64(start.MACs())/float64(max(s.MACs(), 1)), float64(start.VisibleMACs())/float64(max(s.VisibleMACs(), 1))
 		if p.computed || start.VisibleMACs() == 0 {
@@ -134,7 +134,7 @@ func (p *planner) describe() (want, got string) {
 		}
 		got = fmt.Sprintf("%.3f", math.Floor(min(real, seen)*1000)/1000) // what is said can be asked for
 		if real > 1.01*seen {
-			got += fmt.Sprintf(", counted at static shapes (%.2f with shapes evaluated: count-computed goes by those alone, or ask for params, a size, a ratio or a latency instead)", real)
+			got += fmt.Sprintf(", counted at static shapes (%.2f with shapes evaluated: give count-computed to count only these, or give params, a size, a ratio or a latency instead)", real)
 		}
 		return fmt.Sprintf("speed-up %g", t.SpeedUp), got
 	case t.Params != 0:

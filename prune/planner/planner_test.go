@@ -151,7 +151,7 @@ func TestCountComputed(t *testing.T) {
 		require.Less(t, ratio(p.Achieved.Seen), 1.3)
 	}
 	_, err = planner.MakePlan(t.Context(), a, planner.Options{Target: planner.Target{Ratio: .3, Computed: true}})
-	require.ErrorContains(t, err, "is for a speed-up")
+	require.ErrorContains(t, err, "applies only to a speed-up")
 	m := analysisOf(t, "../../testdata/models/mlp_bn.ts.onnx")
 	same, err := planner.MakePlan(t.Context(), m, planner.Options{Target: planner.Target{SpeedUp: 1.3}})
 	require.NoError(t, err)

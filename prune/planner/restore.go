@@ -42,7 +42,7 @@ func restore(m *onnxio.Model, tensors map[string]Numbers) (*onnxio.Model, error)
 			t = have[n.Inputs[0]]
 		}
 		if t == nil {
-			return nil, &PlanError{fmt.Sprintf("repaired tensor %q is no constant of the model", n.Outputs[0])}
+			return nil, &PlanError{fmt.Sprintf("repaired tensor %q is not a constant of the model", n.Outputs[0])}
 		}
 		own, err := renumbered(t, n.Outputs[0], v)
 		if err != nil {

@@ -97,7 +97,7 @@ func OneByOne(feeds map[string]Array, run func(feeds map[string]Array) ([]Array,
 	for k, samples := range each {
 		var ok bool
 		if out[k], ok = stacked(samples); !ok {
-			return nil, &onnxio.UnsupportedError{What: "a value whose shape differs from sample to sample"}
+			return nil, &onnxio.UnsupportedError{What: "a value whose shape differs between samples"}
 		}
 	}
 	return out, nil

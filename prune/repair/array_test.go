@@ -59,7 +59,7 @@ func TestOneByOneOfDifferentShapes(t *testing.T) {
 		n++
 		return []Array{counting(n)}, nil
 	})
-	require.ErrorContains(t, err, "differs from sample to sample")
+	require.ErrorContains(t, err, "differs between samples")
 }
 
 // Without stacks an engine gets all at once.

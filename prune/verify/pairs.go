@@ -31,7 +31,7 @@ func pairs(before, after Side, p *planner.Plan) (out []pair, note, why string, e
 		if err != nil {
 			return nil, "", "", err
 		}
-		out, note = append(out, pair{masked, cut}), " (the cut without its repair)"
+		out, note = append(out, pair{masked, cut}), " (the pruned model without its repair)"
 	} else {
 		note = " (with the planned zeros in the original)"
 	}

@@ -26,7 +26,7 @@ func checkSlices(before, after *graphcodec.Analysis, p *planner.Plan) (string, e
 		case c == nil:
 			return fmt.Sprintf("%q is missing", t.Name), nil
 		case !sameElements(t, c.Tensor):
-			return fmt.Sprintf("%q has other elements than planned", t.Name), nil
+			return fmt.Sprintf("%q differs from the planned slice of the original", t.Name), nil
 		}
 	}
 	if len(p.Zeroed) > 0 {
@@ -34,7 +34,7 @@ func checkSlices(before, after *graphcodec.Analysis, p *planner.Plan) (string, e
 	}
 	for _, c := range before.Constants() {
 		if now := have[c.Name]; !named[c.Name] && now != nil && c.Tensor.DataType.IsFloat() && slices.Equal(c.Tensor.Dims, now.Tensor.Dims) && !sameElements(c.Tensor, now.Tensor) {
-			return fmt.Sprintf("%q has other elements than the original's, and the plan does not name it", c.Name), nil
+			return fmt.Sprintf("%q differs from the original, and the plan does not name it", c.Name), nil
 		}
 	}
 	return Exact, nil
@@ -61,7 +61,7 @@ func checkZeros(before *graphcodec.Analysis, have map[string]*graphcodec.Constan
 		case now == nil:
 			return fmt.Sprintf("%q is missing", c.Name), nil
 		case !sameElements(c.Tensor, now.Tensor):
-			return fmt.Sprintf("%q has other elements than planned", c.Name), nil
+			return fmt.Sprintf("%q differs from the planned slice of the original", c.Name), nil
 		}
 	}
 	return Exact, nil

@@ -54,7 +54,7 @@ func (v *Verdict) decide() {
 	case !v.Compared:
 		v.Verdict, v.Reason = NotCompared, v.Engine
 	case v.Error == nil:
-		v.Verdict, v.Reason = Different, "the outputs have other shapes, or elements that are no finite numbers"
+		v.Verdict, v.Reason = Different, "the outputs have other shapes, or elements that are not finite numbers"
 	case *v.Error > v.Bound:
 		v.Verdict, v.Reason = Different, fmt.Sprintf("largest relative error of the outputs %.2g, want at most %g", *v.Error, v.Bound)
 	default:

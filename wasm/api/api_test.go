@@ -168,7 +168,7 @@ func TestOptions(t *testing.T) {
 	require.NotEqual(t, plan("speed-up=3&steps=5").Removed, plan("speed-up=3").Removed)
 	require.NotEqual(t, plan("speed-up=3&max-ratio=.5").Removed, plan("speed-up=3").Removed)
 	require.True(t, plan("speed-up=3&count-computed=true").Target.Computed)
-	for query, want := range map[string]string{"ratio=.25&count-computed=true": "is for a speed-up", "speed-up=2&count-computed=1": "want true or false"} {
+	for query, want := range map[string]string{"ratio=.25&count-computed=true": "applies only to a speed-up", "speed-up=2&count-computed=1": "want true or false"} {
 		w := call(h, "POST", "/v1/masks?"+query, bytes.NewReader(data))
 		require.Equal(t, 400, w.Code)
 		require.Contains(t, w.Body.String(), want)
@@ -218,7 +218,7 @@ func TestProblems(t *testing.T) {
 		place, detail  string
 		head           []string
 	}{
-		{"unknown option", h, "POST", "/v1/masks?speedup=2", raw(data), 400, "query speedup", "there is no such option; did you mean speed-up; the options are speed-up,", nil},
+		{"unknown option", h, "POST", "/v1/masks?speedup=2", raw(data), 400, "query speedup", "no such option; did you mean speed-up; the options are speed-up,", nil},
 		{"not a number", h, "POST", "/v1/masks?speed-up=fast", raw(data), 400, "query speed-up", `"fast": want a number such as 2 or 2x`, nil},
 		{"infinite", h, "POST", "/v1/masks?speed-up=Inf", raw(data), 400, "query speed-up", "want a number such as 2 or 2x", nil},
 		{"twice", h, "POST", "/v1/masks?speed-up=2&speed-up=3", raw(data), 400, "query speed-up", "2 times", nil},
@@ -231,10 +231,10 @@ func TestProblems(t *testing.T) {
 		{"bad query", h, "POST", "/v1/prune?speed-up=%zz", raw(data), 400, "query", "cannot be read", nil},
 		{"weights without metanet", h, "POST", "/v1/prune?speed-up=2&weights=metanet", raw(data), 400, "query weights", "wants criterion metanet", nil},
 		{"broken pattern", h, "POST", "/v1/prune?speed-up=2&ignore=conv%5B", raw(data), 422, "", `ignore: "conv[" is neither a name in the model nor a valid pattern`, nil},
-		{"no body", h, "POST", "/v1/inspect", raw(nil), 400, "body", "there is no model in it", nil},
-		{"form without model", h, "POST", "/v1/inspect", form("plan", plan), 400, "body", "there is no model in it", nil},
+		{"no body", h, "POST", "/v1/inspect", raw(nil), 400, "body", "the request has no model", nil},
+		{"form without model", h, "POST", "/v1/inspect", form("plan", plan), 400, "body", "the request has no model", nil},
 		{"model twice", h, "POST", "/v1/inspect", form("model", data, "model", data), 400, "part model", "it is there twice", nil},
-		{"apply without plan", h, "POST", "/v1/apply", form("model", data), 400, "body", "there is no plan in it", nil},
+		{"apply without plan", h, "POST", "/v1/apply", form("model", data), 400, "body", "the request has no plan", nil},
 		{"broken body", h, "POST", "/v1/inspect", func() (io.Reader, string) { return brokenReader{}, "" }, 400, "body", "it broke off", nil},
 		{"broken form", h, "POST", "/v1/inspect", func() (io.Reader, string) { return strings.NewReader("--x"), "multipart/form-data; boundary=x" }, 400, "body", "it broke off", nil},
 		{"not gzip", h, "POST", "/v1/inspect", raw(data), 400, "body", "it is not gzip", []string{"Content-Encoding", "gzip"}},
@@ -242,7 +242,7 @@ func TestProblems(t *testing.T) {
 		{"bad digest", h, "POST", "/v1/inspect", raw(data), 400, "header Content-Digest", "cannot be read", []string{"Content-Digest", "sha-256=:?:"}},
 		{"no token", secret, "POST", "/v1/inspect", raw(data), 401, "header Authorization", "want the bearer token", nil},
 		{"another token", secret, "GET", "/v1/ops", raw(nil), 401, "header Authorization", "want the bearer token", []string{"Authorization", "Bearer s3creT"}},
-		{"nowhere", h, "GET", "/v2", raw(nil), 404, "path /v2", "there is nothing here", nil},
+		{"nowhere", h, "GET", "/v2", raw(nil), 404, "path /v2", "no such path", nil},
 		{"wrong method", h, "GET", "/v1/masks", raw(nil), 405, "method GET", "want OPTIONS or POST", nil},
 		{"plan of another model", h, "POST", "/v1/apply", form("model", other, "plan", plan), 409, "part plan", "it was made for a model with SHA-256", nil},
 		{"known", h, "POST", "/v1/masks?speed-up=2", raw(data), 412, "header If-None-Match", "has not changed", []string{"If-None-Match", sent.Header().Get("Etag")}},
@@ -297,7 +297,7 @@ func TestTooMany(t *testing.T) {
 	go func() { first <- call(h, "POST", "/v1/inspect", held) }()
 	held.wait <- struct{}{} // the first request is under way
 	w := call(h, "POST", "/v1/inspect", bytes.NewReader(data))
-	checkProblem(t, w, 429, "", "1 requests are under way")
+	checkProblem(t, w, 429, "", "1 requests are running")
 	require.Equal(t, "1", w.Header().Get("Retry-After"))
 	require.Equal(t, 200, call(h, "GET", "/healthz", nil).Code)
 	close(held.wait)
@@ -386,7 +386,7 @@ func TestLanes(t *testing.T) {
 	large()
 	<-waiting
 	_, err = g.work(ctx, 800<<10)
-	require.ErrorContains(t, err, "more than the 786432")
+	require.ErrorContains(t, err, "more than the limit of 786432")
 	late, cancel := context.WithCancel(ctx)
 	cancel()
 	first, err := g.work(ctx, 700<<10)

@@ -27,7 +27,7 @@ func newGate(requests, memory int64) *gate {
 // enter takes a place for a request, or says that there is none.
 func (g *gate) enter() (leave func(), err error) {
 	if !g.requests.TryAcquire(1) {
-		return nil, limited(http.StatusTooManyRequests, g.limit, "%d requests are under way, which is as many as there may be; try again", g.limit)
+		return nil, limited(http.StatusTooManyRequests, g.limit, "%d requests are running, which is the limit; try again", g.limit)
 	}
 	return func() { g.requests.Release(1) }, nil
 }
@@ -35,7 +35,7 @@ func (g *gate) enter() (leave func(), err error) {
 // work waits until a request may have so many bytes.
 func (g *gate) work(ctx context.Context, bytes int64) (done func(), err error) {
 	if bytes > g.budget {
-		return nil, limited(http.StatusRequestEntityTooLarge, g.budget, "this takes about %d bytes of memory, more than the %d that there are", bytes, g.budget)
+		return nil, limited(http.StatusRequestEntityTooLarge, g.budget, "this takes about %d bytes of memory, more than the limit of %d", bytes, g.budget)
 	}
 	lane := g.large
 	if bytes <= g.smallBudget/smallShare {

@@ -211,7 +211,7 @@ func (h *handler) guarded(w *recorder, r *http.Request, e *Event) (err error) {
 	}
 	methods := h.routes[r.URL.Path]
 	if methods == nil {
-		return problem(http.StatusNotFound, "path "+r.URL.Path, "there is nothing here; /openapi.json describes what there is")
+		return problem(http.StatusNotFound, "path "+r.URL.Path, "no such path; /openapi.json describes the API")
 	}
 	method := r.Method
 	if method == http.MethodHead {

@@ -58,7 +58,7 @@ func TestApplyTakesNoMoreMemoryThanFiles(t *testing.T) {
 		sum      string
 		detail   string
 	}{
-		{"a file that the plan does not name", bomb, strings.Repeat("0", 64), "not what the plan names"},
+		{"a file that the plan does not name", bomb, strings.Repeat("0", 64), "not the hash in the plan"},
 		{"overlapping tensors", bomb, hash(bomb), "there may be no gap and no overlap"},
 		{"a tensor that is longer than the model's", huge, hash(huge), "elements, the model's has"},
 	} {

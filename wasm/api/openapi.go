@@ -132,7 +132,7 @@ func (h *handler) applyOperation() object {
 func (h *handler) modelResponses(kind string, schema object) object {
 	out := object{"200": object{"description": "the answer", "content": object{kind: object{"schema": schema}},
 		"headers": object{"ETag": object{"schema": object{"type": "string"}}, "Metaprune-Model-Sha256": object{"schema": object{"type": "string"}},
-			"Metaprune-Warning": object{"description": "what to expect of the model and what to do, after a code: unrepaired (channels were removed, the service repairs nothing) or zeros-only; once for each warning", "schema": object{"type": "string"}}}}}
+			"Metaprune-Warning": object{"description": "what to expect of the model and what to do, after a code: unrepaired (channels were removed and not repaired) or zeros-only; one header for each warning", "schema": object{"type": "string"}}}}}
 	for _, status := range []string{"400", "401", "408", "409", "412", "413", "415", "422", "429", "500"} {
 		out[status] = ref2("Problem")
 	}

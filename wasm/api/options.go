@@ -190,7 +190,7 @@ func unknownOption(place, name string) *Problem {
 	if n := planner.Nearest(name, options.Names()); n != "" {
 		near = "; did you mean " + n
 	}
-	p := problem(http.StatusBadRequest, place, "there is no such option%s; the options are %s", near, strings.Join(options.Names(), ", "))
+	p := problem(http.StatusBadRequest, place, "no such option%s; the options are %s", near, strings.Join(options.Names(), ", "))
 	p.Want, p.Got = "an option", name
 	return p
 }

@@ -59,9 +59,9 @@ func (h *handler) asProblem(ctx context.Context, err error) *Problem {
 	case errors.As(err, &large):
 		return limited(http.StatusRequestEntityTooLarge, large.Limit, "the request has more than %d bytes", large.Limit)
 	case errors.As(err, &room):
-		return limited(http.StatusRequestEntityTooLarge, room.Limit, "%v; metaprune where there is more memory takes it", room)
+		return limited(http.StatusRequestEntityTooLarge, room.Limit, "%v; run metaprune on a machine with more memory", room)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return limited(http.StatusRequestTimeout, h.config.Timeout.Milliseconds(), "the request took longer than %s; ask for less, or run metaprune where it may take longer", h.config.Timeout)
+		return limited(http.StatusRequestTimeout, h.config.Timeout.Milliseconds(), "the request took longer than %s; send a smaller model, or run metaprune with a larger --timeout", h.config.Timeout)
 	case ctx.Err() != nil:
 		return problem(499, "", "the client went away")
 	}

@@ -55,7 +55,7 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 		return h.streamed(r, e, f, do)
 	}
 	if f.model == nil || len(f.model.Data) == 0 {
-		return problem(http.StatusBadRequest, "body", "there is no model in it; send it as the body or as the part %q of a form", partModel)
+		return problem(http.StatusBadRequest, "body", "the request has no model; send it as the body or as the part %q of a form", partModel)
 	}
 	e.Received = int64(len(f.model.Data))
 	byMetanet := f.job.Criterion.Kind == "metanet"
@@ -188,7 +188,7 @@ func (h *handler) prune(w http.ResponseWriter, r *http.Request, e *Event) error 
 func (h *handler) apply(w http.ResponseWriter, r *http.Request, e *Event) error {
 	return h.with(r, e, func(ctx context.Context, s *prune.Session, f *form) error {
 		if f.plan == nil {
-			return problem(http.StatusBadRequest, "body", "there is no plan in it; send model and plan as parts of a form")
+			return problem(http.StatusBadRequest, "body", "the request has no plan; send model and plan as parts of a form")
 		}
 		plan, err := planner.ParsePlan(f.plan.Data)
 		if err != nil {

@@ -89,14 +89,14 @@ func (in input) takes(a repair.Array) error {
 		return fmt.Errorf("the input %s is of %s, and the page runs samples of float32 only; the command line repairs the model", in.Name, in.Type)
 	}
 	if len(in.Dims) > 0 && in.Dims[0] > 1 {
-		return fmt.Errorf("the input %s takes %d samples at a time, and the page gives it one; the command line repairs the model", in.Name, in.Dims[0])
+		return fmt.Errorf("the input %s needs %d samples at a time, and the page gives it one; use the command line to repair the model", in.Name, in.Dims[0])
 	}
 	fits := len(a.Dims) == len(in.Dims) && len(a.Dims) > 0
 	for i := 1; fits && i < len(a.Dims); i++ {
 		fits = in.Dims[i] < 0 || in.Dims[i] == a.Dims[i]
 	}
 	if !fits {
-		return fmt.Errorf("array %q is of shape %v; the input wants %v", in.Name, a.Dims, in.Dims)
+		return fmt.Errorf("array %q has shape %v; the input needs %v", in.Name, a.Dims, in.Dims)
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (t *tool) noise(n int, seed uint64) (int, error) {
 func (t *tool) keep(feeds map[string]repair.Array, n int, mode string) (int, error) {
 	room := t.room()
 	if n < repair.Least || room < repair.Least {
-		return 0, fmt.Errorf("there are %d samples and the page has memory for %d; a repair wants at least %d", n, room, repair.Least)
+		return 0, fmt.Errorf("there are %d samples and the page has memory for %d; a repair needs at least %d", n, room, repair.Least)
 	}
 	if n > room {
 		_, feeds = repair.SplitLast(feeds, room)

@@ -68,7 +68,7 @@ func text(v any, err error) (any, error) {
 func (t *tool) jsOpen(args []js.Value) (any, error) {
 	n := args[0].Get("byteLength").Int()
 	if n > maxBytes {
-		return nil, fmt.Errorf("the file has %d MB; a page takes up to %d MB, the command line more", n>>20, maxBytes>>20)
+		return nil, fmt.Errorf("the file has %d MB; a page reads up to %d MB; use the command line for larger files", n>>20, maxBytes>>20)
 	}
 	if n == 0 {
 		return nil, errors.New("the file is empty")
@@ -84,7 +84,7 @@ func (t *tool) jsOpenFile(args []js.Value) (any, error) {
 	reader := js.Global().Get("FileReaderSync").New()
 	size := int64(blob.Get("size").Float())
 	if size > maxBytes {
-		return nil, fmt.Errorf("the file has %d MB; a page takes up to %d MB, the command line more", size>>20, maxBytes>>20)
+		return nil, fmt.Errorf("the file has %d MB; a page reads up to %d MB; use the command line for larger files", size>>20, maxBytes>>20)
 	}
 	read := func(offset, length int64) (out []byte, err error) {
 		defer func() {

@@ -89,7 +89,7 @@ func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, 
 		return nil, err
 	}
 	if len(p.Zeroed) > 0 {
-		return nil, errors.New("a repair fits whole layers and would fill the zeros again")
+		return nil, errors.New("a repair changes whole layers and would overwrite the zeros")
 	}
 	m, err := t.session.Apply(p)
 	if err != nil {

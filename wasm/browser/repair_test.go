@@ -32,7 +32,7 @@ func TestGive(t *testing.T) {
 		name string
 		dims []int
 		says string
-	}{{"x", []int{5, 1, 28, 28}, `no array "image"`}, {"image", []int{5, 1, 28}, "the input wants [-1 1 28 28]"}, {"image", []int{5, 3, 28, 28}, "the input wants"}, {"image", []int{4, 1, 28, 28}, "at least 5"}} {
+	}{{"x", []int{5, 1, 28, 28}, `no array "image"`}, {"image", []int{5, 1, 28}, "the input needs [-1 1 28 28]"}, {"image", []int{5, 3, 28, 28}, "the input needs"}, {"image", []int{4, 1, 28, 28}, "at least 5"}} {
 		_, err := tl.give(map[string]repair.Array{c.name: {Dims: c.dims, Floats: make([]float32, 5*3*28*28)}})
 		require.ErrorContains(t, err, c.says)
 	}
@@ -45,7 +45,7 @@ func TestGive(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []any{20, "noise"}, []any{n, tl.given.mode})
 	require.ErrorContains(t, input{"ids", "int64", []int{-1, 77}}.takes(repair.Array{Dims: []int{5, 77}}), "float32 only")
-	require.ErrorContains(t, input{"x", "float32", []int{8, 3}}.takes(repair.Array{Dims: []int{8, 3}}), "takes 8 samples at a time")
+	require.ErrorContains(t, input{"x", "float32", []int{8, 3}}.takes(repair.Array{Dims: []int{8, 3}}), "needs 8 samples at a time")
 }
 
 // What a runtime gets is a model of one sample, whose outputs' types it finds out itself.
@@ -94,7 +94,7 @@ func TestRepairErrors(t *testing.T) {
 	v, err := tl.plan(ctx, &request{Criterion: "l2", Pattern: "2:4"})
 	require.NoError(t, err)
 	_, err = tl.repair(ctx, []byte(v.Plan), nil)
-	require.ErrorContains(t, err, "fill the zeros again")
+	require.ErrorContains(t, err, "overwrite the zeros")
 	_, err = tl.apply([]byte(v.Plan), []byte("no tensors"))
 	require.Error(t, err)
 }

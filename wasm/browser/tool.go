@@ -273,7 +273,7 @@ func (t *tool) apply(raw, fitted []byte) (*onnxio.Model, error) {
 func (t *tool) parsePlan(raw []byte) (*planner.Plan, error) {
 	p, err := planner.ParsePlan(raw)
 	if err == nil && p.Weights == "metanet" {
-		return nil, errors.New("this plan takes weights from elsewhere; the command line replays it")
+		return nil, errors.New("this plan needs weights of a metanetwork; use the command line to replay it")
 	}
 	return p, err
 }
@@ -301,7 +301,7 @@ func parse(raw string) (*request, error) {
 	fields := []string{"target", "criterion", "reduction", "normalizer", "ranking", "pattern", "sparsity", "steps", "round_to", "max_ratio", "ignore", "seed", "attention", "inputs"}
 	for name := range known {
 		if !slices.Contains(fields, name) {
-			return nil, fmt.Errorf("there is no option %q; the options are %q", name, fields)
+			return nil, fmt.Errorf("no such option %q; the options are %q", name, fields)
 		}
 	}
 	if err := json.Unmarshal([]byte(raw), &r); err != nil {

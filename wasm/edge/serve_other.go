@@ -16,5 +16,5 @@ func serve(h http.Handler) { workers.Serve(h) }
 func getenv(name string) string { return os.Getenv(name) }
 
 func openBucket() (bucket, error) {
-	return nil, errors.New("there is a bucket in the worker's runtime only")
+	return nil, errors.New("buckets exist only in the worker's runtime")
 }

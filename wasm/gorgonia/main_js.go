@@ -59,7 +59,7 @@ func run(args []js.Value) (any, error) {
 		want *= d
 	}
 	if len(in) != want {
-		return nil, fmt.Errorf("the model takes %d numbers, not %d", want, len(in))
+		return nil, fmt.Errorf("the model needs %d numbers, got %d", want, len(in))
 	}
 	out, dims, err := e.Run(in)
 	if err != nil {

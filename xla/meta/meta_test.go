@@ -26,7 +26,7 @@ func backends(t testing.TB, f func(b *xla.Backend)) {
 	for _, kind := range []string{xla.Go, xla.CPU, xla.CUDA} {
 		b, err := xla.Open(kind)
 		if err != nil {
-			t.Logf("%s is left out: %v", kind, err)
+			t.Logf("%s is skipped: %v", kind, err)
 			continue
 		}
 		f(b)
