@@ -7,8 +7,7 @@ import (
 	"slices"
 
 	"github.com/metaprune/metaprune/graphcodec"
-	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/obs"
+	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 )
@@ -77,7 +76,7 @@ func (o *Options) stage(name string) func(done, total float64) {
 
 // LooksAtSamples reports whether a criterion needs a Calibration.
 func LooksAtSamples(criterion string) bool {
-	return slices.Contains([]string{obs.OBS, obs.Wanda, obs.Hessian}, criterion)
+	return calib.LooksAtSamples(criterion)
 }
 
 // check refuses options that exclude one another.
@@ -129,12 +128,7 @@ func (c *Calibration) samples(ctx context.Context, s *Session, seed int64) (*sam
 		}
 		n = a.Dims[0]
 	}
-	out.fit, out.held = repair.SplitLast(all, repair.Held(n))
-	if e, ok := c.Engine.(batcher); ok {
-		if b := e.Batches(ctx, s.Model, all); b > 0 {
-			out.fit, out.held = repair.Stacks(out.fit, b), repair.Stacks(out.held, b)
-		}
-	}
+	out.fit, out.held = calib.Divide(ctx, c.Engine, s.Model, all, n)
 	return out, nil
 }
 
@@ -160,9 +154,4 @@ func (s *Session) named(all map[string]Array) error {
 		}
 	}
 	return nil
-}
-
-// batcher is an engine that knows how many samples a model takes at a time.
-type batcher interface {
-	Batches(ctx context.Context, m *onnxio.Model, samples map[string]Array) int
 }

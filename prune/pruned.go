@@ -8,7 +8,7 @@ import (
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
-	"github.com/metaprune/metaprune/prune/obs"
+	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 )
@@ -73,8 +73,8 @@ func (s *Session) plan(ctx context.Context, o *Options) (*Plan, *samples, error)
 		return nil, nil, err
 	}
 	if LooksAtSamples(o.Criterion) && r.Scores == nil {
-		if r.Scores, err = obs.Scores(ctx, in.engine, s.Model, s.Analysis, o.Criterion, in.fit); err != nil {
-			return nil, nil, fmt.Errorf("criterion %s: %w", o.Criterion, err)
+		if r.Scores, err = calib.Scores(ctx, in.engine, s.Model, s.Analysis, o.Criterion, in.fit); err != nil {
+			return nil, nil, err
 		}
 	}
 	prepared, err := s.Prepare(ctx, o.Criterion, "original", o.Metanet, metanet.Options{})

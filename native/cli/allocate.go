@@ -20,7 +20,7 @@ import (
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/allocate"
-	"github.com/metaprune/metaprune/prune/obs"
+	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
@@ -212,10 +212,8 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Session, f 
 	g := a.stage("search")
 	defer g.end()
 	o.Progress = func(done, total int, _ float64) { g.set(float64(done), float64(total)) }
-	if looksAtInputs(f.criterion) {
-		if o.Scores, err = obs.Scores(ctx, xla.NewEngine(b, p), s.Model, s.Analysis, f.criterion, fit); err != nil {
-			return nil, err
-		}
+	if o.Scores, err = calib.Scores(ctx, xla.NewEngine(b, p), s.Model, s.Analysis, f.criterion, fit); err != nil {
+		return nil, err
 	}
 	return allocate.Search(ctx, s.Analysis, reference, o)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/options"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -367,7 +368,7 @@ func (f *pruneFlags) check() error {
 		return fmt.Errorf("--repair changes whole layers and would overwrite the zeros of --pattern %s; finetune with --keep-zeros instead", f.pattern)
 	case repaired && f.dryRun:
 		return errors.New("--dry-run writes no model, so there is nothing to repair; omit --repair and --calibrate")
-	case looksAtInputs(f.criterion) && f.planIn == "" && !repaired:
+	case calib.LooksAtSamples(f.criterion) && f.planIn == "" && !repaired:
 		return fmt.Errorf("criterion %s needs samples: give unlabelled ones with --calibrate, or random ones with --repair noise", f.criterion)
 	case f.criterion == taylorCriterion && f.planIn == "" && f.data.spec == "" && f.data.images == "":
 		return errors.New("criterion taylor needs labelled images: give them with --data")

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +15,7 @@ import (
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/prune/obs"
+	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/xla"
@@ -99,36 +97,33 @@ func (a *app) mender(ctx context.Context, f *repairFlags, d *dataFlags, b *xla.B
 	if err != nil {
 		return nil, err
 	}
-	w.fit, w.held = repair.SplitLast(all, repair.Held(w.samples))
-	if n := w.engine.Batches(ctx, m, all); n > 0 {
-		w.fit, w.held = repair.Stacks(w.fit, n), repair.Stacks(w.held, n)
-	}
+	w.fit, w.held = calib.Divide(ctx, w.engine, m, all, w.samples)
 	w.stages = a.stages
 	return w, nil
 }
 
+// inputsOf are a program's inputs as samples are checked against them.
+func inputsOf(p *xla.Program) []calib.Input {
+	out := make([]calib.Input, len(p.Inputs))
+	for i, in := range p.Inputs {
+		out[i] = calib.Input{Name: in.Name, Type: in.Type, Dims: in.Dims}
+	}
+	return out
+}
+
 // noise makes inputs for a model whose inputs are real and of known size.
 func noise(p *xla.Program, d *dataFlags, n int, seed uint64) (map[string]repair.Array, error) {
-	out := map[string]repair.Array{}
-	for _, in := range p.Inputs {
-		if in.Type != onnxio.Float {
-			return nil, fmt.Errorf("--repair noise: input %q is %s; noise can only replace float inputs; give --calibrate with an NPZ file", in.Name, in.Type)
-		}
-		if len(in.Dims) < 2 {
-			return nil, fmt.Errorf("--repair noise: input %q has no axis of samples; use --calibrate with an NPZ file", in.Name)
-		}
-		dims := slices.Clone(in.Dims[1:])
-		own, err := d.picture()
-		if err != nil {
-			return nil, err
-		}
-		if own != nil && len(dims) == 3 {
-			dims = own
-		}
-		if slices.Contains(dims, -1) {
-			return nil, fmt.Errorf("--repair noise: input %q is of any size, %v; say one with --input CxHxW", in.Name, in.Dims)
-		}
-		out[in.Name] = repair.Noise(n, dims, seed)
+	size, err := d.picture()
+	if err != nil {
+		return nil, err
+	}
+	out, err := calib.Noise(inputsOf(p), n, size, seed)
+	var none *calib.NoiseError
+	switch {
+	case errors.As(err, &none) && none.Size:
+		return nil, fmt.Errorf("--repair noise: %w; say one with --input CxHxW", err)
+	case err != nil:
+		return nil, fmt.Errorf("--repair noise: %w; use --calibrate with an NPZ file", err)
 	}
 	return out, nil
 }
@@ -181,92 +176,35 @@ func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int
 	if !slices.ContainsFunc(p.Inputs, func(in xla.Input) bool { _, ok := arrays[in.Name]; return ok }) {
 		return nil, 0, nil
 	}
+	all := map[string]repair.Array{}
+	for name, v := range arrays {
+		all[name] = repair.Array{Dims: v.Dims, Floats: v.Floats, Ints: v.Ints}
+	}
+	n, err := calib.Check(inputsOf(p), all)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", path, err)
+	}
 	out := map[string]repair.Array{}
-	n := -1
 	for _, in := range p.Inputs {
-		v, ok := arrays[in.Name]
-		if !ok {
-			return nil, 0, fmt.Errorf("%s: no array %q; want %s %s for that input of the model; the file has %s", path, in.Name, in.Type, wantedShape(in), strings.Join(slices.Sorted(maps.Keys(arrays)), ", "))
-		}
-		if v.Bytes != nil || (v.Floats == nil) != (in.Type != onnxio.Float) {
-			return nil, 0, fmt.Errorf("%s: array %q: want %s, got %s", path, in.Name, in.Type, typeOf(v))
-		}
-		if !fitsInput(in, v.Dims) {
-			return nil, 0, fmt.Errorf("%s: array %q: want shape %s, got %v", path, in.Name, wantedShape(in), v.Dims)
-		}
-		if n >= 0 && v.Dims[0] != n {
-			return nil, 0, fmt.Errorf("%s: array %q: want %d samples as in the arrays before, got %d", path, in.Name, n, v.Dims[0])
-		}
-		n = v.Dims[0]
-		out[in.Name] = repair.Array{Dims: v.Dims, Floats: v.Floats, Ints: v.Ints, Type: in.Type}
+		v := all[in.Name]
+		v.Type = in.Type
+		out[in.Name] = v
 	}
-	if n < repair.Least {
-		return nil, 0, fmt.Errorf("%s: %d samples; a repair needs at least %d", path, n, repair.Least)
-	}
-	if n > limit {
-		_, out = repair.SplitLast(out, limit)
-		n = limit
-	}
+	out, n = calib.AtMost(out, n, limit)
 	return out, n, nil
-}
-
-// wantedShape is the shape of samples for an input, with names for what is free.
-func wantedShape(in xla.Input) string {
-	words := []string{"samples"}
-	for _, d := range in.Dims[min(1, len(in.Dims)):] {
-		if d < 0 {
-			words = append(words, "any")
-		} else {
-			words = append(words, strconv.Itoa(d))
-		}
-	}
-	return "[" + strings.Join(words, " ") + "]"
-}
-
-// fitsInput reports whether dims are samples for an input.
-func fitsInput(in xla.Input, dims []int) bool {
-	if len(dims) == 0 || len(dims) != max(len(in.Dims), 1) {
-		return false
-	}
-	for k, d := range in.Dims {
-		if k > 0 && d >= 0 && d != dims[k] {
-			return false
-		}
-	}
-	return true
-}
-
-// typeOf names what an array of a file holds.
-func typeOf(v data.Array) string {
-	switch {
-	case v.Bytes != nil:
-		return "uint8"
-	case v.Ints != nil:
-		return "integers"
-	}
-	return "float32"
-}
-
-// looksAtInputs reports whether a criterion looks at unlabelled inputs.
-func looksAtInputs(criterion string) bool {
-	return slices.Contains([]string{obs.OBS, obs.Wanda, obs.Hessian}, criterion)
 }
 
 // scores ranks by what the inputs of the repair say, for the criteria that look at them; nil for the others.
 func (w *mender) scores(ctx context.Context, s *prune.Session, criterion string) (planner.Scores, error) {
 	switch {
-	case !looksAtInputs(criterion):
+	case !calib.LooksAtSamples(criterion):
 		return nil, nil
 	case w == nil:
 		return nil, fmt.Errorf("criterion %s needs samples: give unlabelled ones with --calibrate, or random ones with --repair noise", criterion)
 	}
-	g := w.stages.begin("scores by " + criterion)
-	defer g.end()
-	v, err := obs.Scores(ctx, w.engine, s.Model, s.Analysis, criterion, w.fit)
-	if err != nil {
-		return nil, fmt.Errorf("criterion %s: %w", criterion, cannotRun(err))
-	}
-	return v, nil
+	defer w.stages.begin("scores by " + criterion).end()
+	v, err := calib.Scores(ctx, w.engine, s.Model, s.Analysis, criterion, w.fit)
+	return v, cannotRun(err)
 }
 
 // taylorCriterion is the criterion that looks at labelled images; native/analyse.
@@ -277,7 +215,7 @@ const taylorImages = 1000
 
 // looksAtData reports whether a criterion needs more than the model.
 func looksAtData(criterion string) bool {
-	return looksAtInputs(criterion) || criterion == taylorCriterion
+	return calib.LooksAtSamples(criterion) || criterion == taylorCriterion
 }
 
 // dataScores are the scores of the criteria that look at data, nil for the others.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/repair"
 )
 
@@ -66,37 +67,35 @@ func (t *tool) give(feeds map[string]repair.Array) (int, error) {
 	if t.session == nil {
 		return 0, errNoModel
 	}
-	samples := -1
-	for _, in := range t.inputs() {
-		a, ok := feeds[in.Name]
-		if !ok {
-			return 0, fmt.Errorf("there is no array %q; want one for every input", in.Name)
-		}
-		if err := in.takes(a); err != nil {
+	inputs := t.inputs()
+	for _, in := range inputs {
+		if err := in.refused(); err != nil {
 			return 0, err
 		}
-		if samples >= 0 && a.Dims[0] != samples {
-			return 0, fmt.Errorf("array %q has %d samples, another one %d", in.Name, a.Dims[0], samples)
-		}
-		samples = a.Dims[0]
+	}
+	samples, err := calib.Check(samplesOf(inputs), feeds)
+	if err != nil {
+		return 0, err
 	}
 	return t.keep(feeds, samples, "data")
 }
 
-// takes reports how an array does not go with an input. The page runs one sample at a time.
-func (in input) takes(a repair.Array) error {
+// samplesOf are the inputs as samples are checked against them.
+func samplesOf(inputs []input) []calib.Input {
+	out := make([]calib.Input, len(inputs))
+	for i, in := range inputs {
+		out[i] = calib.Input{Name: in.Name, Type: onnxio.Float, Dims: in.Dims}
+	}
+	return out
+}
+
+// refused says why the page does not run samples of an input: it runs float32, one sample at a time.
+func (in input) refused() error {
 	if in.Type != onnxio.Float.String() {
 		return fmt.Errorf("the input %s is of %s, and the page runs samples of float32 only; the command line repairs the model", in.Name, in.Type)
 	}
 	if len(in.Dims) > 0 && in.Dims[0] > 1 {
 		return fmt.Errorf("the input %s needs %d samples at a time, and the page gives it one; use the command line to repair the model", in.Name, in.Dims[0])
-	}
-	fits := len(a.Dims) == len(in.Dims) && len(a.Dims) > 0
-	for i := 1; fits && i < len(a.Dims); i++ {
-		fits = in.Dims[i] < 0 || in.Dims[i] == a.Dims[i]
-	}
-	if !fits {
-		return fmt.Errorf("array %q has shape %v; the input needs %v", in.Name, a.Dims, in.Dims)
 	}
 	return nil
 }
@@ -110,12 +109,11 @@ func (t *tool) noise(n int, seed uint64) (int, error) {
 	if len(all) != 1 || len(all[0].Dims) < 2 || slices.Contains(all[0].Dims[1:], -1) {
 		return 0, errors.New("noise is for models with one input of known size; give samples")
 	}
-	in := all[0]
-	x := repair.Noise(min(n, t.room()), in.Dims[1:], seed)
-	if err := in.takes(x); err != nil {
+	if err := all[0].refused(); err != nil {
 		return 0, err
 	}
-	return t.keep(map[string]repair.Array{in.Name: x}, x.Dims[0], "noise")
+	n = min(n, t.room())
+	return t.keep(map[string]repair.Array{all[0].Name: repair.Noise(n, all[0].Dims[1:], seed)}, n, "noise")
 }
 
 // keep holds samples for repairs.
@@ -124,10 +122,7 @@ func (t *tool) keep(feeds map[string]repair.Array, n int, mode string) (int, err
 	if n < repair.Least || room < repair.Least {
 		return 0, fmt.Errorf("there are %d samples and the page has memory for %d; a repair needs at least %d", n, room, repair.Least)
 	}
-	if n > room {
-		_, feeds = repair.SplitLast(feeds, room)
-		n = room
-	}
+	feeds, n = calib.AtMost(feeds, n, room)
 	for name, a := range feeds {
 		a.Stack = n
 		feeds[name] = a

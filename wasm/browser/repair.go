@@ -8,6 +8,7 @@ import (
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/obs"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -130,10 +131,10 @@ func (t *tool) observe(ctx context.Context, run runtime) error {
 	if n < repair.Least {
 		return fmt.Errorf("criterion obs needs every layer's values at once, and the page has memory for %d samples; give fewer samples, or use the command line", n)
 	}
-	_, some := repair.SplitLast(t.given.feeds, n)
-	s, err := obs.Scores(ctx, engine{run}, t.session.Model, t.session.Analysis, observed, some)
+	some, _ := calib.AtMost(t.given.feeds, t.given.samples, n)
+	s, err := calib.Scores(ctx, engine{run}, t.session.Model, t.session.Analysis, observed, some)
 	if err != nil {
-		return fmt.Errorf("criterion obs: %w", err)
+		return err
 	}
 	t.scores[scoring{criterion: observed}] = s
 	return nil

@@ -32,7 +32,7 @@ func TestGive(t *testing.T) {
 		name string
 		dims []int
 		says string
-	}{{"x", []int{5, 1, 28, 28}, `no array "image"`}, {"image", []int{5, 1, 28}, "the input needs [-1 1 28 28]"}, {"image", []int{5, 3, 28, 28}, "the input needs"}, {"image", []int{4, 1, 28, 28}, "at least 5"}} {
+	}{{"x", []int{5, 1, 28, 28}, `array "image": want float32 [samples 1 28 28], got only x`}, {"image", []int{5, 1, 28}, "want shape [samples 1 28 28], got [5 1 28]"}, {"image", []int{5, 3, 28, 28}, "want shape"}, {"image", []int{4, 1, 28, 28}, "at least 5"}} {
 		_, err := tl.give(map[string]repair.Array{c.name: {Dims: c.dims, Floats: make([]float32, 5*3*28*28)}})
 		require.ErrorContains(t, err, c.says)
 	}
@@ -44,8 +44,8 @@ func TestGive(t *testing.T) {
 	n, err = tl.noise(20, 1)
 	require.NoError(t, err)
 	require.Equal(t, []any{20, "noise"}, []any{n, tl.given.mode})
-	require.ErrorContains(t, input{"ids", "int64", []int{-1, 77}}.takes(repair.Array{Dims: []int{5, 77}}), "float32 only")
-	require.ErrorContains(t, input{"x", "float32", []int{8, 3}}.takes(repair.Array{Dims: []int{8, 3}}), "needs 8 samples at a time")
+	require.ErrorContains(t, input{"ids", "int64", []int{-1, 77}}.refused(), "float32 only")
+	require.ErrorContains(t, input{"x", "float32", []int{8, 3}}.refused(), "needs 8 samples at a time")
 }
 
 // What a runtime gets is a model of one sample, whose outputs' types it finds out itself.
