@@ -1,4 +1,4 @@
-// Package graphcodec works out what hangs together in an ONNX model. [Analyze] interprets the graph once, index by index: every axis of every value carries
+// Package graphcodec finds the coupled channels of an ONNX model. [Analyze] interprets the graph once, index by index: every axis of every value carries
 // one label per position, a label is a set of units, and a position survives while all its units survive. Every operator has a rule that says
 // which labels are equal and what the output's shape is; an operator without a rule freezes what it reads, with a reason.
 //

@@ -7,7 +7,7 @@ import (
 	"sort"
 )
 
-// Source gives the kernels of a block's edges, so that a block can stand for weights that lie elsewhere.
+// Source gives the kernels of a block's edges, so that a block can refer to weights stored elsewhere.
 type Source interface {
 	// Tile writes the k numbers of each edge of rows x cols edges from (row, col) on to dst: number j of edge (r, c) to dst[(r*k+j)*ld+c].
 	Tile(dst []float32, row, rows, col, cols, ld int)
@@ -108,7 +108,7 @@ func (g *Graph) check(f int, widths []int) error {
 }
 
 // GraphFromFile reads an explicit graph: `node_in` [N, F], `edge_index` [2, E] (row 0 output, row 1 input channels) and `edge_in` [E, k], or
-// `edge_in_0`, `edge_in_1`, ... per edge type, whose edges stand in this order in edge_index.
+// `edge_in_0`, `edge_in_1`, ... per edge type, whose edges are in this order in edge_index.
 func GraphFromFile(f *safetensors.File) (*Graph, error) {
 	nodes, index := f.Tensors["node_in"], f.Tensors["edge_index"]
 	if nodes == nil || index == nil || len(nodes.Shape) != 2 || len(index.Shape) != 2 || index.Shape[0] != 2 {

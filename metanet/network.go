@@ -15,7 +15,7 @@ type linear struct {
 	name    string // of the parameters, without .weight and .bias
 }
 
-// stack is linears with SiLU between them, behind a LayerNorm without affine where norm is set.
+// stack is linears with SiLU between them, after a LayerNorm without affine where norm is set.
 type stack struct {
 	norm   bool
 	layers []linear

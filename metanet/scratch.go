@@ -283,7 +283,7 @@ func (s *scratch) diagonal(st strip, l int) {
 	}
 }
 
-// diagonalMessages leaves the messages to the input channels in to and those to the output channels in back.
+// diagonalMessages writes the messages to the input channels into to, and those to the output channels into back.
 func (s *scratch) diagonalMessages(st strip, l int) {
 	s.diagonal(st, l)
 	b := &s.g.Blocks[st.block]

@@ -7,7 +7,7 @@ type Linear struct {
 	W, B    []float32
 }
 
-// Stack is linears with SiLU between them, behind a LayerNorm without affine (epsilon 1e-5) where Norm is set.
+// Stack is linears with SiLU between them, after a LayerNorm without affine (epsilon 1e-5) where Norm is set.
 type Stack struct {
 	Norm   bool
 	Layers []Linear

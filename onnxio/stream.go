@@ -15,7 +15,7 @@ const (
 	inTensor
 )
 
-// fields that lead to the elements, by the message they stand in.
+// fields that lead to the elements, by the message that contains them.
 var streamedFields = [...]protowire.Number{inModel: 7, inGraph: 5, inTensor: 9}
 
 // ReadRange returns length bytes of a stored file from offset on. They must stay as they are.
@@ -81,7 +81,7 @@ func decodeStream(f feed, size int64, read ReadRange, limits StreamLimits) (*Mod
 
 // feed gives a file from front to end.
 type feed interface {
-	// more returns the next bytes, at least one, valid until the next call; io.EOF behind the last.
+	// more returns the next bytes, at least one, valid until the next call; io.EOF after the last.
 	more() ([]byte, error)
 	// pass goes past n bytes that were not given.
 	pass(n int64) error

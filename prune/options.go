@@ -47,7 +47,7 @@ type Options struct {
 	Progress    func(stage string, done, total float64)
 }
 
-// Calibration is what a repair and the criteria obs, wanda and hessian look at: unlabelled samples, or noise. The last fifth of the samples only judges the repair.
+// Calibration holds the samples of a repair and of the criteria obs, wanda and hessian: unlabelled samples, or noise. The last fifth of the samples only judges the repair.
 type Calibration struct {
 	Engine  Engine           // runs the models
 	Samples map[string]Array // by the names of the model's inputs, samples along the first axis; at least 5, about 100 are enough

@@ -268,7 +268,7 @@ func convTranspose(o *op) *value {
 	return plain(o.biasedChannels(o.e.convDeep(x, k, q), 2))
 }
 
-// spreading is the padding that turns a transposed convolution's input into a convolution's: strides become gaps, pads what is left of the kernel's reach.
+// spreading is the padding that turns a transposed convolution's input into a convolution's: strides become gaps, padding covers the rest of the kernel's extent.
 func (o *op) spreading(in, d []int, p convParams, first int) []compute.PadAxis {
 	n := len(d) - 2
 	extra, shape := o.intsOr("output_padding", make([]int, n)), o.intsOr("output_shape", nil)

@@ -17,7 +17,7 @@ func init() {
 	rules["com.microsoft.FusedGemm"] = one(func(o *op) *value { return plain(o.activated(o.e.node(gemm(o)))) })
 }
 
-// activated applies the activation that ONNX Runtime has fused into the node, whose numbers stand in a list or in attributes of their own.
+// activated applies the activation that ONNX Runtime has fused into the node, whose numbers are in a list or in attributes of their own.
 func (o *op) activated(x *Node) *Node {
 	number := func(i int, name string, d float64) float64 {
 		if a := o.attr("activation_params"); a != nil && i < len(a.Floats) {

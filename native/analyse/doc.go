@@ -1,4 +1,4 @@
-// Package analyse describes a network's weights as somebody who prunes looks at them: the norms of channels and how they spread, how much the filters of a layer resemble each other, how many directions its matrix really uses,
+// Package analyse describes a network's weights for pruning: the norms of channels and how they spread, how much the filters of a layer resemble each other, how many directions its matrix really uses,
 // and how much the loss depends on each channel (Taylor). Two versions of a network, before and after a metanetwork, can be held side by side.
 //
 //   - Spread: standard deviation of the channels' group L2 importance over its mean. Zero is a group in which nothing can be told apart.

@@ -1,4 +1,4 @@
-// Package bucket keeps folders in object storage, so that jobs on many machines share them: s3://NAME/PREFIX (also everything that speaks its protocol, by endpoint=URL&use_path_style=true behind a question mark) and
+// Package bucket keeps folders in object storage, so that jobs on many machines share them: s3://NAME/PREFIX (also every server with its protocol, by endpoint=URL&use_path_style=true after a question mark) and
 // file:///FOLDER, which is a plain folder of the host.
 //
 // A Mirror is one folder of a job. Pull brings down what an earlier run left, Push brings up what changed. Jobs are deterministic and say that they are done by a file that goes up last, so two machines that do the same

@@ -92,7 +92,7 @@ func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
 	return nil
 }
 
-// described looks at one version of a model; labelled images give Taylor's part.
+// described measures one version of a model; labelled images give Taylor's part.
 func (a *app) described(ctx context.Context, s *prune.Session, f *analyseFlags) ([]analyse.Group, error) {
 	groups, err := analyse.Weights(s.Analysis, nil)
 	if err != nil || f.data.spec == "" && f.data.images == "" {

@@ -17,7 +17,7 @@ var memoryOf = func() uint64 {
 	return n
 }
 
-// A node of a graph takes about so many bytes at the peak of a cut (docs/results/attacks.md); below so many nodes nobody runs out of memory for them.
+// Pruning takes at most about this many bytes per node of the graph (docs/results/attacks.md); models with fewer nodes are not checked.
 const (
 	bytesPerNode = 4000
 	manyNodes    = 50_000

@@ -162,7 +162,7 @@ func fetched(ctx context.Context, args []string) (*sources, error) {
 	return out, nil
 }
 
-// modelFiles lists the models that arguments stand for.
+// modelFiles lists the models that the arguments name.
 func modelFiles(args []string) ([]string, error) {
 	var out []string
 	for _, arg := range args {

@@ -291,7 +291,7 @@ func (a *app) pruneClaims(path string, m *onnxio.Model, f *pruneFlags) *claims {
 	return c
 }
 
-// cut makes or reads the plan, applies it and repairs what is left.
+// cut makes or reads the plan, applies it and repairs the smaller model.
 func (a *app) cut(ctx context.Context, s *prune.Session, f *pruneFlags) (*cut, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -521,7 +521,7 @@ func (a *app) printTotals(s *prune.Session, r result, f *pruneFlags) {
 		}
 		holds := "--speed-up holds for both counts; --count-computed uses only the other one"
 		if !s.Analysis.NewState().StaticCounts() {
-			holds = "less than half of the work is visible there, so --speed-up uses the other count"
+			holds = "less than half of the work is visible there, so --speed-up uses the MACs with shapes evaluated"
 		}
 		fmt.Fprintf(a.out, "at static shapes, %s; %s\n", what, holds)
 	}

@@ -194,7 +194,7 @@ func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int
 	return out, n, nil
 }
 
-// scores ranks by what the inputs of the repair say, for the criteria that look at them; nil for the others.
+// scores ranks by the samples of the repair, for the criteria that need them; nil for the others.
 func (w *mender) scores(ctx context.Context, s *prune.Session, criterion string) (planner.Scores, error) {
 	switch {
 	case !calib.LooksAtSamples(criterion):
@@ -207,10 +207,10 @@ func (w *mender) scores(ctx context.Context, s *prune.Session, criterion string)
 	return v, cannotRun(err)
 }
 
-// taylorCriterion is the criterion that looks at labelled images; native/analyse.
+// taylorCriterion is the criterion that needs labelled images; native/analyse.
 const taylorCriterion = "taylor"
 
-// taylorImages bounds the labelled images that criterion taylor looks at.
+// taylorImages is the largest number of labelled images that criterion taylor uses.
 const taylorImages = 1000
 
 // looksAtData reports whether a criterion needs more than the model.
@@ -218,7 +218,7 @@ func looksAtData(criterion string) bool {
 	return calib.LooksAtSamples(criterion) || criterion == taylorCriterion
 }
 
-// dataScores are the scores of the criteria that look at data, nil for the others.
+// dataScores are the scores of the criteria that need data, nil for the others.
 func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *prune.Session, criterion string, w *mender, d *dataFlags, seed int64) (planner.Scores, error) {
 	if criterion != taylorCriterion {
 		return w.scores(ctx, s, criterion)

@@ -47,10 +47,10 @@ func bytesOrShare() numbers {
 	return numbers{read: sizeOrShare, noun: "a size such as 10MB, or a share of the file such as 50%", most: 1 << 62, verbal: true}.over()
 }
 
-// over leaves the lower bound out.
+// over excludes the lower bound.
 func (n numbers) over() numbers { n.above = true; return n }
 
-// under leaves the upper bound out.
+// under excludes the upper bound.
 func (n numbers) under() numbers { n.below = true; return n }
 
 func plainNumber(text string) (float64, error) {

@@ -24,7 +24,7 @@ var known = map[string]struct {
 // imageNet is what models of colour pictures are usually trained with.
 var imageNet = [2][]float64{{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}}
 
-// Open reads a data set: fashion-mnist, mnist, cifar10 or cifar100, with an optional folder behind a colon; a folder of IDX files, of CIFAR's binary files or of
+// Open reads a data set: fashion-mnist, mnist, cifar10 or cifar100, with an optional folder after a colon; a folder of IDX files, of CIFAR's binary files or of
 // pictures in class folders; an NPZ file; or two IDX files joined by a comma, images and labels. Named sets that are not found are downloaded to Cache.
 func Open(spec string, g Geometry) (*Splits, error) {
 	name, dir, hasDir := strings.Cut(spec, ":")

@@ -34,7 +34,7 @@ type Job struct {
 // Name is the job's folder.
 func (j *Job) Name() string { return fmt.Sprintf("%s-w%g-s%d", j.Network, j.Width, j.Seed) }
 
-// JobResult is what a job ends with; it stands in its folder as job.json.
+// JobResult is the result of a job; it is stored in its folder as job.json.
 type JobResult struct {
 	Job
 	Trained *train.Score `json:"trained,omitempty"` // validation after training

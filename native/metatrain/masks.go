@@ -97,7 +97,7 @@ func (t *Trainer) cut(ctx context.Context, d *DataModel, theta map[*graphcodec.C
 	return k, nil
 }
 
-// cost notes what each unit of a group costs: what leaves with the next one.
+// cost notes what each unit of a group costs: what is removed with the next one.
 func (k *cut) cost(g *graphcodec.Group, whole float64) {
 	if g.Frozen != "" {
 		return

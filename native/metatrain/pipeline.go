@@ -36,7 +36,7 @@ type Pipeline struct {
 	Train       train.Config       `json:"train"`            // of every finetuning; its epochs are those above
 }
 
-// Stage is what one stage came to; it stands in its folder as stage.json.
+// Stage is the result of one stage; it is stored in its folder as stage.json.
 type Stage struct {
 	Name    string       `json:"name"`
 	SpeedUp float64      `json:"speed_up"` // of what is left, against the network that came in

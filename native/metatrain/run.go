@@ -38,7 +38,7 @@ type Validation struct {
 }
 
 // Run trains a metanetwork on data models in a folder: config.json, metrics.jsonl (a line a step), checkpoint.safetensors and, at the end and at each checkpoint, metanet.safetensors. Started again with the
-// same plan it goes on from its checkpoint and ends with the same numbers as an undisturbed run. With a judge it ends with the metanetwork that was judged best, which stands in best.safetensors too.
+// same plan it goes on from its checkpoint and ends with the same numbers as an undisturbed run. With a judge it ends with the metanetwork that was judged best, which is also written to best.safetensors.
 type Run struct {
 	Plan    Plan
 	Trainer *Trainer

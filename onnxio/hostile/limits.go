@@ -24,7 +24,7 @@ func modelOf(nodes []*onnxio.Node, inputs ...*onnxio.ValueInfo) *onnxio.Model {
 	return &onnxio.Model{IRVersion: 10, OpsetImport: []*onnxio.OpsetID{{Version: 23}, {Domain: "com.microsoft", Version: 1}, {Domain: "local", Version: 1}}, Graph: &onnxio.Graph{Name: "g", Inputs: inputs, Outputs: []*onnxio.ValueInfo{{Name: nodes[len(nodes)-1].Outputs[0]}}, Nodes: nodes}}
 }
 
-// hugeDims are operators whose inputs declare dims of 2^40 that no data stands behind.
+// hugeDims are operators whose inputs declare dims of 2^40 without data.
 func hugeDims() map[string]*onnxio.Model {
 	const n = huge
 	two := func(d ...int64) []*onnxio.ValueInfo {

@@ -57,7 +57,7 @@ func Parse(data []byte) (*File, error) {
 	return f, nil
 }
 
-// eachField calls do for the fields of a JSON object, in their order; do has to decode the value. A field that is there twice is an error, and so is anything but white space behind the object.
+// eachField calls do for the fields of a JSON object, in their order; do has to decode the value. A field that is there twice is an error, and so is anything but white space after the object.
 func eachField(text []byte, do func(name string, value *json.Decoder) error) error {
 	if len(text) == 0 || text[0] != '{' {
 		return errors.New("want an object that starts with {")

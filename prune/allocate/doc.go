@@ -1,5 +1,5 @@
 // Package allocate finds out how much of a model's importance each of its groups deserves. Criteria rank units within a group well enough, but what a group may lose differs: a residual trunk that
-// everything hangs on suffers more than the inside of a block. Search moves the logarithms of all scores of a group by one offset each, prunes, repairs (prune/repair) and compares what is left with the
+// all other layers depend on suffers more than the inside of a block. Search moves the logarithms of all scores of a group by one offset each, prunes, repairs (prune/repair) and compares the result with the
 // original on inputs without labels, and keeps the offsets that come closest: group by group it lets a share of the units more and less leave, which is a sensitivity scan, and goes towards the lowest points of the parabolas through what it saw. Its goal is the mean
 // over several speed-ups of the logarithm of one minus the outputs' cosine, which goes with accuracy where the squared error, which counts their scale too, does not.
 //

@@ -45,7 +45,7 @@ func (o Options) validate() error {
 	return nil
 }
 
-// Point is what is left of a model at one speed-up.
+// Point is the pruned and repaired model at one speed-up.
 type Point struct {
 	SpeedUp float64         `json:"speed_up"`
 	Before  repair.Fidelity `json:"before"` // without offsets
@@ -88,7 +88,7 @@ type trial struct {
 	removed []int // by group, at the speed-up in the middle
 }
 
-// Search looks for the offsets of a's groups under which what is left of m comes closest to it. The reference holds the inputs to repair on and those to judge by, some hundreds of which make the
+// Search looks for the offsets of a's groups under which the pruned and repaired model comes closest to m. The reference holds the inputs to repair on and those to judge by, some hundreds of which make the
 // judgement steady. The same options give the same result on one backend.
 func Search(ctx context.Context, a *graphcodec.Analysis, r *repair.Reference, o Options) (*Result, error) {
 	o = o.filled()
@@ -325,7 +325,7 @@ func (s *subject) byName(offsets []float64) map[string]float64 {
 	return out
 }
 
-// add notes what is left at the next of n speed-ups.
+// add notes the result at the next of n speed-ups.
 func (t *trial) add(f repair.Fidelity, removed []int, n int) {
 	if len(t.points) == n/2 {
 		t.removed = removed

@@ -9,7 +9,7 @@
 //
 // The order says nothing about how groups compare, which L2 knows: a group's units get the L2 scores of the group in the order of their leaving.
 //
-// Two criteria look at channels one by one instead, Wanda and Hessian: what all layers that read a channel do with it, summed, as a share of its group's.
+// Two criteria score channels one by one instead, Wanda and Hessian: the sum over all layers that read the channel, as a share of its group's sum.
 //
 // # Limits
 //

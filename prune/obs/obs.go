@@ -22,7 +22,7 @@ type layer struct {
 	groups  int
 }
 
-// Criteria that look at what layers read, on unlabelled samples.
+// Criteria that use the inputs of layers, on unlabelled samples.
 const (
 	OBS     = "obs"     // what the layers lose when least squares redistribute what a channel did
 	Wanda   = "wanda"   // magnitudes of weights times the root mean square of what they read, https://arxiv.org/abs/2306.11695

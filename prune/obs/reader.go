@@ -225,7 +225,7 @@ func (r *reader) cost(u graphcodec.UnitID) float64 {
 	return sum / r.whole
 }
 
-// remove lets a unit's channels go: the others' weights take over, and the inverse is that of the covariance of what is left.
+// remove removes a unit's channels: the weights of the others are corrected, and the inverse becomes that of the surviving channels' covariance.
 func (r *reader) remove(u graphcodec.UnitID) {
 	if r.inverse == nil {
 		return
@@ -258,7 +258,7 @@ func (r *reader) remove(u graphcodec.UnitID) {
 	}
 }
 
-// diagonal is what each channel is worth by a criterion that looks at channels one by one.
+// diagonal is the score of each channel by a criterion that scores channels one by one.
 func (v view) diagonal(criterion string) []float64 {
 	out := squares(v.x, v.at, v.from, v.n)
 	outputs := len(v.w) / v.n

@@ -13,7 +13,7 @@ import (
 // maxPairs is the number of slices up to which distances between all of them are taken.
 const maxPairs = 8192
 
-// distances returns, for every position of a member's axis, the sum of the Euclidean distances between its slice and the others that are left: small for a slice that the others can stand in for.
+// distances returns, for every position of a member's axis, the sum of the Euclidean distances between its slice and the other surviving slices: small for a slice that the others can replace.
 func (s *scorer) distances(t *onnxio.Tensor, m graphcodec.Member) ([]float64, error) {
 	v, err := t.Float64s()
 	if err != nil {

@@ -307,7 +307,7 @@ func (s *scorer) power() int {
 	return 2
 }
 
-// anyAxis sums over everything but an axis behind the second, without regard to what is removed.
+// anyAxis sums over everything but an axis after the second, without regard to what is removed.
 func (s *scorer) anyAxis(t *onnxio.Tensor, m graphcodec.Member) ([]float64, error) {
 	v, err := t.Float64s()
 	if err != nil {

@@ -59,7 +59,7 @@ func (p *Plan) validate() error {
 	return nil
 }
 
-// Strict decodes one JSON value, without fields that v does not have and with nothing behind it.
+// Strict decodes one JSON value, without fields that v does not have and with nothing after it.
 func Strict(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()

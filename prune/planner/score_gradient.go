@@ -31,7 +31,7 @@ func logFactors(g *graphcodec.Group, scores, by []float64) []float64 {
 	return out
 }
 
-// Gates are the places where a unit can be switched off for all that reads it: the input slices of the weights behind it. Setting them to zero gives the network without the unit, but for operators that compute statistics over
+// Gates are the positions at which a unit can be switched off for all layers that read it: the input slices of these layers' weights. Setting them to zero gives the network without the unit, but for operators that compute statistics over
 // its axis.
 type Gates struct{ a *graphcodec.Analysis }
 

@@ -42,7 +42,7 @@ func (a Array) sampleDims() []int {
 	return append([]int{a.Dims[0] / a.Stack}, a.Dims[1:]...)
 }
 
-// stacked lays what an engine computed of each sample one behind the other; false where they are not of one shape. Integers that are the same for all samples, shapes among them, become no stack.
+// stacked concatenates what an engine computed for each sample; false where they are not of one shape. Integers that are the same for all samples, shapes among them, become no stack.
 func stacked(samples []Array) (Array, bool) {
 	a := samples[0]
 	same := a.Ints != nil

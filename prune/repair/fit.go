@@ -56,7 +56,7 @@ func (q *pair) solve(ctx context.Context, l *layer, at int) error {
 		bias = slices.Clone(bias)
 	}
 	w = slices.Clone(w)
-	// A BatchNormalization behind the layer takes any shift; its mean is matched next.
+	// A BatchNormalization after the layer absorbs any shift; its mean is matched next.
 	free := bias != nil || q.p.normBehind(l) != nil
 	ok := false
 	if l.conv != nil {
@@ -182,7 +182,7 @@ func (q *pair) target(ctx context.Context, l *layer, at int) (Array, error) {
 	return q.compensated(l, target, s, t, norm)
 }
 
-// compensated adds (t - s)/a to the target on the kept channels, a being what the BatchNormalization behind the layer multiplies with.
+// compensated adds (t - s)/a to the target on the kept channels, a being the factor of the BatchNormalization after the layer.
 func (q *pair) compensated(l *layer, target, s, t Array, norm *onnxio.Node) (Array, error) {
 	dims := q.p.constant(l.weight).Dims
 	kept := q.kept(l.weight, l.out, int(dims[l.out]))

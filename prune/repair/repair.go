@@ -408,7 +408,7 @@ func (q *pair) put(name string, v []float32) error {
 	return q.p.write(name, v)
 }
 
-// scale matches the moments of a layer with a bias and no BatchNormalization behind it. What was solved for only has its mean matched: its variance is smaller for a reason.
+// scale matches the moments of a layer with a bias and no BatchNormalization after it. Of a layer solved by least squares only the mean is matched, because least squares make the variance smaller.
 func (q *pair) scale(ctx context.Context, l *layer, at int, method string) error {
 	out := l.node.Outputs[0]
 	x, y, err := q.outputs(ctx, l, at)

@@ -136,7 +136,7 @@ func (h *Handler) Has(path string) bool { return h.routes[path] != nil }
 // Authorized reports whether a request brings the token, where there is one.
 func (h *Handler) Authorized(r *http.Request) bool { return h.authorized(r) }
 
-// Refuse answers with a problem, for what stands in front of the handler.
+// Refuse answers with a problem, for code that runs before the handler.
 func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 	id := requestID(r)
 	w.Header().Set("X-Request-Id", id)

@@ -21,7 +21,7 @@ const streamPart = 64 << 10
 
 type objectKey struct{}
 
-// WithObject tells the handler that the request's body is o. Where its criterion looks at one tensor at a time, the larger ones are then left where they are, and the model may be larger than Config.MaxBytes: see Config.Stream.
+// WithObject tells the handler that the request's body is o. If its criterion reads one tensor at a time, larger tensors are not loaded, and the model may be larger than Config.MaxBytes: see Config.Stream.
 func WithObject(r *http.Request, o *Object) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), objectKey{}, o))
 }

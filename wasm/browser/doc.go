@@ -1,8 +1,8 @@
-// Command browser is metaprune as WebAssembly for a web worker: open a model, see what hangs together, plan, apply. worker.js loads it, index.js is the module that pages use.
+// Command browser is metaprune as WebAssembly for a web worker: open a model, list its groups, plan, apply. worker.js loads it, index.js is the module that pages use.
 //
 // # Limits
 //
-// One model at a time, in one file; see maxBytes. Nothing leaves the page.
+// One model at a time, in one file; see maxBytes. Nothing is uploaded.
 //
 // # Errors
 //

@@ -116,7 +116,7 @@ func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, 
 	return out, err
 }
 
-// observed is how the scores that look at samples are kept.
+// observed holds the scores that need samples.
 const observed = obs.OBS
 
 // observe scores all channels by what the samples that were given say, for plans by criterion obs.

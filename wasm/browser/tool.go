@@ -71,7 +71,7 @@ func (r *request) criterion() planner.Criterion {
 	return planner.Criterion{Kind: r.Criterion, Reduction: r.Reduction, Normalizer: r.Normalizer, Seed: r.Seed}
 }
 
-// scoring leaves out what scores that look at samples do not depend on.
+// scoring omits the options that do not change scores from samples.
 func (r *request) scoring() scoring {
 	if r.Criterion == observed {
 		return scoring{criterion: observed}

@@ -171,7 +171,7 @@ func (a *answer) flush() error {
 	return err
 }
 
-// finish sends what is left; after a panic, which is p, the stream is broken off.
+// finish sends the rest; after a panic, which is p, the stream is broken off.
 func (a *answer) finish(p any) {
 	if p != nil {
 		if a.out != nil {

@@ -3,7 +3,7 @@
 //
 // # Limits
 //
-// Plain two-dimensional convolutional networks and MLPs in float32: convolutions in one group with equal padding, BatchNormalization behind a convolution, element-wise
+// Plain two-dimensional convolutional networks and MLPs in float32: convolutions in one group with equal padding, BatchNormalization after a convolution, element-wise
 // operators on equal shapes, pooling, Gemm. One input, one output.
 //
 // # Errors
