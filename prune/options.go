@@ -84,7 +84,7 @@ func (o *Options) check() error {
 	c := o.Calibration
 	switch {
 	case c == nil && LooksAtSamples(o.Criterion) && o.Scores == nil:
-		return &planner.OptionError{Where: "criterion " + o.Criterion, Want: "a calibration, since it looks at samples"}
+		return &planner.OptionError{Where: "criterion " + o.Criterion, Want: "a calibration, because it needs samples"}
 	case o.Criterion == "metanet" && o.Metanet == nil:
 		return &planner.OptionError{Where: "criterion metanet", Want: "a metanetwork"}
 	case c == nil:

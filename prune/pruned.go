@@ -23,7 +23,7 @@ type Pruned struct {
 	tensors  []byte // file of the tensors that the repair changed
 }
 
-// RepairReport says what a repair made of a pruned model, on samples that were not fitted on.
+// RepairReport says what a repair made of a pruned model, on samples that were held back.
 type RepairReport struct {
 	Method        string   // "solve" (least squares), "match" (moments) or "none" where neither came closer to the original
 	Before, After Fidelity // to the original's outputs

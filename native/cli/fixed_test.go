@@ -77,7 +77,7 @@ func TestRepairOfFixedBatch(t *testing.T) {
 		require.Contains(t, said, "repair (", c)
 		require.FileExists(t, out)
 		if c.model == "crnn.ts" {
-			require.Contains(t, said, "not repaired, since least squares are for Conv, Gemm and MatMul: /r/LSTM (LSTM)")
+			require.Contains(t, said, "not repaired: /r/LSTM (LSTM: its weight is applied step by step)")
 		}
 	}
 }

@@ -9,7 +9,7 @@
 //     https://arxiv.org/abs/1707.06168), with the original's outputs as targets. Where a layer's
 //     output is added to another value, the error of that value is part of the target. Needs samples.
 //
-// What is kept is judged by fidelity on inputs that were not fitted on: the mean cosine between the
+// What is kept is judged by fidelity on inputs that were held back: the mean cosine between the
 // outputs of original and repaired model. Match is tried where Solve is not better than the cut alone,
 // and a repair that is not better either is dropped.
 //

@@ -28,7 +28,7 @@ type Options struct {
 	Progress  func(done, total int)
 }
 
-// Fidelity is how much a model's outputs are like the original's on inputs that were not fitted on.
+// Fidelity is how much a model's outputs are like the original's on inputs that were held back.
 type Fidelity struct {
 	Cosine float64 `json:"cosine"` // mean over samples
 	Top1   float64 `json:"top1"`   // share of samples with the same largest output
