@@ -108,3 +108,13 @@ func TestOperatorsThatNoEngineRuns(t *testing.T) {
 	require.NotContains(t, said, "attrs[")
 	require.NotContains(t, said, "goroutine")
 }
+
+// Models with a batch written into their shapes are verified at that batch.
+func TestVerifyOfFixedBatch(t *testing.T) {
+	for _, model := range []string{"crnn.ts", "stylegan.ts"} {
+		dir := t.TempDir()
+		small, plan := filepath.Join(dir, "small.onnx"), filepath.Join(dir, "plan.json")
+		ok(t, "prune", "testdata/fixed/"+model+".onnx", "--ratio", "0.3", "-o", small, "--plan", plan, "-q")
+		require.Contains(t, ok(t, "verify", "testdata/fixed/"+model+".onnx", small, "--plan", plan), "verdict: equal", model)
+	}
+}
