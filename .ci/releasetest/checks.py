@@ -12,7 +12,7 @@ def want(got, wanted, what):
 
 def run(*command, read=False, cwd=None, env=None):
     """Returns what the command prints; as JSON with read."""
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=900)
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
     return json.loads(done.stdout) if read else done.stdout
