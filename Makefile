@@ -26,7 +26,7 @@ MUST := test -z "$$CI"
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 # Tests in a short run: `make check` has vetted them, and links without debugging data are quick.
 SHORT := -short -count=1 -vet=off -ldflags='-s -w'
-LONG  := tutorials training gradients wasm
+LONG  := tutorials training gradients wasm release
 
 .PHONY: help build demo xla test test-go test-xla test-long test-wasm test-edge test-api test-site edge zoo module site site-serve check bench vuln release test-release test-dist reproduce licences bench-compare cover race fuzz random attacks lint venv testdata clean
 help: ## list the targets
@@ -66,7 +66,7 @@ test-go: venv testdata xla ## run all packages' tests
 test-xla: xla ## run the engine's tests on XLA
 	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu CI=$(CI) $(GO) test $(SHORT) ./xla; fi
 
-test-long: venv testdata xla ## run the long tests, or those of LONG="tutorials training gradients wasm" (CONTRIBUTING.md)
+test-long: venv testdata xla ## run the long tests, or those of LONG="tutorials training gradients wasm release" (CONTRIBUTING.md)
 	@for suite in $(LONG); do $(MAKE) --no-print-directory long-$$suite || exit 1; done
 
 long-tutorials:
@@ -80,6 +80,8 @@ long-wasm:
 
 long-gradients:
 	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu CI=$(CI) $(GO) test -count=1 -timeout 30m -v -run '^TestGradientsOfModels$$' ./xla; else $(MUST); fi
+
+long-release: test-dist
 
 test-wasm: ## run the portable packages' tests as WebAssembly in node
 	@if command -v node >/dev/null; then GOOS=js GOARCH=wasm $(GO) test $(SHORT) -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" $(PORTABLE); \
