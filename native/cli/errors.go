@@ -13,8 +13,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/onnxio/outfile"
-	"github.com/metaprune/metaprune/prune/planner"
+	"github.com/metaprune/metaprune/prune/faults"
 )
 
 // Exit codes.
@@ -25,17 +24,8 @@ const (
 	exitSignal = 128 // and the number of the signal: 130 for Ctrl-C, 143 for SIGTERM
 )
 
-// The kinds of errors that --json tells apart.
-const (
-	kindFormat      = "format"      // a file is not what it should be
-	kindUnsupported = "unsupported" // a valid file uses something that metaprune does not handle
-	kindUsage       = "usage"       // arguments or flags
-	kindTarget      = "target"      // the target cannot be reached
-	kindCheck       = "check"       // what was to be checked does not hold
-	kindIO          = "io"          // a file or a device cannot be read or written
-	kindCancelled   = "cancelled"   // a signal came
-	kindOther       = "other"
-)
+// kindCancelled is the kind of an error that a signal caused; the others are those of package faults.
+const kindCancelled = "cancelled"
 
 // failedCheck is an error that exits with 1: what was asked for does not hold.
 type failedCheck struct{ error }
@@ -65,49 +55,31 @@ type faultReport struct {
 
 // faultOf says what kind of error it is, and where it is. An error that came after a signal is the signal's.
 func faultOf(err error, signal os.Signal) fault {
-	f := fault{Kind: kindOther, Message: plain(err.Error())}
-	var option *planner.OptionError
+	known := faults.Of(err)
+	f := fault{Kind: known.Kind, Where: known.Where, Want: known.Want, Got: known.Got, Message: plain(err.Error())}
 	var usage *usageError
 	var format *onnxio.FormatError
-	var unsupported *onnxio.UnsupportedError
-	var target *planner.TargetError
 	var check failedCheck
-	var plan *planner.PlanError
 	var at *fs.PathError
 	var link *os.LinkError
-	var clash *outfile.ClashError
-	var taken *outfile.TakenError
-	var unwritten *outfile.WriteError
 	switch {
 	case signal != nil || errors.Is(err, context.Canceled):
-		f.Kind = kindCancelled
+		f = fault{Kind: kindCancelled, Message: f.Message}
 		if signal != nil {
 			f.Got = signalName(signal)
 		}
-	case errors.As(err, &target):
-		f.Kind, f.Want, f.Got = kindTarget, target.Want, target.Got
+	case known.Kind == faults.Target:
 	case errors.As(err, &check):
-		f.Kind = kindCheck
-	case errors.As(err, &option):
-		f.Kind, f.Where, f.Want, f.Got = kindUsage, option.Where, option.Want, option.Got
+		f = fault{Kind: faults.Check, Message: f.Message}
+	case known.Kind == faults.Usage, known.Kind == faults.IO:
 	case errors.As(err, &usage):
-		f.Kind, f.Where, f.Want, f.Got = kindUsage, usage.where, usage.want, usage.got
-	case errors.As(err, &clash):
-		f.Kind, f.Where, f.Want, f.Got = kindUsage, clash.Output, "a file of its own for "+clash.OutputUse, clash.OtherUse
-	case errors.As(err, &taken):
-		f.Kind, f.Where, f.Want, f.Got = kindUsage, taken.Data, "the data file of "+taken.Model+", or none", "a file of another model"
-	case errors.As(err, &unwritten):
-		f.Kind, f.Where, f.Got = kindIO, unwritten.Name, unwritten.Err.Error()
+		f.Kind, f.Where, f.Want, f.Got = faults.Usage, usage.where, usage.want, usage.got
 	case errors.As(err, &at):
-		f.Kind, f.Where, f.Got = kindIO, at.Path, at.Err.Error()
+		f.Kind, f.Where, f.Want, f.Got = faults.IO, at.Path, "", at.Err.Error()
 	case errors.As(err, &link):
-		f.Kind, f.Where, f.Got = kindIO, link.New, link.Err.Error()
-	case errors.As(err, &unsupported):
-		f.Kind, f.Where, f.Got = kindUnsupported, unsupported.Path, unsupported.What
+		f.Kind, f.Where, f.Want, f.Got = faults.IO, link.New, "", link.Err.Error()
 	case errors.As(err, &format):
-		f.Kind, f.Where, f.Want, f.Got = kindFormat, format.Path, format.Want, cmp.Or(format.Got, format.Err.Error())
-	case errors.As(err, &plan):
-		f.Kind, f.Where = kindFormat, "plan"
+		f.Got = cmp.Or(f.Got, format.Err.Error())
 	}
 	for _, text := range []*string{&f.Where, &f.Want, &f.Got} {
 		*text = plain(*text)
@@ -122,7 +94,7 @@ func (f fault) exitCode(signal os.Signal) int {
 		return exitSignal + signalNumber(signal)
 	case f.Kind == kindCancelled:
 		return exitSignal + signalNumber(os.Interrupt)
-	case f.Kind == kindTarget, f.Kind == kindCheck:
+	case f.Kind == faults.Target, f.Kind == faults.Check:
 		return exitTarget
 	}
 	return exitInput

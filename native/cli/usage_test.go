@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/metaprune/metaprune/prune/faults"
 	"github.com/stretchr/testify/require"
 )
 
@@ -18,23 +19,23 @@ func TestUsageErrors(t *testing.T) {
 		code int
 		want fault
 	}{
-		{"frobnicate", 2, fault{kindUsage, "metaprune", "", "frobnicate", `unknown command "frobnicate" for "metaprune"; metaprune --help lists the commands`}},
-		{"prun x", 2, fault{kindUsage, "metaprune", "", "prun", `unknown command "prun" for "metaprune"; did you mean prune?`}},
-		{"metanet inf", 2, fault{kindUsage, "metaprune metanet", "", "inf", `unknown command "inf" for "metaprune metanet"; did you mean info?`}},
-		{"prune", 2, fault{kindUsage, "metaprune prune", "MODEL", "nothing", "prune: want MODEL, got nothing; metaprune prune --help says more"}},
-		{"verify a", 2, fault{kindUsage, "metaprune verify", "ORIGINAL PRUNED", "a", `verify: want ORIGINAL PRUNED, got "a"; metaprune verify --help says more`}},
-		{"version x", 2, fault{kindUsage, "metaprune version", "no arguments", "x", `version: want no arguments, got "x"; metaprune version --help says more`}},
-		{"prune MODEL --speedup 2", 2, fault{kindUsage, "--speedup", "a flag of metaprune prune", "--speedup", "unknown flag --speedup; did you mean --speed-up?"}},
-		{"prune MODEL --frobnicate", 2, fault{kindUsage, "--frobnicate", "a flag of metaprune prune", "--frobnicate", "unknown flag --frobnicate; metaprune prune --help lists the flags"}},
-		{"prune MODEL -qz", 2, fault{kindUsage, "-z", "a flag of metaprune prune", "-z", "unknown flag -z in -z; metaprune prune --help lists the flags"}},
-		{"prune MODEL --steps many", 2, fault{kindUsage, "--steps", "a whole number, at least 1", "many", `--steps "many": want a whole number`}},
-		{"prune MODEL --heads=perhaps", 2, fault{kindUsage, "--heads", "true or false", "perhaps", `--heads "perhaps": want true or false`}},
-		{"serve --timeout 5", 2, fault{kindUsage, "--timeout", "a time above 0, such as 30s or 5m", "5", "--timeout 5: want a time above 0, such as 30s or 5m"}},
-		{"prune MODEL --steps", 2, fault{kindUsage, "--steps", "a whole number, at least 1", "nothing", "--steps: want a whole number, at least 1, got nothing"}},
-		{"metanet new", 2, fault{kindUsage, "--output", "file for the metanetwork (safetensors)", "nothing", "--output is missing: file for the metanetwork (safetensors)"}},
-		{"inspect " + none, 2, fault{kindIO, none, "", "no such file or directory", "open " + none + ": no such file or directory"}},
-		{"prune MODEL --speed-up 1000 --dry-run", 1, fault{kindTarget, "", "speed-up 1000", "", "the target speed-up 1000 cannot be reached"}},
-		{"inspect errors.go", 2, fault{kindFormat, "", "", "", "errors.go: "}},
+		{"frobnicate", 2, fault{faults.Usage, "metaprune", "", "frobnicate", `unknown command "frobnicate" for "metaprune"; metaprune --help lists the commands`}},
+		{"prun x", 2, fault{faults.Usage, "metaprune", "", "prun", `unknown command "prun" for "metaprune"; did you mean prune?`}},
+		{"metanet inf", 2, fault{faults.Usage, "metaprune metanet", "", "inf", `unknown command "inf" for "metaprune metanet"; did you mean info?`}},
+		{"prune", 2, fault{faults.Usage, "metaprune prune", "MODEL", "nothing", "prune: want MODEL, got nothing; metaprune prune --help says more"}},
+		{"verify a", 2, fault{faults.Usage, "metaprune verify", "ORIGINAL PRUNED", "a", `verify: want ORIGINAL PRUNED, got "a"; metaprune verify --help says more`}},
+		{"version x", 2, fault{faults.Usage, "metaprune version", "no arguments", "x", `version: want no arguments, got "x"; metaprune version --help says more`}},
+		{"prune MODEL --speedup 2", 2, fault{faults.Usage, "--speedup", "a flag of metaprune prune", "--speedup", "unknown flag --speedup; did you mean --speed-up?"}},
+		{"prune MODEL --frobnicate", 2, fault{faults.Usage, "--frobnicate", "a flag of metaprune prune", "--frobnicate", "unknown flag --frobnicate; metaprune prune --help lists the flags"}},
+		{"prune MODEL -qz", 2, fault{faults.Usage, "-z", "a flag of metaprune prune", "-z", "unknown flag -z in -z; metaprune prune --help lists the flags"}},
+		{"prune MODEL --steps many", 2, fault{faults.Usage, "--steps", "a whole number, at least 1", "many", `--steps "many": want a whole number`}},
+		{"prune MODEL --heads=perhaps", 2, fault{faults.Usage, "--heads", "true or false", "perhaps", `--heads "perhaps": want true or false`}},
+		{"serve --timeout 5", 2, fault{faults.Usage, "--timeout", "a time above 0, such as 30s or 5m", "5", "--timeout 5: want a time above 0, such as 30s or 5m"}},
+		{"prune MODEL --steps", 2, fault{faults.Usage, "--steps", "a whole number, at least 1", "nothing", "--steps: want a whole number, at least 1, got nothing"}},
+		{"metanet new", 2, fault{faults.Usage, "--output", "file for the metanetwork (safetensors)", "nothing", "--output is missing: file for the metanetwork (safetensors)"}},
+		{"inspect " + none, 2, fault{faults.IO, none, "", "no such file or directory", "open " + none + ": no such file or directory"}},
+		{"prune MODEL --speed-up 1000 --dry-run", 1, fault{faults.Target, "", "speed-up 1000", "", "the target speed-up 1000 cannot be reached"}},
+		{"inspect errors.go", 2, fault{faults.Format, "", "", "", "errors.go: "}},
 	} {
 		args := strings.Fields(strings.ReplaceAll(c.args, "MODEL", fashion))
 		code, out, said := run(t, args...)
@@ -51,7 +52,7 @@ func TestUsageErrors(t *testing.T) {
 		require.Equal(t, 1, strings.Count(said, "\n"), args)
 		e := got.Error
 		require.Equal(t, c.want.Kind, e.Kind, args)
-		if e.Kind != kindFormat {
+		if e.Kind != faults.Format {
 			require.Equal(t, c.want.Where, e.Where, args)
 		}
 		require.True(t, strings.HasPrefix(e.Message, c.want.Message), e.Message)
@@ -80,7 +81,7 @@ func TestErrorsOfFiles(t *testing.T) {
 		require.Equal(t, 2, code)
 		var got faultReport
 		require.NoError(t, json.Unmarshal([]byte(said), &got), said)
-		require.Equal(t, kindIO, got.Error.Kind, said)
+		require.Equal(t, faults.IO, got.Error.Kind, said)
 		require.Contains(t, got.Error.Message, out)
 	}
 }

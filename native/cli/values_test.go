@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/metaprune/metaprune/prune/faults"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -110,7 +111,7 @@ func TestBadValues(t *testing.T) {
 		require.Equal(t, exitInput, code, "%s: %s", c.args, said)
 		require.Empty(t, out, c.args)
 		e := decode[faultReport](t, said).Error
-		require.Equal(t, kindUsage, e.Kind, "%s: %s", c.args, said)
+		require.Equal(t, faults.Usage, e.Kind, "%s: %s", c.args, said)
 		require.Equal(t, c.where, e.Where, "%s: %s", c.args, said)
 		require.Equal(t, c.got, e.Got, c.args)
 		require.NotEmpty(t, e.Want, c.args)

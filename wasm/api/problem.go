@@ -8,7 +8,7 @@ import (
 	"net/http"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/planner"
+	"github.com/metaprune/metaprune/prune/faults"
 )
 
 // Problem is an error as it is sent: problem details of RFC 9457 with the extensions kind, where (also place), want, got, limit and request_id.
@@ -48,10 +48,6 @@ func (h *handler) asProblem(ctx context.Context, err error) *Problem {
 	var p *Problem
 	var large *http.MaxBytesError
 	var format *onnxio.FormatError
-	var unsupported *onnxio.UnsupportedError
-	var target *planner.TargetError
-	var plan *planner.PlanError
-	var option *planner.OptionError
 	var room *onnxio.TooLargeError
 	switch {
 	case errors.As(err, &p):
@@ -66,19 +62,13 @@ func (h *handler) asProblem(ctx context.Context, err error) *Problem {
 		return problem(499, "", "the client went away")
 	}
 	p = problem(http.StatusUnprocessableEntity, "", "%v", err)
-	p.Kind = "other"
+	known := faults.Of(err)
+	p.Kind, p.Place, p.Want, p.Got = known.Kind, known.Where, known.Want, known.Got
 	switch {
 	case errors.As(err, &format):
 		p.Detail = "the model cannot be read: " + p.Detail
-		p.Kind, p.Place, p.Want, p.Got = "format", format.Path, format.Want, format.Got
-	case errors.As(err, &unsupported):
-		p.Kind, p.Place, p.Got = "unsupported", unsupported.Path, unsupported.What
-	case errors.As(err, &target):
-		p.Kind, p.Want, p.Got = "target", target.Want, target.Got
-	case errors.As(err, &option):
-		p.Status, p.Kind, p.Place, p.Want, p.Got = http.StatusBadRequest, "usage", option.Where, option.Want, option.Got
-	case errors.As(err, &plan):
-		p.Kind, p.Place = "format", "plan"
+	case known.Kind == faults.Usage:
+		p.Status = http.StatusBadRequest
 	}
 	return p
 }
