@@ -231,7 +231,7 @@ func (j *job) check() error {
 	case pattern != "channels" && n != 0:
 		return problem(http.StatusBadRequest, "query", "pattern %s takes no target", pattern)
 	case t.Computed && t.SpeedUp == 0:
-		return problem(http.StatusBadRequest, "query count-computed", "it is for a speed-up")
+		return problem(http.StatusBadRequest, "query count-computed", "applies only to a speed-up")
 	case j.weights == "metanet" && j.Criterion.Kind != "metanet":
 		return problem(http.StatusBadRequest, "query weights", "weights metanet wants criterion metanet")
 	case t.SpeedUp != 0 && t.SpeedUp < 1, t.Params > 1, t.Ratio >= 1, j.MaxRatio > 1, j.Sparsity > 1:
