@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/native/experiment"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
@@ -80,21 +81,6 @@ func (a *app) curveCommand() *cobra.Command {
 	return c
 }
 
-// curvePoint is one line of what curve prints with --json.
-type curvePoint struct {
-	Model     string  `json:"model"`
-	Criterion string  `json:"criterion"`
-	Seed      int64   `json:"seed"`
-	Wanted    float64 `json:"wanted"` // speed-up
-	SpeedUp   float64 `json:"speed_up"`
-	Params    int64   `json:"params"`
-	Bytes     int64   `json:"file_bytes"`
-	Accuracy  float64 `json:"accuracy"`
-	Loss      float64 `json:"loss"`
-	Repair    string  `json:"repair"`
-	Cosine    float64 `json:"cosine,omitempty"` // to the original's outputs, where a repair measured it
-}
-
 // modelName is what a model is called in a curve.
 func modelName(path string) string { return strings.TrimSuffix(filepath.Base(path), ".onnx") }
 
@@ -104,8 +90,8 @@ func (a *app) curveClaims(paths []string, f *curveFlags) error {
 	seen := map[string]bool{}
 	for _, path := range paths {
 		c.model(path, "the model", nil)
-		for _, j := range f.jobs(modelName(path), "", curveOptions{}) {
-			if name := filepath.Join(j.folder(), pointsFile); f.output != "" && !seen[name] {
+		for _, j := range experiment.Jobs(modelName(path), "", f.criteria, f.seeds, experiment.Options{}) {
+			if name := filepath.Join(j.Folder(), experiment.PointsFile); f.output != "" && !seen[name] {
 				seen[name] = true
 				c.writesIn(f.output, "measured points", name)
 			}
@@ -127,7 +113,7 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 		return err
 	}
 	defer r.close()
-	var points []curvePoint
+	var points []experiment.Point
 	for _, path := range paths {
 		s, closeModel, err := a.open(path, f.data.inputs...)
 		if err != nil {
@@ -142,7 +128,7 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 		}
 		points = append(points, own...)
 	}
-	means := average(points)
+	means := experiment.Average(points)
 	if err := a.writeCurve(points, means, f); err != nil {
 		return err
 	}
@@ -156,7 +142,7 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 	t := a.table("model", "criterion", "speed-up", "parameters", "file", "accuracy", "loss")
 	t.SetColumnConfigs(rightAligned(3, 4, 5, 6, 7))
 	for _, p := range means {
-		t.AppendRow(table.Row{p.Model, p.Criterion, fmt.Sprintf("%.2fx", p.SpeedUp), count(p.Params), count(p.Bytes) + "B", p.percent(), fmt.Sprintf("%.3f", p.Loss)})
+		t.AppendRow(table.Row{p.Model, p.Criterion, fmt.Sprintf("%.2fx", p.SpeedUp), count(p.Params), count(p.Bytes) + "B", percentOf(&p), fmt.Sprintf("%.3f", p.Loss)})
 	}
 	t.Render()
 	if r.images == 0 {
@@ -166,9 +152,9 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 	return err
 }
 
-func (p *averaged) percent() string {
-	if p.seeds > 1 {
-		return fmt.Sprintf("%.1f ± %.1f %%", 100*p.Accuracy, 100*p.spread)
+func percentOf(p *experiment.Mean) string {
+	if p.Seeds > 1 {
+		return fmt.Sprintf("%.1f ± %.1f %%", 100*p.Accuracy, 100*p.Spread)
 	}
 	return fmt.Sprintf("%.1f %%", 100*p.Accuracy)
 }
@@ -212,7 +198,7 @@ func (r *curveRun) close() {
 }
 
 // criterion measures what a criterion leaves of a model at every target.
-func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *measuring) ([]curvePoint, error) {
+func (r *curveRun) criterion(ctx context.Context, w *mender, j *experiment.Job, m *measuring) ([]experiment.Point, error) {
 	a, f := r.app, r.curveFlags
 	weights := "original"
 	if j.Criterion == "metanet" {
@@ -230,7 +216,7 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *mea
 	if err != nil {
 		return nil, err
 	}
-	var points []curvePoint
+	var points []experiment.Point
 	for _, x := range f.speedUps {
 		target, err := strconv.ParseFloat(strings.TrimSpace(x), 64)
 		if err != nil {
@@ -251,7 +237,7 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *mea
 		if err != nil {
 			return nil, err
 		}
-		point := curvePoint{Model: j.Model, Criterion: j.Criterion, Seed: j.Seed, Wanted: target, SpeedUp: float64(p.Achieved.MACs[0]) / float64(p.Achieved.MACs[1]), Params: p.Achieved.Params[1],
+		point := experiment.Point{Model: j.Model, Criterion: j.Criterion, Seed: j.Seed, Wanted: target, SpeedUp: float64(p.Achieved.MACs[0]) / float64(p.Achieved.MACs[1]), Params: p.Achieved.Params[1],
 			Bytes: c.model.WrittenSize(""), Accuracy: e.Accuracy, Loss: e.Loss, Repair: f.repair.mode}
 		if c.report != nil {
 			point.Cosine = c.report.After.Cosine
@@ -262,7 +248,7 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *curveJob, m *mea
 }
 
 // writeCurve writes the files that were asked for.
-func (a *app) writeCurve(points []curvePoint, means []averaged, f *curveFlags) error {
+func (a *app) writeCurve(points []experiment.Point, means []experiment.Mean, f *curveFlags) error {
 	if f.csv != "" {
 		err := a.save(f.csv, func(w io.Writer) error {
 			c := csv.NewWriter(w)
@@ -286,7 +272,7 @@ func (a *app) writeCurve(points []curvePoint, means []averaged, f *curveFlags) e
 }
 
 // drawCurve draws a line per model and criterion; each starts at the unpruned model.
-func (a *app) drawCurve(path string, points []averaged) error {
+func (a *app) drawCurve(path string, points []experiment.Mean) error {
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = "speed-up (MACs)", "accuracy (%)"
 	p.Add(plotter.NewGrid())

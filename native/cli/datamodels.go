@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/native/experiment"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/native/models"
 	"github.com/metaprune/metaprune/native/train"
@@ -104,28 +103,10 @@ func (f *jobsFlags) config(backend string, epochs int, rate float64, seed uint64
 	return c
 }
 
-// parseShard reads K/N; "" is everything.
+// parseShard reads --shard.
 func parseShard(s string) (k, n int, err error) {
-	if s == "" {
-		return 0, 1, nil
-	}
-	own, of, ok := strings.Cut(s, "/")
-	if own == "" {
-		for _, name := range []string{"JOB_COMPLETION_INDEX", "SLURM_ARRAY_TASK_ID"} {
-			if v := os.Getenv(name); own == "" {
-				own = v
-			}
-		}
-		if own == "" {
-			return 0, 0, fmt.Errorf("--shard %q: neither JOB_COMPLETION_INDEX nor SLURM_ARRAY_TASK_ID is set; name the number: 0%s", s, s)
-		}
-	}
-	k, errK := strconv.Atoi(own)
-	n, errN := strconv.Atoi(of)
-	if !ok || errK != nil || errN != nil || n < 1 || k < 0 || k >= n {
-		return 0, 0, fmt.Errorf("--shard %q: want K/N with K from 0 to N-1", s)
-	}
-	return k, n, nil
+	k, n, err = experiment.ParseShard(s)
+	return k, n, asFlag(err, "shard")
 }
 
 func (a *app) datamodels(ctx context.Context, networks []string, f *jobsFlags) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec"
 	"github.com/metaprune/metaprune/native/analyse"
+	"github.com/metaprune/metaprune/native/experiment"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/verify"
@@ -25,7 +26,7 @@ const schemas = "../../docs/schemas/"
 var printed = map[string]reflect.Type{
 	"allocate":        reflect.TypeFor[[]*metatrain.Allocation](),
 	"analyse":         reflect.TypeFor[[]analyse.Version](),
-	"curve":           reflect.TypeFor[[]curvePoint](),
+	"curve":           reflect.TypeFor[[]experiment.Point](),
 	"datamodels":      reflect.TypeFor[[]*metatrain.JobResult](),
 	"doctor":          reflect.TypeFor[[]xla.Diagnosis](),
 	"error":           reflect.TypeFor[faultReport](),

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/metaprune/metaprune/native/experiment"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
@@ -92,7 +93,7 @@ func TestTrainPruneFinetune(t *testing.T) {
 		require.Greater(t, tuned.Last.Accuracy, before.Accuracy)
 		require.Nil(t, tuned.Test, "files that are named are for training")
 
-		points := decode[[]curvePoint](t, ok(t, append([]string{"curve", at("trained.onnx"), "--speed-up", "1.5,2", "--criterion", "l2,random", "--repair", "noise", "--samples", "20", "--limit", "200", "--csv", at("c.csv"), "--plot", at("c.svg") + "," + at("c.png")}, common...)...))
+		points := decode[[]experiment.Point](t, ok(t, append([]string{"curve", at("trained.onnx"), "--speed-up", "1.5,2", "--criterion", "l2,random", "--repair", "noise", "--samples", "20", "--limit", "200", "--csv", at("c.csv"), "--plot", at("c.svg") + "," + at("c.png")}, common...)...))
 		require.Len(t, points, 5)
 		require.Equal(t, 6, strings.Count(string(read(t, at("c.csv"))), "\n"))
 		require.Contains(t, string(read(t, at("c.svg"))), "speed-up")
