@@ -1,10 +1,5 @@
 package graphcodec
 
-// layoutDomains are the domains of operators that ONNX Runtime writes for the memory layout of one processor, with blocked and reordered weights.
-var layoutDomains = map[string]bool{"com.microsoft.nchwc": true, "com.ms.internal.nhwc": true}
-
-const saveExtended = "ONNX Runtime writes such operators at graph_optimization_level ORT_ENABLE_ALL: save the model at ORT_ENABLE_EXTENDED and prune that file"
-
 // Advice says how to get a model of which more can be pruned, where the file tells; empty where it does not.
 func (a *Analysis) Advice() string {
 	for _, c := range a.an.calls {

@@ -3,7 +3,6 @@ package graphcodec
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 	"sort"
 	"sync"
@@ -139,13 +138,6 @@ func interpret(m, seen *onnxio.Model, calls []expanded) (*analyzer, error) {
 		}
 	}
 	return an, an.end()
-}
-
-// caught turns a panic over a model that no rule foresaw into an error.
-func caught(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("the analysis failed: %v; please report this model", p)
-	}
 }
 
 // invariant checks that what survives is a product set at every split.
@@ -449,3 +441,61 @@ func (a *Analysis) Unknown() map[string]int {
 
 // Constants lists every constant of the graph: initializers, Constant nodes and copies.
 func (a *Analysis) Constants() []*Constant { return a.constants }
+
+// replace returns the model with some constants replaced. A copy of a replaced constant that does not change becomes a constant of its own.
+func (a *Analysis) replace(changed map[*Constant]*onnxio.Tensor) *onnxio.Model {
+	m, g := *a.Model, *a.Model.Graph
+	g.Nodes, g.Initializers = slices.Clone(g.Nodes), slices.Clone(g.Initializers)
+	m.Graph = &g
+	origin := map[*onnxio.Tensor]bool{}
+	for c := range changed {
+		if !c.Copy {
+			origin[c.Tensor] = true
+		}
+	}
+	at := map[string]int{}
+	for i, t := range g.Initializers {
+		at[t.Name] = i
+	}
+	for _, c := range a.constants {
+		t := changed[c]
+		if t == nil && c.Copy && c.Tied == nil && origin[c.Tensor] {
+			kept := *c.Tensor
+			kept.Name = c.Name
+			t = &kept
+		}
+		if t == nil {
+			continue
+		}
+		if i, ok := at[c.Name]; ok && c.Node < 0 {
+			g.Initializers[i] = t
+			continue
+		}
+		g.Nodes[c.Node] = onnxio.ConstantNode(c.Name, t)
+	}
+	return a.Fold(&m)
+}
+
+// removable reports whether pruning can remove a position.
+func (a *Analysis) removable(x label) bool {
+	x = a.an.lab.norm(x)
+	for _, u := range a.an.lab.units(x) {
+		if id, ok := a.byRoot[u]; ok && a.Groups[a.units[id].group].Frozen == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// groupOf returns the group of the first position, frozen or not; -1 where it is in none.
+func (a *Analysis) groupOf(axis []label) int {
+	if len(axis) == 0 {
+		return -1
+	}
+	for _, u := range a.an.lab.units(a.an.lab.identity(axis[0])) {
+		if id, ok := a.byRoot[u]; ok {
+			return a.units[id].group
+		}
+	}
+	return -1
+}

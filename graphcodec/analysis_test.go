@@ -310,7 +310,7 @@ func FuzzAnalyze(f *testing.F) {
 		if _, err = a.Shrink(s); err != nil {
 			require.NotContains(t, err.Error(), "please report")
 		}
-		n, err := a.Encode(graphcodec.Universal)
+		n, err := graphcodec.Encode(a, graphcodec.Universal)
 		if err != nil {
 			return
 		}

@@ -533,3 +533,31 @@ func (a *analyzer) readersOf(name string) []*onnxio.Node {
 	}
 	return a.readers[name]
 }
+
+// at runs the rules with sizes for the inputs. What breaks there only leaves more unknown.
+func (a *analyzer) at(sizes map[string][]int64, symbols map[string]int64) (s *analyzer) {
+	s = newAnalyzer(a.model)
+	s.seen, s.sizes, s.symbols = a.seen, sizes, symbols
+	s.bodies, s.concealed, s.lab.flat = a.bodies, a.concealed, true
+	defer func() { _ = recover() }()
+	order, err := sorted(a.model.Graph)
+	if err != nil || s.begin() != nil {
+		return s
+	}
+	for _, i := range order {
+		c, err := s.prepare(i, a.model.Graph.Nodes[i])
+		if err != nil {
+			return s
+		}
+		s.run(c)
+		s.broken = nil
+	}
+	return s
+}
+
+// caught turns a panic over a model that no rule foresaw into an error.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the analysis failed: %v; please report this model", p)
+	}
+}

@@ -19,18 +19,6 @@ type taken struct {
 	bodies []*onnxio.Graph
 }
 
-// takes notes the branches of an If that can be looked into: the one that is taken whatever is pruned, or both.
-func (c *call) takes(bodies ...*onnxio.Graph) {
-	for _, b := range bodies {
-		if b == nil || len(b.Outputs) != len(c.node.Outputs) || len(b.SparseInitializers) > 0 || len(b.Inputs) > 0 || slices.ContainsFunc(b.Initializers, (*onnxio.Tensor).IsExternal) {
-			return // external initializers could not be written as nodes
-		}
-	}
-	if c.depth == 0 && !c.reading && c.input(0) != nil && (len(bodies) == 1 || !slices.Contains(c.node.Outputs, "")) {
-		c.taken = append(c.taken, taken{c.node, bodies})
-	}
-}
-
 // withBranches returns the model with the branches in place of their Ifs, and what stands for calls now; nil where that would be too large, or nothing new.
 func withBranches(m *onnxio.Model, calls []expanded, branches []taken) (*onnxio.Model, []expanded) {
 	bodies := map[*onnxio.Node][]*onnxio.Graph{}
@@ -102,42 +90,6 @@ func (in *inliner) both(g *onnxio.Graph, bodies []*onnxio.Graph, call *onnxio.No
 	return at
 }
 
-// joinBranches is what comes out of an If whose condition is not known: what both branches give, as one.
-func joinBranches(c *call) {
-	cond, a, b := c.input(0), c.input(1), c.input(2)
-	if cond == nil || a == nil || b == nil {
-		c.unknown("needs a condition and two values")
-		return
-	}
-	for _, v := range []*Value{cond, a, b} {
-		c.freezeTaint(v, "depends on the branch that is taken")
-	}
-	for k := range cond.Shape {
-		c.freeze(cond, k, "decides which branch is taken")
-	}
-	shape, ok := c.both(a, b, c.outName(0))
-	if !ok || len(a.seq) > 0 || len(b.seq) > 0 {
-		c.freezeValue(a, "depends on the branch that is taken")
-		c.freezeValue(b, "depends on the branch that is taken")
-		c.comesOut(0, a.Type, shape, ok)
-		return
-	}
-	axes := make([][]label, len(shape))
-	for k := range shape {
-		if a.Shape[k] == b.Shape[k] {
-			c.link(a, k, b, k)
-			axes[k] = c.axis(a, k)
-			continue
-		}
-		c.freeze(a, k, "its length depends on the branch that is taken")
-		c.freeze(b, k, "its length depends on the branch that is taken")
-	}
-	y := c.set(0, a.Type, shape, axes...)
-	if y.zero = nonZero; c.zeroed(a) == isZero && c.zeroed(b) == isZero {
-		y.zero = isZero
-	}
-}
-
 // branch is the branch's nodes, its initializers as nodes too, with the If's outputs in place.
 func (in *inliner) branch(g *onnxio.Graph, call *onnxio.Node) []*onnxio.Node {
 	prefix := cmp.Or(call.Name, call.Outputs[0])
@@ -197,36 +149,6 @@ func (in *inliner) add(nodes []*onnxio.Node) {
 	}
 }
 
-// kept is the If of a branch that has not changed itself, with the types of its bodies as they are now; nil where a body could contradict what comes in.
-func (sh *shrinker) kept(e expanded) *onnxio.Node {
-	if !e.branch || !sh.touches(e.call) {
-		return e.call
-	}
-	if e.parts != nil {
-		return nil
-	}
-	n := *e.call
-	n.Attributes = slices.Clone(n.Attributes)
-	for _, a := range n.Attributes {
-		if a.G != nil && !sh.tolerates(a.G, map[string]bool{}) {
-			return nil
-		}
-	}
-	sh.retype(&n)
-	return &n
-}
-
-// retype gives the bodies of an If, whose attributes it may change, the types that they have now.
-func (sh *shrinker) retype(n *onnxio.Node) {
-	for i, a := range n.Attributes {
-		if a.G != nil {
-			b := *a
-			b.G = sh.typed(a.G, n)
-			n.Attributes[i] = &b
-		}
-	}
-}
-
 // rebuilt is an If of which both branches stand among the nodes, with them as they are now, and what has to stand in front of it: added nodes that read nothing of the branches, which others may read too.
 func (e expanded) rebuilt(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool) (outside []*onnxio.Node, n *onnxio.Node) {
 	own := *e.call
@@ -267,83 +189,4 @@ func (e expanded) rebuilt(now []*onnxio.Node, before map[int][]*onnxio.Node, gon
 		own.Attributes[i] = &b
 	}
 	return outside, &own
-}
-
-// tolerates reports whether no node of a body can contradict shapes that have changed; changed are the body's own values that follow from them.
-func (sh *shrinker) tolerates(g *onnxio.Graph, changed map[string]bool) bool {
-	constants := map[string]bool{}
-	for _, t := range g.Initializers {
-		constants[t.Name] = true
-	}
-	for _, n := range g.Nodes {
-		for _, name := range n.Outputs {
-			constants[name] = n.OpType == "Constant"
-		}
-		hit := false
-		for name := range readers(&onnxio.Graph{Nodes: []*onnxio.Node{n}}) {
-			hit = hit || changed[name] || sh.resized(name)
-		}
-		if !hit {
-			continue
-		}
-		r := lookup(n.Domain, n.OpType, sh.old.an.versions[""])
-		alike := r != nil && r.ElementWise && len(n.Inputs) == 1
-		computed := n.OpType == "Reshape" && len(n.Inputs) == 2 && !constants[n.Inputs[1]] && !sh.knows(n.Inputs[1])
-		if n.Domain != "" || !alike && !Describe("", n.OpType).AnyShape && !computed {
-			return false
-		}
-		for _, name := range n.Outputs {
-			changed[name] = true
-		}
-	}
-	return true
-}
-
-// knows reports whether a value from outside has contents that ONNX's shape inference could see.
-func (sh *shrinker) knows(name string) bool {
-	v := sh.an.values[name]
-	return v != nil && v.elems != nil
-}
-
-// resized reports whether a value of the graph has another shape now.
-func (sh *shrinker) resized(name string) bool {
-	old, now := sh.old.an.values[name], sh.an.values[name]
-	return old != nil && (now == nil || !slices.Equal(old.Shape, now.Shape))
-}
-
-// touches reports whether a value that the node or its bodies read, or that comes out, has another shape now.
-func (sh *shrinker) touches(n *onnxio.Node) bool {
-	names := readers(&onnxio.Graph{Nodes: []*onnxio.Node{n}})
-	for _, name := range n.Outputs {
-		names[name] = true
-	}
-	for name := range names {
-		if sh.resized(name) {
-			return true
-		}
-	}
-	return false
-}
-
-// typed is a body without the shapes that were noted in it; outputs keep their ranks, and the dims that stay.
-func (sh *shrinker) typed(g *onnxio.Graph, n *onnxio.Node) *onnxio.Graph {
-	out := *g
-	out.ValueInfos, out.Outputs = nil, slices.Clone(g.Outputs)
-	for i, info := range g.Outputs {
-		dims, ok := declared(info)
-		if i >= len(n.Outputs) || !ok {
-			continue
-		}
-		old, now := sh.old.an.values[n.Outputs[i]], sh.an.values[n.Outputs[i]]
-		v, t, tt, s := *info, *info.Type, *info.Type.Tensor, *info.Type.Tensor.Shape
-		v.Type, t.Tensor, tt.Shape = &t, &tt, &s
-		s.Dims = slices.Clone(s.Dims)
-		for k := range dims {
-			if old == nil || now == nil || len(dims) != len(old.Shape) || len(now.Shape) != len(old.Shape) || old.Shape[k] != now.Shape[k] {
-				s.Dims[k] = &onnxio.Dim{}
-			}
-		}
-		out.Outputs[i] = &v
-	}
-	return &out
 }

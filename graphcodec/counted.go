@@ -51,7 +51,7 @@ func (a *Analysis) counts() *classes {
 func (a *Analysis) count(c *Counted, symbols map[string]int64, given bool) {
 	a.counted, a.sized = c, nil
 	if len(c.Inputs) > 0 {
-		a.sized = a.an.at(c.Inputs, symbols, a.expanded)
+		a.sized = a.an.at(c.Inputs, symbols)
 	}
 	costs := make([]callCost, len(a.an.calls))
 	for i := range costs {
@@ -98,27 +98,6 @@ func work(fixed int64, axes []costAxis) float64 {
 		n *= float64(max(x.size, 1))
 	}
 	return n
-}
-
-// at runs the rules with sizes for the inputs. What breaks there only leaves more unknown.
-func (a *analyzer) at(sizes map[string][]int64, symbols map[string]int64, calls []expanded) (s *analyzer) {
-	s = newAnalyzer(a.model)
-	s.seen, s.sizes, s.symbols = a.seen, sizes, symbols
-	s.bodies, s.concealed, s.lab.flat = a.bodies, a.concealed, true
-	defer func() { _ = recover() }()
-	order, err := sorted(a.model.Graph)
-	if err != nil || s.begin() != nil {
-		return s
-	}
-	for _, i := range order {
-		c, err := s.prepare(i, a.model.Graph.Nodes[i])
-		if err != nil {
-			return s
-		}
-		s.run(c)
-		s.broken = nil
-	}
-	return s
 }
 
 // sizedCall is call i with sizes for the inputs; nil where it could not be run.

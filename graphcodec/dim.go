@@ -252,3 +252,22 @@ func Face(v *onnxio.ValueInfo) string {
 	}
 	return s
 }
+
+func shapeText(dims []Dim) string {
+	s := ""
+	for i, d := range dims {
+		if i > 0 {
+			s += "x"
+		}
+		s += d.String()
+	}
+	return s
+}
+
+func dimsOf(dims []int64) []Dim {
+	out := make([]Dim, len(dims))
+	for i, d := range dims {
+		out[i] = Num(d)
+	}
+	return out
+}

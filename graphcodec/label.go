@@ -388,3 +388,22 @@ func (l *labels) keepLargest(units map[int32]bool, axis []label, why int32) {
 		}
 	}
 }
+
+// identity returns what a label stands for, frozen or not: 0 where that is unknown.
+func (l *labels) identity(x label) label {
+	switch {
+	case x == 0:
+		return 0
+	case x > 0:
+		r := l.find(int32(x))
+		if l.expand[r] != 0 {
+			return l.identity(l.expand[r])
+		}
+		return label(r)
+	}
+	var out label
+	for _, u := range l.sets[-x-1] {
+		out = l.union(out, l.identity(label(u)))
+	}
+	return out
+}

@@ -119,37 +119,3 @@ func TestChannelShuffleKeepsPairsTogether(t *testing.T) {
 	require.Equal(t, l.norm(left[3]), l.norm(right[3]))
 	require.Equal(t, 8, distinct(l, both))
 }
-
-func TestDimArithmetic(t *testing.T) {
-	b := Symbol("batch")
-	require.Equal(t, "12*batch", Num(12).Mul(b).String())
-	require.Equal(t, b.Mul(Symbol("a")), Symbol("a").Mul(b))
-	q, ok := Num(12).Mul(b).DivExact(Num(4))
-	require.True(t, ok)
-	require.Equal(t, Num(3).Mul(b), q)
-	require.Equal(t, Dim{}, b.Add(b.Neg()))
-	require.Equal(t, b.Add(Num(2)), Num(2).Add(b))
-	require.Equal(t, Num(-1), Num(-1).FloorDiv(Num(2)))
-	require.False(t, Num(1<<62).Mul(Num(4)).IsNum(), "an overflow is no number")
-}
-
-func TestCommonFactors(t *testing.T) {
-	for _, c := range []struct {
-		from, to, want []int
-	}{
-		{[]int{96, 49}, []int{8, 588}, []int{8, 12, 49}},
-		{[]int{768}, []int{12, 64}, []int{12, 64}},
-		{[]int{4, 9}, []int{36}, []int{4, 9}},
-		{[]int{10, 7}, []int{7, 10}, nil},
-	} {
-		dims := func(v []int) (out []Dim) {
-			for _, n := range v {
-				out = append(out, Num(int64(n)))
-			}
-			return out
-		}
-		got, ok := commonFactors(dims(c.from), dims(c.to))
-		require.Equal(t, c.want != nil, ok)
-		require.Equal(t, c.want, got)
-	}
-}

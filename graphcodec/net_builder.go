@@ -48,12 +48,12 @@ type netBuilder struct {
 type slot int
 
 const (
-	normWeight slot = iota
-	normBias
-	runningMean
-	runningVar
-	layerBias
-	shortcutNorm // of the reference: four more
+	normWeight   = slot(vectorScale)
+	normBias     = slot(vectorShift)
+	runningMean  = slot(vectorMean)
+	runningVar   = slot(vectorVariance)
+	layerBias    = runningVar + 1
+	shortcutNorm = layerBias + 1 // of the reference: four more
 	numSlots     = shortcutNorm + 4
 )
 
@@ -83,7 +83,7 @@ func newNetBuilder(a *Analysis, s Scheme) *netBuilder {
 
 // call adds what one node of the model contributes.
 func (b *netBuilder) call(c *call) {
-	if o := c.op(); o.Graph != nil && len(c.out) > 0 && (c.out[0] != nil || o.LaterOutputs) && o.Graph(b, c) {
+	if o := c.op(); o.Graph != graphPasses && len(c.out) > 0 && (c.out[0] != nil || o.LaterOutputs) && encoders[o.Graph](b, c) {
 		return
 	}
 	p := b.deepest(c.in)
@@ -145,25 +145,6 @@ func (b *netBuilder) slot(k slot, node int32) *slotRef {
 		s.slots[k] = make([]slotRef, s.size)
 	}
 	return &s.slots[k][int(node)-s.base]
-}
-
-// identity returns what a label stands for, frozen or not: 0 where that is unknown.
-func (l *labels) identity(x label) label {
-	switch {
-	case x == 0:
-		return 0
-	case x > 0:
-		r := l.find(int32(x))
-		if l.expand[r] != 0 {
-			return l.identity(l.expand[r])
-		}
-		return label(r)
-	}
-	var out label
-	for _, u := range l.sets[-x-1] {
-		out = l.union(out, l.identity(label(u)))
-	}
-	return out
 }
 
 // keyed is a node with its identity.

@@ -161,37 +161,3 @@ func (d *Decoder) Model() (*onnxio.Model, error) {
 	}
 	return d.n.a.replace(changed), nil
 }
-
-// replace returns the model with some constants replaced. A copy of a replaced constant that does not change becomes a constant of its own.
-func (a *Analysis) replace(changed map[*Constant]*onnxio.Tensor) *onnxio.Model {
-	m, g := *a.Model, *a.Model.Graph
-	g.Nodes, g.Initializers = slices.Clone(g.Nodes), slices.Clone(g.Initializers)
-	m.Graph = &g
-	origin := map[*onnxio.Tensor]bool{}
-	for c := range changed {
-		if !c.Copy {
-			origin[c.Tensor] = true
-		}
-	}
-	at := map[string]int{}
-	for i, t := range g.Initializers {
-		at[t.Name] = i
-	}
-	for _, c := range a.constants {
-		t := changed[c]
-		if t == nil && c.Copy && c.Tied == nil && origin[c.Tensor] {
-			kept := *c.Tensor
-			kept.Name = c.Name
-			t = &kept
-		}
-		if t == nil {
-			continue
-		}
-		if i, ok := at[c.Name]; ok && c.Node < 0 {
-			g.Initializers[i] = t
-			continue
-		}
-		g.Nodes[c.Node] = onnxio.ConstantNode(c.Name, t)
-	}
-	return a.Fold(&m)
-}

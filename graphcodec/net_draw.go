@@ -21,7 +21,7 @@ const (
 type link struct{ from, to, kind int }
 
 // links gathers the blocks by layer, in order of their first block.
-func (n *Network) links() []link {
+func links(n *Network) []link {
 	at := make([]int32, n.N)
 	for i, l := range n.Layers {
 		for v := range l.Size {
@@ -45,7 +45,7 @@ func (n *Network) links() []link {
 }
 
 // place puts layers in rows by their depth.
-func (n *Network) place() (x, y []int, width, height int) {
+func place(n *Network) (x, y []int, width, height int) {
 	row := map[int]int{}
 	x, y = make([]int, len(n.Layers)), make([]int, len(n.Layers))
 	for i, l := range n.Layers {
@@ -62,9 +62,9 @@ func (n *Network) place() (x, y []int, width, height int) {
 }
 
 // WriteSVG draws layers and groups: a box is a layer, its colour the group that its channels are pruned in, grey where they stay; a line the edges of one type between two layers.
-func (n *Network) WriteSVG(w io.Writer, title string) error {
+func WriteSVG(w io.Writer, n *Network, title string) error {
 	b := bufio.NewWriter(w)
-	x, y, width, height := n.place()
+	x, y, width, height := place(n)
 	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s" font-family="system-ui, sans-serif">
 <title>%s</title>
 <style>
@@ -75,18 +75,18 @@ svg { background: #fbfbfd; color: #1d2330; }
 @media (prefers-color-scheme: dark) { svg { background: #14171f; color: #e9ecf3; } .n { fill: #f3f5fa; } .s { fill: #c2c9d8; } .b { stroke: #fff; filter: brightness(.5) saturate(1.3); } .kernel { stroke: #8f99ae; } .residual { stroke: #35c48b; } .gate { stroke: #f0a030; } .attention { stroke: #a97bf5; } }
 </style>
 `, width, height, width, height, html.EscapeString(title), html.EscapeString(title))
-	n.legend(b, title)
-	for _, l := range n.links() {
-		n.drawLink(b, l, x, y)
+	legend(n, b, title)
+	for _, l := range links(n) {
+		drawLink(n, b, l, x, y)
 	}
 	for i := range n.Layers {
-		n.drawLayer(b, i, x[i], y[i])
+		drawLayer(n, b, i, x[i], y[i])
 	}
 	b.WriteString("</svg>\n")
 	return b.Flush()
 }
 
-func (n *Network) legend(b *bufio.Writer, title string) {
+func legend(n *Network, b *bufio.Writer, title string) {
 	edges := 0
 	for i := range n.Blocks {
 		edges += n.Blocks[i].Edges()
@@ -102,7 +102,7 @@ func (n *Network) legend(b *bufio.Writer, title string) {
 	}
 }
 
-func (n *Network) drawLink(b *bufio.Writer, l link, x, y []int) {
+func drawLink(n *Network, b *bufio.Writer, l link, x, y []int) {
 	class := n.Scheme.Edges[l.kind].Name
 	if class == "" {
 		class = "kernel"
@@ -116,7 +116,7 @@ func (n *Network) drawLink(b *bufio.Writer, l link, x, y []int) {
 	fmt.Fprintf(b, `<path class="l %s" d="M%d %dC%d %d %d %d %d %d"/>`+"\n", class, x1, y1, x1+2*bend, y1+max(mid, 14), x2+2*bend, y2-max(mid, 14), x2, y2)
 }
 
-func (n *Network) drawLayer(b *bufio.Writer, i, x, y int) {
+func drawLayer(n *Network, b *bufio.Writer, i, x, y int) {
 	l := n.Layers[i]
 	fill, note := "#c9ced8", "in no group"
 	if l.Group >= 0 {

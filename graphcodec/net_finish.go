@@ -284,30 +284,6 @@ func positionsOf(s *nodeSet) float64 {
 	return max(out/float64(max(s.size, 1)), 1)
 }
 
-// groupOf returns the group of the first position, frozen or not; -1 where it is in none.
-func (a *Analysis) groupOf(axis []label) int {
-	if len(axis) == 0 {
-		return -1
-	}
-	for _, u := range a.an.lab.units(a.an.lab.identity(axis[0])) {
-		if id, ok := a.byRoot[u]; ok {
-			return a.units[id].group
-		}
-	}
-	return -1
-}
-
-// removable reports whether pruning can remove a position.
-func (a *Analysis) removable(x label) bool {
-	x = a.an.lab.norm(x)
-	for _, u := range a.an.lab.units(x) {
-		if id, ok := a.byRoot[u]; ok && a.Groups[a.units[id].group].Frozen == "" {
-			return true
-		}
-	}
-	return false
-}
-
 // fans writes the logarithms of fan-in and fan-out.
 func (n *Network) fans() {
 	in, out := make([]float64, n.N), make([]float64, n.N)

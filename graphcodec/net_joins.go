@@ -8,28 +8,25 @@ const (
 	edgeAttention
 )
 
-// encodeNorm attaches a normalisation's vectors to the channels on an axis, counted from the right where negative.
-//
-//go:noinline
-func encodeNorm(axis int, at ...slot) encoder {
-	return func(b *netBuilder, c *call) bool {
-		x := c.input(0)
-		if x == nil || !x.Ranked || b.from[x] == nil {
-			return false
-		}
-		k := axis
-		if k < 0 {
-			k += len(x.Shape)
-		}
-		var vectors []*Value
-		for i := range at {
-			if v := c.input(i + 1); v != nil {
-				vectors = append(vectors, v)
-			}
-		}
-		b.from[c.out[0]] = b.from[x]
-		return b.attach(c, x, k, at[:len(vectors)], vectors)
+// encodeNorm attaches a normalisation's vectors to the channels.
+func encodeNorm(b *netBuilder, c *call) bool {
+	x, o := c.input(0), c.op().Vectors
+	if x == nil || !x.Ranked || b.from[x] == nil {
+		return false
 	}
+	k := o.Axis
+	if k < 0 {
+		k += len(x.Shape)
+	}
+	var at []slot
+	var vectors []*Value
+	for i, kind := range o.Kind {
+		if v := c.input(i + 1); v != nil {
+			at, vectors = append(at, slot(kind)), append(vectors, v)
+		}
+	}
+	b.from[c.out[0]] = b.from[x]
+	return b.attach(c, x, k, at, vectors)
 }
 
 // sides splits a node's inputs into those that carry channels and those that are constants.

@@ -1,37 +1,47 @@
 package graphcodec
 
-import "slices"
-
 // encoder adds a node of the model to the parameter graph; false leaves its outputs with the provenance of its inputs.
 type encoder func(b *netBuilder, c *call) bool
 
-// encodeConv is a convolution whose bias is the given input.
-//
-//go:noinline
-func encodeConv(bias int) encoder {
-	return func(b *netBuilder, c *call) bool {
-		x, w, y := c.input(0), c.input(1), c.out[0]
-		view := b.weight(c, w, 0, 1)
-		groups := int(c.int("group", 1))
-		if view == nil || groups < 1 || view.rows%groups != 0 || axisLength(x, 1) != view.cols*groups {
-			return false
+// encoders are how nodes are added, by what they are.
+var encoders = map[GraphKind]encoder{
+	graphConv: encodeConv, graphTransposed: encodeConvTranspose, graphMatrix: encodeMatMul, graphPacked: encodePackedAttention, graphTable: encodeGather, graphRecurrent: encodeRecurrent,
+	graphSum: encodeAdd, graphProduct: encodeMul, graphConcat: encodeConcat, graphParts: encodeParts, graphNorm: encodeNorm,
+}
+
+// encodeConv is a convolution, to whose output another value may be added.
+func encodeConv(b *netBuilder, c *call) bool {
+	layer := c.op().Layer
+	x, w, y := c.input(0), c.input(layer.Weight), c.out[0]
+	view := b.weight(c, w, 0, 1)
+	groups := int(c.int("group", 1))
+	if view == nil || groups < 1 || view.rows%groups != 0 || axisLength(x, 1) != view.cols*groups {
+		return false
+	}
+	ids := b.nodes(x, 1)
+	s := b.layer(c, view, view.rows, y, 1, x)
+	fixed := b.take(view.c)
+	rows := view.rows / groups
+	if view.cols == 1 && rows == 1 && groups > 1 {
+		s.depthwise = true
+		b.depthwise(s, ids, view, fixed)
+	} else {
+		for g := range groups {
+			b.dense(s, g*rows, rows, ids[g*view.cols:(g+1)*view.cols], view, g*rows*view.rowStride, fixed)
 		}
-		ids := b.nodes(x, 1)
-		s := b.layer(c, view, view.rows, y, 1, x)
-		fixed := b.take(view.c)
-		rows := view.rows / groups
-		if view.cols == 1 && rows == 1 && groups > 1 {
-			s.depthwise = true
-			b.depthwise(s, ids, view, fixed)
-		} else {
-			for g := range groups {
-				b.dense(s, g*rows, rows, ids[g*view.cols:(g+1)*view.cols], view, g*rows*view.rowStride, fixed)
-			}
-		}
-		b.from[y] = &provenance{main: []*nodeSet{s}}
-		b.bias(c, c.input(bias), y, 1)
+	}
+	b.from[y] = &provenance{main: []*nodeSet{s}}
+	b.bias(c, c.input(layer.Bias), y, 1)
+	if layer.Added == 0 {
 		return true
 	}
+	if z := c.input(layer.Added); z != nil && b.from[z] != nil {
+		b.joinSummand(y, z)
+		p := *b.from[y]
+		p.rest = b.otherAxes(&p, z)
+		b.from[y] = &p
+	}
+	return true
 }
 
 func encodeConvTranspose(b *netBuilder, c *call) bool {
@@ -66,57 +76,6 @@ type operands struct {
 	xIn, wIn, wOut   int
 	out              int // axis of the product that w's wOut becomes
 	weightOnTheRight bool
-}
-
-// matrices returns the operands of a product of two matrices with the weight, if there is one, as w.
-func (c *call) matrices() (operands, bool) {
-	if c.node.OpType == "Einsum" {
-		return c.einsumMatrices()
-	}
-	a, w := c.input(0), c.input(1)
-	if a == nil || w == nil || len(a.Shape) < 2 || len(w.Shape) < 2 || !c.out[0].Ranked || len(c.out[0].Shape) < 2 {
-		return operands{}, false
-	}
-	ra, rw, ro := len(a.Shape), len(w.Shape), len(c.out[0].Shape)
-	am, ak, wk, wn := ra-2, ra-1, rw-2, rw-1
-	if c.int("transA", 0) != 0 {
-		am, ak = ak, am
-	}
-	if c.int("transB", 0) != 0 {
-		wk, wn = wn, wk
-	}
-	if w.Const == nil && c.traces[w] == nil && (a.Const != nil || c.traces[a] != nil) {
-		return operands{w, a, wk, ak, am, ro - 2, false}, true
-	}
-	return operands{a, w, ak, wk, wn, ro - 1, true}, true
-}
-
-// einsumMatrices does so for an equation that multiplies with a matrix, or with one for each of some positions: one of its letters is summed over, another one is in the result.
-func (c *call) einsumMatrices() (operands, bool) {
-	in, out, ok := c.einsumTerms()
-	if !ok || len(in) != 2 || !c.out[0].Ranked {
-		return operands{}, false
-	}
-	x, w, right := in[0], in[1], true
-	if w.value.Const == nil && c.traces[w.value] == nil {
-		x, w, right = w, x, false
-	}
-	o := operands{x: x.value, w: w.value, xIn: -1, wOut: -1, weightOnTheRight: right}
-	for k, l := range w.letters {
-		at, result := slices.Index(x.letters, l), slices.Index(out, l)
-		source, _ := c.origin(w.value, k)
-		switch {
-		case source == nil && result >= 0: // a matrix for each, picked at run time
-		case at >= 0 && result < 0 && o.xIn < 0:
-			o.xIn, o.wIn = at, k
-		case at < 0 && result >= 0 && o.wOut < 0:
-			o.wOut, o.out = k, result
-		case at >= 0 && result >= 0: // a matrix for each
-		default:
-			return operands{}, false
-		}
-	}
-	return o, o.xIn >= 0 && o.wOut >= 0
 }
 
 func encodeMatMul(b *netBuilder, c *call) bool {

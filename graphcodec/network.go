@@ -95,7 +95,7 @@ func SchemeByName(name string) (Scheme, error) {
 }
 
 // Encode turns the model into a parameter graph. Blocks alias the model's weights. It fails with a FormatError that names the tensor where a weight is not finite.
-func (a *Analysis) Encode(s Scheme) (n *Network, err error) {
+func Encode(a *Analysis, s Scheme) (n *Network, err error) {
 	defer caught(&err)
 	b := newNetBuilder(a, s)
 	for _, c := range a.an.calls {

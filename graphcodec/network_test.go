@@ -35,7 +35,7 @@ func encodeFile(t testing.TB, path string, s Scheme) (*Network, []byte) {
 	require.NoError(t, err)
 	a, err := Analyze(m)
 	require.NoError(t, err)
-	n, err := a.Encode(s)
+	n, err := Encode(a, s)
 	require.NoError(t, err, path)
 	return n, data
 }
@@ -287,7 +287,7 @@ func TestRandomWeightsAndChanges(t *testing.T) {
 			m := rewritten(t, path, r, to)
 			a, err := Analyze(m)
 			require.NoError(t, err, path)
-			n, err := a.Encode(Universal)
+			n, err := Encode(a, Universal)
 			require.NoError(t, err, path)
 			want, err := m.Marshal()
 			require.NoError(t, err)
@@ -346,7 +346,7 @@ func TestWeightsThatAreNotFinite(t *testing.T) {
 	}
 	a, err := Analyze(m)
 	require.NoError(t, err)
-	_, err = a.Encode(Universal)
+	_, err = Encode(a, Universal)
 	require.ErrorContains(t, err, `tensor "layers.3.conv1.weight": NaN, Inf or numbers too large`)
 }
 
@@ -375,7 +375,7 @@ func TestExportersAgree(t *testing.T) {
 func TestPictureAndExports(t *testing.T) {
 	n, _ := encodeFile(t, "../testdata/metanet/tiny_net.onnx", Universal)
 	var svg, graphml, doc bytes.Buffer
-	require.NoError(t, n.WriteSVG(&svg, `<b>"tiny" & more`))
+	require.NoError(t, WriteSVG(&svg, n, `<b>"tiny" & more`))
 	require.NoError(t, xml.Unmarshal(svg.Bytes(), new(struct{})))
 	require.Contains(t, svg.String(), "&lt;b&gt;&#34;tiny&#34; &amp; more")
 	require.Equal(t, len(n.Layers), strings.Count(svg.String(), "<rect"))

@@ -14,7 +14,7 @@ type Op struct {
 
 	Infer func(c *call)     // shapes, contents and labels; nil: there is no rule, the other fields hold
 	Patch func(p *patching) // adapts attributes and shape inputs to pruned axes; nil: nothing to adapt
-	Graph encoder           // adds the node to the parameter graph; nil: it passes channels on
+	Graph GraphKind         // what the node is in the parameter graph
 
 	ElementWise   bool // of one input, the output has that input's shape, whatever it is
 	AnyShape      bool // beside element-wise operators: takes whatever shape comes in
@@ -23,6 +23,7 @@ type Op struct {
 	Rounds        bool // rounds real numbers to few bits
 	LaterOutputs  bool // a model may want its later outputs only
 
+	Vectors   *Vectors // of a normalisation in the parameter graph
 	Layer     *Layer   // where its weight and bias are; nil: it has none that is repaired and scored
 	Multiply  bool     // multiplies with its weights, with a rule or without
 	Operands  string   // inputs of operators on quantised values, by Op.operand

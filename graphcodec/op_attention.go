@@ -16,7 +16,7 @@ func init() {
 		Op{Domain: microsoft, Name: "RotaryEmbedding", Since: 1, Infer: rotary(2, 3, 1), Patch: patchRotary, Note: pairs},
 		Op{Domain: microsoft, Name: "MultiHeadAttention", Since: 1, Infer: multiHead, Patch: patchHeads("num_heads", ""), Note: heads},
 		Op{Domain: microsoft, Name: "GroupQueryAttention", Since: 1, Infer: groupQuery, Patch: patchHeads("num_heads", "kv_num_heads"), Note: heads},
-		Op{Domain: microsoft, Name: "Attention", Since: 1, Infer: packedAttention, Patch: patchPacked, Graph: encodePackedAttention, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Unfit: unfitHeads}, Multiply: true, Train: ".wv", Note: heads + "; the packed weight holds all three"},
+		Op{Domain: microsoft, Name: "Attention", Since: 1, Infer: packedAttention, Patch: patchPacked, Graph: graphPacked, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Unfit: unfitHeads}, Multiply: true, Train: ".wv", Note: heads + "; the packed weight holds all three"},
 		Op{Domain: microsoft, Name: "QAttention", Since: 1, Infer: quantisedAttention, Patch: patchPackedHeads, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Unfit: unfitHeads}, Multiply: true, Operands: "wwwss.ss", Note: "whole heads are pruned; scale and zero point of the packed weight = its columns"},
 	)
 }

@@ -13,7 +13,7 @@ func init() {
 	register(
 		Op{Domain: microsoft, Name: "BiasGelu", Since: 1, Infer: biasGelu, Train: ".v", Note: "element-wise; bias = the last axis"},
 		Op{Domain: microsoft, Name: "FastGelu", Since: 1, Infer: biasGelu, Note: "element-wise; bias = the last axis"},
-		Op{Domain: microsoft, Name: "FusedMatMul", Since: 1, Infer: fusedMatMul, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA", Scaled: true}, Multiply: true, Train: "ww", Note: "as MatMul, with either operand's last two axes swapped"},
+		Op{Domain: microsoft, Name: "FusedMatMul", Since: 1, Infer: fusedMatMul, Graph: graphMatrix, Layer: &Layer{Weight: 1, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA", Scaled: true}, Multiply: true, Train: "ww", Note: "as MatMul, with either operand's last two axes swapped"},
 	)
 }
 
@@ -70,3 +70,8 @@ func fusedMatMul(c *call) {
 	}
 	c.product(a, b, c.int("transA", 0) != 0, c.int("transB", 0) != 0)
 }
+
+// layoutDomains are the domains of operators that ONNX Runtime writes for the memory layout of one processor, with blocked and reordered weights.
+var layoutDomains = map[string]bool{"com.microsoft.nchwc": true, "com.ms.internal.nhwc": true}
+
+const saveExtended = "ONNX Runtime writes such operators at graph_optimization_level ORT_ENABLE_ALL: save the model at ORT_ENABLE_EXTENDED and prune that file"

@@ -2,8 +2,8 @@ package graphcodec
 
 func init() {
 	register(
-		Op{Name: "Conv", Since: 1, Infer: conv, Patch: patchGroup, Graph: encodeConv(2), Layer: &Layer{Weight: 1, Bias: 2, In: 1, Channel: 1, Groups: "group"}, Multiply: true, Train: ".wv", Sign: ofProduct, Static: Static{Counts: countsOutput}, Note: "input channels = weight axis 1 per group, output channels = weight axis 0"},
-		Op{Name: "ConvTranspose", Since: 1, Infer: convTranspose, Patch: patchGroup, Graph: encodeConvTranspose, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: 1, Groups: "group", Linear: true, Unfit: unfitTransposedKernel}, Multiply: true, Train: ".wv", Static: Static{Counts: countsInput}, Note: "input channels = weight axis 0, output channels = weight axis 1 per group"},
+		Op{Name: "Conv", Since: 1, Infer: conv, Patch: patchGroup, Graph: graphConv, Layer: &Layer{Weight: 1, Bias: 2, In: 1, Channel: 1, Groups: "group"}, Multiply: true, Train: ".wv", Sign: ofProduct, Static: Static{Counts: countsOutput}, Note: "input channels = weight axis 1 per group, output channels = weight axis 0"},
+		Op{Name: "ConvTranspose", Since: 1, Infer: convTranspose, Patch: patchGroup, Graph: graphTransposed, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: 1, Groups: "group", Linear: true, Unfit: unfitTransposedKernel}, Multiply: true, Train: ".wv", Static: Static{Counts: countsInput}, Note: "input channels = weight axis 0, output channels = weight axis 1 per group"},
 	)
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 func init() {
-	family(Op{Since: 1, Infer: einsum, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Channel: -1, Unfit: unfitLetters}, Train: "*w", Note: "letters name axes: equal ones join, those that are summed over are contracted"}, "Einsum")
+	family(Op{Since: 1, Infer: einsum, Graph: graphMatrix, Layer: &Layer{Weight: 1, Channel: -1, Unfit: unfitLetters}, Train: "*w", Note: "letters name axes: equal ones join, those that are summed over are contracted"}, "Einsum")
 }
 
 // term is what an equation says of one operand: a letter for each axis. The axes that an ellipsis stands for are dots plus their number, counted from the last; an axis of length 1 that another operand has at length, as broadcasting

@@ -116,3 +116,39 @@ func (o *Op) Trains(input int) (letter byte, any bool) {
 	}
 	return '.', false
 }
+
+// GraphKind says how a node is added to the parameter graph.
+type GraphKind int8
+
+// Kinds of nodes in the parameter graph.
+const (
+	graphPasses     GraphKind = iota // it passes channels on
+	graphConv                        // a layer with a kernel
+	graphTransposed                  // a layer with a transposed kernel
+	graphMatrix                      // a layer with a matrix
+	graphPacked                      // a layer with the matrices of query, key and value
+	graphTable                       // a table of vectors
+	graphRecurrent                   // a recurrent layer
+	graphSum                         // adds a vector, or values of several layers
+	graphProduct                     // multiplies by a vector, or values of several layers
+	graphConcat                      // joins the channels of several values
+	graphParts                       // gives parts of the channels
+	graphNorm                        // a normalisation with Vectors
+)
+
+// Vectors are the inputs of a normalisation from the second on.
+type Vectors struct {
+	Axis int // of the channels, from the end where negative
+	Kind []Vector
+}
+
+// Vector is what an input of a normalisation holds for each channel.
+type Vector int8
+
+// Vectors of normalisations.
+const (
+	vectorScale Vector = iota
+	vectorShift
+	vectorMean
+	vectorVariance
+)

@@ -3,8 +3,8 @@ package graphcodec
 // What ONNX Runtime writes when it saves an optimised model: a layer with the sum and the activation behind it in one node.
 func init() {
 	register(
-		Op{Domain: microsoft, Name: "FusedConv", Since: 1, Infer: fusedConv, Patch: patchGroup, Graph: encodeFusedConv, Layer: &Layer{Weight: 1, Bias: 2, In: 1, Channel: 1, Groups: "group", Plain: "Conv", Added: 3}, Multiply: true, Train: ".wv", Note: "as Conv; what is added to its output joins it"},
-		Op{Domain: microsoft, Name: "FusedGemm", Since: 1, Infer: fusedGemm, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA", Plain: "Gemm"}, Multiply: true, Train: "wwv", Note: "as Gemm"},
+		Op{Domain: microsoft, Name: "FusedConv", Since: 1, Infer: fusedConv, Patch: patchGroup, Graph: graphConv, Layer: &Layer{Weight: 1, Bias: 2, In: 1, Channel: 1, Groups: "group", Plain: "Conv", Added: 3}, Multiply: true, Train: ".wv", Note: "as Conv; what is added to its output joins it"},
+		Op{Domain: microsoft, Name: "FusedGemm", Since: 1, Infer: fusedGemm, Graph: graphMatrix, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA", Plain: "Gemm"}, Multiply: true, Train: "wwv", Note: "as Gemm"},
 	)
 }
 
@@ -47,18 +47,4 @@ func (c *call) activated(y *Value) {
 	default:
 		y.zero = nonZero
 	}
-}
-
-func encodeFusedConv(b *netBuilder, c *call) bool {
-	if !encodeConv(2)(b, c) {
-		return false
-	}
-	y, z := c.out[0], c.input(3)
-	if z != nil && b.from[z] != nil {
-		b.joinSummand(y, z)
-		p := *b.from[y]
-		p.rest = b.otherAxes(&p, z)
-		b.from[y] = &p
-	}
-	return true
 }

@@ -11,7 +11,7 @@ import (
 func init() {
 	const rms = "normalised axis = scale; the sum of squares is still divided by the original number of channels"
 	register(
-		Op{Name: "RMSNormalization", Since: 23, Infer: fusedNorm(1, 1), Patch: patchRMS(1, 1e-5), Graph: encodeNorm(-1, normWeight), Train: ".n", Note: rms},
+		Op{Name: "RMSNormalization", Since: 23, Infer: fusedNorm(1, 1), Patch: patchRMS(1, 1e-5), Graph: graphNorm, Vectors: &Vectors{-1, []Vector{vectorScale}}, Train: ".n", Note: rms},
 		Op{Name: "SimplifiedLayerNormalization", Since: 1, Infer: fusedNorm(1, 1), Patch: patchRMS(1, 1e-5), Train: ".n", Static: Static{Opaque: true}, Note: rms},
 		Op{Domain: microsoft, Name: "SkipSimplifiedLayerNormalization", Since: 1, Infer: fusedNorm(2, 3), Patch: patchRMS(2, 1e-12), Train: "..nv", Note: rms},
 		Op{Domain: microsoft, Name: "SkipLayerNormalization", Since: 1, Infer: fusedNorm(2, 3), Patch: patchSkipNorm, Train: "..nnv", Note: "normalised axis = scale, shift and bias; zeros take the place of removed channels in the mean"},

@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	register(Op{Name: "GroupNormalization", Since: 18, Infer: groupNorm, Patch: patchGroupNorm, Graph: encodeNorm(1, normWeight, normBias), Train: ".nn", Static: Static{Opaque: true},
+	register(Op{Name: "GroupNormalization", Since: 18, Infer: groupNorm, Patch: patchGroupNorm, Graph: graphNorm, Vectors: &Vectors{1, []Vector{vectorScale, vectorShift}}, Train: ".nn", Static: Static{Opaque: true},
 		Note: "whole groups are pruned; of one group with a scale for each channel, zeros take the place of removed channels in the mean"})
 }
 

@@ -7,10 +7,10 @@ import (
 
 func init() {
 	register(
-		Op{Name: "Concat", Since: 4, Infer: concat, Graph: encodeConcat, Train: "*v", MovesElements: true, Sign: gathersSigns, Static: Static{Contents: 13}, Note: "labels follow one another"},
-		Op{Name: "Split", Since: 1, Infer: splitOp, Patch: patchSplit, Graph: encodeParts, MovesElements: true, Sign: keepsSign, Note: "labels are dealt out"},
-		Op{Name: "Slice", Since: 1, Infer: slice, Patch: patchSlice, Graph: encodeParts, MovesElements: true, Sign: keepsSign, Static: Static{Contents: 13, Bounds: 2}, Note: "labels are picked; an axis with a stride is kept"},
-		Op{Name: "Gather", Since: 1, Infer: gather, Patch: patchGather, Graph: encodeGather, Train: "w", MovesElements: true, Static: Static{Contents: 1}, Note: "labels are picked by constant indices; rows of an embedding are kept"},
+		Op{Name: "Concat", Since: 4, Infer: concat, Graph: graphConcat, Train: "*v", MovesElements: true, Sign: gathersSigns, Static: Static{Contents: 13}, Note: "labels follow one another"},
+		Op{Name: "Split", Since: 1, Infer: splitOp, Patch: patchSplit, Graph: graphParts, MovesElements: true, Sign: keepsSign, Note: "labels are dealt out"},
+		Op{Name: "Slice", Since: 1, Infer: slice, Patch: patchSlice, Graph: graphParts, MovesElements: true, Sign: keepsSign, Static: Static{Contents: 13, Bounds: 2}, Note: "labels are picked; an axis with a stride is kept"},
+		Op{Name: "Gather", Since: 1, Infer: gather, Patch: patchGather, Graph: graphTable, Train: "w", MovesElements: true, Static: Static{Contents: 1}, Note: "labels are picked by constant indices; rows of an embedding are kept"},
 		Op{Name: "Trilu", Since: 14, Infer: trilu, Note: "frozen on the matrix axes"},
 		Op{Name: "Pad", Since: 1, Infer: pad, Patch: patchPad, Note: "labels move; padding of a channel axis can be pruned too"},
 	)

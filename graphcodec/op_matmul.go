@@ -1,9 +1,11 @@
 package graphcodec
 
+import "slices"
+
 func init() {
 	register(
-		Op{Name: "Gemm", Since: 1, Infer: gemm, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA"}, Multiply: true, Train: "wwv", Sign: ofProduct, Static: Static{Counts: countsGemm}, Note: "A's columns = B's rows; output axes are A's rows and B's columns"},
-		Op{Name: "MatMul", Since: 1, Infer: matMul, Graph: encodeMatMul, Layer: &Layer{Weight: 1, Out: 1, Channel: -1}, Multiply: true, Train: "ww", Sign: ofProduct, Static: Static{Counts: countsColumns}, Note: "contraction axes join, batch axes join by broadcasting"},
+		Op{Name: "Gemm", Since: 1, Infer: gemm, Graph: graphMatrix, Layer: &Layer{Weight: 1, Bias: 2, Out: 1, Channel: -1, Transposed: "transB", Flipped: "transA"}, Multiply: true, Train: "wwv", Sign: ofProduct, Static: Static{Counts: countsGemm}, Note: "A's columns = B's rows; output axes are A's rows and B's columns"},
+		Op{Name: "MatMul", Since: 1, Infer: matMul, Graph: graphMatrix, Layer: &Layer{Weight: 1, Out: 1, Channel: -1}, Multiply: true, Train: "ww", Sign: ofProduct, Static: Static{Counts: countsColumns}, Note: "contraction axes join, batch axes join by broadcasting"},
 	)
 }
 
@@ -163,4 +165,55 @@ func (c *call) batchAxis(a, b *Value, k int) (Dim, []label) {
 		}
 	}
 	return c.broadcastAxis(parts, k)
+}
+
+// matrices returns the operands of a product of two matrices with the weight, if there is one, as w.
+func (c *call) matrices() (operands, bool) {
+	if c.node.OpType == "Einsum" {
+		return c.einsumMatrices()
+	}
+	a, w := c.input(0), c.input(1)
+	if a == nil || w == nil || len(a.Shape) < 2 || len(w.Shape) < 2 || !c.out[0].Ranked || len(c.out[0].Shape) < 2 {
+		return operands{}, false
+	}
+	ra, rw, ro := len(a.Shape), len(w.Shape), len(c.out[0].Shape)
+	am, ak, wk, wn := ra-2, ra-1, rw-2, rw-1
+	if c.int("transA", 0) != 0 {
+		am, ak = ak, am
+	}
+	if c.int("transB", 0) != 0 {
+		wk, wn = wn, wk
+	}
+	if w.Const == nil && c.traces[w] == nil && (a.Const != nil || c.traces[a] != nil) {
+		return operands{w, a, wk, ak, am, ro - 2, false}, true
+	}
+	return operands{a, w, ak, wk, wn, ro - 1, true}, true
+}
+
+// einsumMatrices does so for an equation that multiplies with a matrix, or with one for each of some positions: one of its letters is summed over, another one is in the result.
+func (c *call) einsumMatrices() (operands, bool) {
+	in, out, ok := c.einsumTerms()
+	if !ok || len(in) != 2 || !c.out[0].Ranked {
+		return operands{}, false
+	}
+	x, w, right := in[0], in[1], true
+	if w.value.Const == nil && c.traces[w.value] == nil {
+		x, w, right = w, x, false
+	}
+	o := operands{x: x.value, w: w.value, xIn: -1, wOut: -1, weightOnTheRight: right}
+	for k, l := range w.letters {
+		at, result := slices.Index(x.letters, l), slices.Index(out, l)
+		source, _ := c.origin(w.value, k)
+		switch {
+		case source == nil && result >= 0: // a matrix for each, picked at run time
+		case at >= 0 && result < 0 && o.xIn < 0:
+			o.xIn, o.wIn = at, k
+		case at < 0 && result >= 0 && o.wOut < 0:
+			o.wOut, o.out = k, result
+		case at >= 0 && result >= 0: // a matrix for each
+		default:
+			return operands{}, false
+		}
+	}
+	return o, o.xIn >= 0 && o.wOut >= 0
 }

@@ -13,7 +13,7 @@ func init() {
 	register(
 		Op{Name: "Col2Im", Since: 18, Infer: col2Im, Note: "channels pass through; blocks are kept whole"},
 		Op{Name: "CenterCropPad", Since: 18, Infer: centerCropPad, Note: "frozen on the axes it crops or pads; the others pass through"},
-		Op{Name: "DeformConv", Since: 19, Infer: deformConv, Patch: patchGroup, Graph: encodeConv(3), Layer: &Layer{Weight: 1, Bias: 3, In: 1, Channel: 1, Groups: "group", Unfit: unfitMovedKernel}, Note: "as Conv; offsets and mask are kept"},
+		Op{Name: "DeformConv", Since: 19, Infer: deformConv, Patch: patchGroup, Graph: graphConv, Layer: &Layer{Weight: 1, Bias: 3, In: 1, Channel: 1, Groups: "group", Unfit: unfitMovedKernel}, Note: "as Conv; offsets and mask are kept"},
 		Op{Name: "AffineGrid", Since: 20, Infer: affineGrid, Note: "cannot be pruned; its shape is known"},
 	)
 }

@@ -7,10 +7,10 @@ import (
 )
 
 func init() {
-	family(Op{Since: 1, Infer: batchNorm, Graph: encodeNorm(1, normWeight, normBias, runningMean, runningVar), Train: ".nnss", Note: "channels = scale, bias, mean and variance"}, "BatchNormalization")
+	family(Op{Since: 1, Infer: batchNorm, Graph: graphNorm, Vectors: &Vectors{1, []Vector{vectorScale, vectorShift, vectorMean, vectorVariance}}, Train: ".nnss", Note: "channels = scale, bias, mean and variance"}, "BatchNormalization")
 	register(
-		Op{Name: "InstanceNormalization", Since: 1, Infer: instanceNorm, Patch: patchUniform, Graph: encodeNorm(1, normWeight, normBias), Train: ".nn", Note: "channels = scale and bias"},
-		Op{Name: "LayerNormalization", Since: 1, Infer: layerNorm, Graph: encodeNorm(-1, normWeight, normBias), Train: ".nn", Note: "normalised axis = scale and bias; computes over the surviving channels"},
+		Op{Name: "InstanceNormalization", Since: 1, Infer: instanceNorm, Patch: patchUniform, Graph: graphNorm, Vectors: &Vectors{1, []Vector{vectorScale, vectorShift}}, Train: ".nn", Note: "channels = scale and bias"},
+		Op{Name: "LayerNormalization", Since: 1, Infer: layerNorm, Graph: graphNorm, Vectors: &Vectors{-1, []Vector{vectorScale, vectorShift}}, Train: ".nn", Note: "normalised axis = scale and bias; computes over the surviving channels"},
 	)
 	family(Op{Since: 1, Infer: lrn, Note: "cannot be pruned on the channels that it normalises over"}, "LRN")
 	family(Op{Since: 1, Infer: lpNorm, Note: "zeros do not change the norm"}, "LpNormalization")

@@ -9,9 +9,9 @@ import (
 func init() {
 	const note = "hidden channels = every gate's rows of W and R = columns of R = outputs; input channels = columns of W"
 	register(
-		Op{Name: "LSTM", Since: 7, Infer: recurrent(4, 1), Patch: patchHidden, Graph: encodeRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
-		Op{Name: "GRU", Since: 7, Infer: recurrent(3, 1), Patch: patchHidden, Graph: encodeRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
-		Op{Name: "RNN", Since: 7, Infer: recurrent(1, 1), Patch: patchHidden, Graph: encodeRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
+		Op{Name: "LSTM", Since: 7, Infer: recurrent(4, 1), Patch: patchHidden, Graph: graphRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
+		Op{Name: "GRU", Since: 7, Infer: recurrent(3, 1), Patch: patchHidden, Graph: graphRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
+		Op{Name: "RNN", Since: 7, Infer: recurrent(1, 1), Patch: patchHidden, Graph: graphRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
 		Op{Domain: microsoft, Name: "DynamicQuantizeLSTM", Since: 1, Infer: recurrent(4, 2), Patch: patchHidden, Layer: &Layer{Weight: 1, Bias: 3, Out: 2, In: 1, Channel: -1, Unfit: unfitGates}, Multiply: true, Operands: ".ww.....ssss", Note: "as LSTM with W and R transposed; scales and zero points = every gate's columns"},
 	)
 }

@@ -10,7 +10,7 @@ import (
 
 // patching adapts one node to the axes that were cut.
 type patching struct {
-	*shrinker
+	*smaller
 	old     *call
 	node    *onnxio.Node // a copy; changes count once changed is set
 	in      []*Value     // of the smaller model

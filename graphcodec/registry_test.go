@@ -17,7 +17,7 @@ func TestElementWiseIsAFact(t *testing.T) {
 			require.False(t, r.ElementWise, op)
 		}
 	}
-	sh := &shrinker{old: &Analysis{an: &analyzer{versions: map[string]int64{"": 21}}}, an: &analyzer{}}
+	sh := &shrinker{smaller: &smaller{an: &analyzer{}}, old: &Analysis{an: &analyzer{versions: map[string]int64{"": 21}}}}
 	body := func(op string) *onnxio.Graph {
 		return &onnxio.Graph{Nodes: []*onnxio.Node{{OpType: op, Inputs: []string{"x"}, Outputs: []string{"y"}}}}
 	}

@@ -9,15 +9,10 @@ import (
 
 // shrinker makes the smaller model node by node: patch, run the rule again, compare with what was predicted.
 type shrinker struct {
-	old    *Analysis
-	state  *State
-	model  *onnxio.Model
-	an     *analyzer
-	before map[int][]*onnxio.Node // nodes to put in front of a node
-	gone   map[int]bool           // nodes that became initializers
-	names  map[string]bool
-	cache  map[axisKey][]int
-
+	*smaller
+	old     *Analysis
+	state   *State
+	gone    map[int]bool // nodes that became initializers
 	holders map[*onnxio.Tensor][]holder
 }
 
@@ -25,7 +20,7 @@ type shrinker struct {
 // computed anew and compared with the prediction; an error means that nothing should be written.
 func (a *Analysis) Shrink(s *State) (m *onnxio.Model, err error) {
 	defer caught(&err)
-	sh := &shrinker{old: a, state: s, before: map[int][]*onnxio.Node{}, gone: map[int]bool{}, names: map[string]bool{}, cache: map[axisKey][]int{}, holders: map[*onnxio.Tensor][]holder{}}
+	sh := &shrinker{smaller: newSmaller(s.keep), old: a, state: s, gone: map[int]bool{}, holders: map[*onnxio.Tensor][]holder{}}
 	sh.clone()
 	if err := sh.cutConstants(); err != nil {
 		return nil, err
@@ -71,57 +66,6 @@ func (sh *shrinker) clone() {
 	for name := range sh.old.an.values {
 		sh.names[name] = true
 	}
-}
-
-// fresh returns a value name that is not in use.
-func (sh *shrinker) fresh(base string) string {
-	name := base
-	for i := 1; sh.names[name]; i++ {
-		name = fmt.Sprintf("%s_%d", base, i)
-	}
-	sh.names[name] = true
-	return name
-}
-
-// axisKey identifies a slice of labels.
-type axisKey struct {
-	first *label
-	n     int
-}
-
-func keyOf(axis []label) axisKey { return axisKey{&axis[0], len(axis)} }
-
-// keep returns the surviving positions of an axis, nil where all survive.
-func (sh *shrinker) keep(axis []label) []int {
-	if len(axis) == 0 {
-		return nil
-	}
-	k, ok := sh.cache[keyOf(axis)]
-	if ok {
-		return k
-	}
-	if k = sh.state.keep(axis); len(k) == len(axis) {
-		k = nil
-	}
-	sh.cache[keyOf(axis)] = k
-	return k
-}
-
-// predicted returns the shape that a value of the original will have.
-func (sh *shrinker) predicted(v *Value) []Dim {
-	out := slices.Clone(v.Shape)
-	for k := range out {
-		var axis []label
-		if v.Const != nil {
-			axis = v.Const.axes[k]
-		} else if v.axes != nil {
-			axis = v.axes[k]
-		}
-		if keep := sh.keep(axis); keep != nil {
-			out[k] = Num(int64(len(keep)))
-		}
-	}
-	return out
 }
 
 func (sh *shrinker) cutConstants() error {
@@ -239,7 +183,7 @@ func patchInfo(info *onnxio.ValueInfo, before, after []Dim) *onnxio.ValueInfo {
 // step adapts one node, runs its rule on the smaller inputs and compares the shapes.
 func (sh *shrinker) step(old *call) error {
 	n := *sh.model.Graph.Nodes[old.index]
-	p := &patching{shrinker: sh, old: old, node: &n}
+	p := &patching{smaller: sh.smaller, old: old, node: &n}
 	if err := p.resolve(); err != nil {
 		return err
 	}

@@ -440,17 +440,6 @@ func (s *State) Layers() []LayerCost {
 	return out
 }
 
-func shapeText(dims []Dim) string {
-	s := ""
-	for i, d := range dims {
-		if i > 0 {
-			s += "x"
-		}
-		s += d.String()
-	}
-	return s
-}
-
 // GroupMACs returns the multiply-accumulates of all nodes that work on channels of a group, frozen ones included.
 func (a *Analysis) GroupMACs(g *Group) int64 {
 	readers := map[string]bool{}
@@ -560,14 +549,6 @@ func (a *Analysis) Signature(g *Group) string {
 		s += string(rune('a'+int(m.Role))) + shapeText(dimsOf(m.Const.Tensor.Dims)) + "/" + string(rune('0'+m.Axis)) + ";"
 	}
 	return s
-}
-
-func dimsOf(dims []int64) []Dim {
-	out := make([]Dim, len(dims))
-	for i, d := range dims {
-		out[i] = Num(d)
-	}
-	return out
 }
 
 // Count returns the number of removed units.

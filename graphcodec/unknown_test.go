@@ -283,8 +283,8 @@ func prunes(t *testing.T, m *onnxio.Model, about string) {
 	for i := range a.Groups {
 		a.Path(i)
 	}
-	if n, err := a.Encode(graphcodec.Universal); err == nil {
-		require.NoError(t, n.WriteSVG(&bytes.Buffer{}, "g"), about)
+	if n, err := graphcodec.Encode(a, graphcodec.Universal); err == nil {
+		require.NoError(t, graphcodec.WriteSVG(&bytes.Buffer{}, n, "g"), about)
 		d, err := n.Decoder(n.Nodes, nil)
 		require.NoError(t, err, about)
 		same, err := d.Model()

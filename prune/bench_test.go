@@ -28,7 +28,7 @@ func BenchmarkMetanet(b *testing.B) {
 		b.Run(fmt.Sprintf("H%dL%d", size.hidden, size.layers), func(b *testing.B) {
 			for b.Loop() {
 				start := time.Now()
-				n, err := s.Analysis.Encode(graphcodec.Universal)
+				n, err := graphcodec.Encode(s.Analysis, graphcodec.Universal)
 				require.NoError(b, err)
 				encoded := time.Since(start)
 				r, err := net.Run(context.Background(), prune.Graph(n), metanet.Options{Portable: os.Getenv("METAPRUNE_BENCH_PORTABLE") != ""})

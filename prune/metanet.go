@@ -111,7 +111,7 @@ func (s *Session) Rewrite(ctx context.Context, m *Metanet, o metanet.Options) (*
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.Analysis.Encode(scheme)
+	n, err := graphcodec.Encode(s.Analysis, scheme)
 	if err != nil {
 		return nil, err
 	}

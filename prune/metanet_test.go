@@ -63,7 +63,7 @@ type edgeKey struct{ out, in int32 }
 func TestReferenceSchemeOnONNX(t *testing.T) {
 	dir := "../testdata/metanet/"
 	s := open(t, dir+"tiny_net.onnx")
-	n, err := s.Analysis.Encode(graphcodec.ReferenceCNN)
+	n, err := graphcodec.Encode(s.Analysis, graphcodec.ReferenceCNN)
 	require.NoError(t, err)
 	in, out := tensors(t, dir+"tiny_in.safetensors"), tensors(t, dir+"tiny_out.safetensors")
 	nodes, err := in.Tensors["node_in"].Floats()

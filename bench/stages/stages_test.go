@@ -103,7 +103,7 @@ func BenchmarkGraph(b *testing.B) {
 	each(b, func(b *testing.B, data []byte) {
 		a := analysis(b, data)
 		for b.Loop() {
-			n, err := a.Encode(graphcodec.Universal)
+			n, err := graphcodec.Encode(a, graphcodec.Universal)
 			require.NoError(b, err)
 			d, err := n.Decoder(n.Nodes, nil)
 			require.NoError(b, err)

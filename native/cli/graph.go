@@ -45,7 +45,7 @@ or the explicit graph that metanet forward and PyTorch Geometric read (.safetens
 			if err := files.check(); err != nil {
 				return err
 			}
-			n, err := s.Analysis.Encode(sc)
+			n, err := graphcodec.Encode(s.Analysis, sc)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
@@ -74,7 +74,7 @@ type graphReport struct {
 
 func (a *app) writeGraph(n *graphcodec.Network, title, out, format string) error {
 	write, ok := map[string]func(w io.Writer) error{
-		"svg":     func(w io.Writer) error { return n.WriteSVG(w, title) },
+		"svg":     func(w io.Writer) error { return graphcodec.WriteSVG(w, n, title) },
 		"json":    n.WriteJSON,
 		"graphml": n.WriteGraphML,
 		"safetensors": func(w io.Writer) error {

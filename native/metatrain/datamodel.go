@@ -29,7 +29,7 @@ func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Sch
 	if err != nil {
 		return fail(err)
 	}
-	n, err := a.Encode(s)
+	n, err := graphcodec.Encode(a, s)
 	if err != nil {
 		return fail(err)
 	}
