@@ -11,19 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func explained(t *testing.T, path string) *Analysis {
-	t.Helper()
-	f, err := onnxio.Open(path)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, f.Close()) })
-	a, err := Analyze(f.Model)
-	require.NoError(t, err)
-	return a
-}
-
 // A residual trunk: three convolutions write it, its sums join it, and what follows reads it.
 func TestPathOfAResidualTrunk(t *testing.T) {
-	a := explained(t, "../testdata/fashion-resnet20.onnx")
+	a := opened(t, "../testdata/fashion-resnet20.onnx")
 	groups := a.GroupsOf("conv1.weight")
 	require.Len(t, groups, 1)
 	steps := a.Path(groups[0])
@@ -58,7 +48,7 @@ func TestPathOfAResidualTrunk(t *testing.T) {
 
 // A frozen group names the node that froze it, and what is asked for may be a node.
 func TestPathOfAFrozenGroup(t *testing.T) {
-	a := explained(t, "../testdata/models/unknown.onnx")
+	a := opened(t, "../testdata/models/unknown.onnx")
 	frozen := 0
 	for i := range a.Groups {
 		g := &a.Groups[i]
@@ -74,10 +64,20 @@ func TestPathOfAFrozenGroup(t *testing.T) {
 	}
 	require.Positive(t, frozen)
 	require.Empty(t, a.GroupsOf("nothing of that name"))
-	resnet := explained(t, "../testdata/fashion-resnet20.onnx")
+	resnet := opened(t, "../testdata/fashion-resnet20.onnx")
 	for _, n := range resnet.Model.Graph.Nodes {
 		if n.OpType == "Conv" {
 			require.Equal(t, resnet.GroupsOf(n.Inputs[1]), resnet.GroupsOf(n.Outputs[0]), n.Name)
 		}
 	}
+}
+
+func opened(t *testing.T, path string) *Analysis {
+	t.Helper()
+	f, err := onnxio.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	a, err := Analyze(f.Model)
+	require.NoError(t, err)
+	return a
 }

@@ -166,3 +166,13 @@ func TestUnfollowed(t *testing.T) {
 	require.Empty(t, a.GroupsOf("/conv1/Conv"))
 	require.Equal(t, "there is no rule for operator nobody.Conv of node /conv1/Conv", a.Unfollowed("/conv1/Conv"))
 }
+
+func explained(t *testing.T, path string) *Analysis {
+	t.Helper()
+	f, err := onnxio.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	a, err := Analyze(f.Model)
+	require.NoError(t, err)
+	return a
+}

@@ -70,14 +70,6 @@ func (b *netBuilder) bias(c *call, v, y *Value, k int) {
 	}
 }
 
-// product is the operands of a matrix product: which axes are contracted, and which stay.
-type operands struct {
-	x, w             *Value
-	xIn, wIn, wOut   int
-	out              int // axis of the product that w's wOut becomes
-	weightOnTheRight bool
-}
-
 func encodeMatMul(b *netBuilder, c *call) bool {
 	o, ok := c.matrices()
 	if !ok {

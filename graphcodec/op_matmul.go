@@ -217,3 +217,11 @@ func (c *call) einsumMatrices() (operands, bool) {
 	}
 	return o, o.xIn >= 0 && o.wOut >= 0
 }
+
+// product is the operands of a matrix product: which axes are contracted, and which stay.
+type operands struct {
+	x, w             *Value
+	xIn, wIn, wOut   int
+	out              int // axis of the product that w's wOut becomes
+	weightOnTheRight bool
+}
