@@ -15,7 +15,7 @@ BASE    ?= HEAD~1
 VERSION ?= $(shell .ci/version)
 # of packages that run once per node or file: without inlining the WebAssembly programs are smaller
 WASM    := -trimpath -buildvcs=false $(shell cat .ci/wasmflags)
-PORTABLE := ./onnxio ./onnxio/safetensors ./graphcodec ./prune ./prune/options ./prune/planner ./prune/repair ./prune/obs ./prune/allocate ./prune/search ./prune/verify ./prune/calib ./prune/faults ./metanet ./wasm/api
+PORTABLE := ./onnxio ./onnxio/safetensors ./graphcodec ./graphcodec/label ./graphcodec/dim ./graphcodec/op ./graphcodec/coupling ./graphcodec/draw ./prune ./prune/options ./prune/planner ./prune/repair ./prune/obs ./prune/allocate ./prune/search ./prune/verify ./prune/calib ./prune/faults ./metanet ./wasm/api
 DATA    := --images testdata/fashion-test-1000-images-idx3-ubyte.gz --labels testdata/fashion-test-1000-labels-idx1-ubyte.gz
 REPAIR  := --backend go --calibrate testdata/fashion-train-100-images-idx3-ubyte.gz
 

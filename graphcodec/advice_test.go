@@ -3,7 +3,7 @@ package graphcodec_test
 import (
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/stretchr/testify/require"
 )
 
@@ -18,7 +18,7 @@ func TestLayoutOperatorsAreNamedWithAdvice(t *testing.T) {
 func TestWeightsInBranchesAreNamedWithAdvice(t *testing.T) {
 	a := load(t, "../testdata/functions/if_in.onnx")
 	require.Contains(t, a.Advice(), "`metaprune inline` moves them out")
-	flat, err := graphcodec.Analyze(a.Flat())
+	flat, err := coupling.Analyze(a.Flat())
 	require.NoError(t, err)
 	require.Empty(t, flat.Advice())
 }

@@ -9,18 +9,20 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/graphcodec/randnet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
 
-func load(t testing.TB, path string) *graphcodec.Analysis {
+func load(t testing.TB, path string) *coupling.Analysis {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
 	m, err := onnxio.Decode(data, nil)
 	require.NoError(t, err)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	return a
 }
@@ -59,7 +61,7 @@ func TestRandomCutsHold(t *testing.T) {
 			require.NoError(t, err)
 			again, err := onnxio.Decode(data, nil)
 			require.NoError(t, err)
-			b, err := graphcodec.Analyze(again)
+			b, err := coupling.Analyze(again)
 			require.NoError(t, err, path)
 			require.Equal(t, s.MACs(), b.NewState().MACs(), "%s: the predicted cost is the smaller model's", path)
 			units, err := a.UnitsOf(a.Removals(s.Units()))
@@ -121,7 +123,7 @@ func TestPickedFromComputedWeights(t *testing.T) {
 		for _, g := range a.Groups {
 			if g.Frozen != "" && !strings.Contains(g.Frozen, "graph output") {
 				for _, m := range g.Members {
-					require.NotEqual(t, graphcodec.Input, m.Role, "%s: %s", path, g.Frozen)
+					require.NotEqual(t, op.Input, m.Role, "%s: %s", path, g.Frozen)
 				}
 			}
 		}
@@ -140,7 +142,7 @@ func TestPickedFromComputedWeights(t *testing.T) {
 			}
 		}
 		require.Equal(t, picks, count, path)
-		again, err := graphcodec.Analyze(m)
+		again, err := coupling.Analyze(m)
 		require.NoError(t, err)
 		require.Equal(t, s.MACs(), again.NewState().MACs(), path)
 	}
@@ -219,7 +221,7 @@ func TestNodeTestsInferDeclaredShapes(t *testing.T) {
 			want[o.Name] = o
 		}
 		m.Graph.Outputs = slices.Clone(m.Graph.Outputs)
-		a, err := graphcodec.Analyze(m)
+		a, err := coupling.Analyze(m)
 		require.NoError(t, err, path)
 		for name, o := range want {
 			v := a.Value(name)
@@ -294,7 +296,7 @@ func FuzzAnalyze(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a, err := graphcodec.Analyze(m)
+		a, err := coupling.Analyze(m)
 		if err != nil {
 			require.NotContains(t, err.Error(), "please report")
 			return

@@ -4,12 +4,12 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
 
-func ifs(a *graphcodec.Analysis, t *testing.T, prunable bool) []string {
+func ifs(a *coupling.Analysis, t *testing.T, prunable bool) []string {
 	s := a.NewState()
 	for _, g := range a.Groups {
 		if g.Frozen == "" && prunable {
@@ -74,7 +74,7 @@ func TestFlagsAreNotKnown(t *testing.T) {
 		if asInput {
 			g.Inputs = append(g.Inputs, info("flag", onnxio.Bool))
 		}
-		a, err := graphcodec.Analyze(&onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}}, Graph: g})
+		a, err := coupling.Analyze(&onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}}, Graph: g})
 		require.NoError(t, err)
 		for _, group := range a.Groups {
 			if group.Name == "v" {
@@ -108,7 +108,7 @@ func TestBothBranches(t *testing.T) {
 		require.Len(t, at.G.Nodes, len(was.Nodes), at.Name)
 		require.False(t, at.G.Outputs[0].Type.Tensor.Shape.Dims[2].HasValue, "a length that has changed is not declared")
 	}
-	again, err := graphcodec.Analyze(m)
+	again, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	require.Less(t, again.NewState().MACs(), a.NewState().MACs())
 	kept, err := a.Shrink(a.NewState())

@@ -3,7 +3,7 @@ package graphcodec_test
 import (
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -37,7 +37,7 @@ func TestParametersWithoutScales(t *testing.T) {
 
 // Packed weights count one by one, in the layer as in the model, and so do their products: blocks that are filled up, and zero points, count nothing.
 func TestPackedWeights(t *testing.T) {
-	layers := map[string]graphcodec.LayerCost{}
+	layers := map[string]coupling.LayerCost{}
 	for _, name := range []string{"quantised", "packed", "moe"} {
 		for _, l := range load(t, "../testdata/models/"+name+".onnx").NewState().Layers() {
 			layers[l.Op+" "+l.Node] = l
@@ -72,7 +72,7 @@ func TestChannelsLast(t *testing.T) {
 		Inputs: []*onnxio.ValueInfo{input("x", onnxio.Float, "", "", "", 3)}, Outputs: []*onnxio.ValueInfo{{Name: "y"}}, Initializers: []*onnxio.Tensor{w},
 		Nodes: []*onnxio.Node{{Domain: "com.microsoft", OpType: "NhwcFusedConv", Name: "c", Inputs: []string{"x", "w"}, Outputs: []string{"y"},
 			Attributes: []*onnxio.Attribute{{Name: "strides", Type: onnxio.AttrInts, Ints: []int64{2, 2}}, {Name: "pads", Type: onnxio.AttrInts, Ints: []int64{1, 1, 1, 1}}}}}}}
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	l := a.NewState().Layers()
 	require.Len(t, l, 1)

@@ -1,13 +1,6 @@
-// Package graphcodec finds the coupled channels of an ONNX model. [Analyze] interprets the graph once, index by index: every axis of every value carries
-// one label per position, a label is a set of units, and a position survives while all its units survive. Every operator has a rule that says
-// which labels are equal and what the output's shape is; an operator without a rule freezes what it reads, with a reason.
+// Package graphcodec turns a model into the parameter graph that a metanetwork reads, and back.
 //
-// Operators are those of https://github.com/onnx/onnx/blob/main/docs/Operators.md from opset 7 on. The coupling analysis generalises the dependency graph of
-// DepGraph (arXiv 2301.12900) from layers to positions.
-//
-// # Network and graph
-//
-// [Analysis.Encode] turns the model into the parameter graph that a metanetwork reads, and a [Decoder] turns a changed graph back into tensors. A node is an output channel of a layer, or an input channel of the model; a layer
+// [Encode] turns the model into the parameter graph that a metanetwork reads, and a [Decoder] turns a changed graph back into tensors. A node is an output channel of a layer, or an input channel of the model; a layer
 // is a dense block of edges from the nodes on its input axis to its own, whose features are the kernels. Blocks alias the weights, index lists are never made. The layers on a value's axes are found by identity:
 // positions that live and die with a channel belong to it, so channel shuffles, splits, concatenations and flattened maps need no rule of their own.
 //   - An Add is represented by the operand behind most layers; the others reach it by diagonal residual edges. Concat joins node lists.
@@ -34,14 +27,13 @@
 //
 // # Limits
 //
-// Axes of symbolic length carry no labels. Integer tensors of up to [maxElems] elements are evaluated. Values captured by subgraphs are frozen.
+// Those of package coupling, whose Analysis is encoded.
 //
 // # Errors
 //
-// onnxio.FormatError for models that contradict themselves: a cycle, a value that nothing produces, a name produced twice, a tensor whose data does not fit its dims. Everything else is analysed
-// or frozen. Encode fails likewise where a weight is NaN or infinite.
+// onnxio.FormatError where a weight is NaN or infinite.
 //
 // # Concurrency
 //
-// An Analysis is not changed after Analyze returns, but its methods share caches: use it from one goroutine at a time.
+// A Network shares its Analysis: use both from one goroutine at a time.
 package graphcodec

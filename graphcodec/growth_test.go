@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -45,7 +45,7 @@ func TestGrowthIsLinear(t *testing.T) {
 		for range 3 {
 			m := chain(n)
 			start := time.Now()
-			a, err := graphcodec.Analyze(m)
+			a, err := coupling.Analyze(m)
 			require.NoError(t, err)
 			s := a.NewState()
 			for i := range a.Groups {

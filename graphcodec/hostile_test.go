@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/hostile"
 	"github.com/stretchr/testify/require"
@@ -21,7 +21,7 @@ func TestSmallFilesStaySmall(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		start := time.Now()
-		_, err = graphcodec.Analyze(m)
+		_, err = coupling.Analyze(m)
 		runtime.ReadMemStats(&after)
 		if err != nil {
 			require.NotContains(t, err.Error(), "please report", f.Name)

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -26,7 +26,7 @@ func TestWeightsMoveOutOfBranches(t *testing.T) {
 		require.Empty(t, at.G.Initializers, at.Name)
 		require.Len(t, at.G.Nodes, 4, at.Name)
 	}
-	b, err := graphcodec.Analyze(flat)
+	b, err := coupling.Analyze(flat)
 	require.NoError(t, err)
 	live := map[string]int{}
 	for _, g := range b.Groups {

@@ -1,12 +1,15 @@
 package graphcodec
 
-import "fmt"
+import (
+	"fmt"
+	"github.com/metaprune/metaprune/graphcodec/op"
+)
 
 // Pull is the transpose of decoding: it brings a gradient by the model's constants back to the graph. gradient gives a constant's, an element for each of its elements, nil for zeros. nodes are [N, F];
 // edges are by block [rows, cols, features], or [rows, features] of a diagonal, nil where decoding changes nothing.
-func (n *Network) Pull(gradient func(c *Constant) []float32) (nodes []float32, edges [][]float32, err error) {
-	read := map[*Constant][]float32{}
-	of := func(c *Constant) ([]float32, error) {
+func (n *Network) Pull(gradient func(c *op.Constant) []float32) (nodes []float32, edges [][]float32, err error) {
+	read := map[*op.Constant][]float32{}
+	of := func(c *op.Constant) ([]float32, error) {
 		if g, ok := read[c]; ok {
 			return g, nil
 		}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -40,7 +41,7 @@ func TestPullIsTheTranspose(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, err)
-		gradients := map[*Constant][]float32{}
+		gradients := map[*op.Constant][]float32{}
 		want, size := 0.0, 0.0
 		skip := false
 		for _, c := range d.Represented() {
@@ -67,7 +68,7 @@ func TestPullIsTheTranspose(t *testing.T) {
 		if skip {
 			continue
 		}
-		pulledNodes, pulledEdges, err := n.Pull(func(c *Constant) []float32 { return gradients[c] })
+		pulledNodes, pulledEdges, err := n.Pull(func(c *op.Constant) []float32 { return gradients[c] })
 		require.NoError(t, err)
 		got := 0.0
 		for i, g := range pulledNodes {
@@ -94,9 +95,9 @@ func zeroRow(b *EdgeBlock, i int) bool {
 
 func TestPullRefusesOtherSizes(t *testing.T) {
 	n, _ := encodeFile(t, "../testdata/fashion-resnet20.onnx", Universal)
-	_, _, err := n.Pull(func(*Constant) []float32 { return make([]float32, 3) })
+	_, _, err := n.Pull(func(*op.Constant) []float32 { return make([]float32, 3) })
 	require.ErrorContains(t, err, "a gradient of 3 numbers for")
-	nodes, _, err := n.Pull(func(*Constant) []float32 { return nil })
+	nodes, _, err := n.Pull(func(*op.Constant) []float32 { return nil })
 	require.NoError(t, err)
 	require.Zero(t, nodes[0])
 }

@@ -3,6 +3,9 @@ package graphcodec
 import (
 	"cmp"
 	"fmt"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/label"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"slices"
 )
 
@@ -10,11 +13,11 @@ import (
 type nodeSet struct {
 	name, kind string
 	base, size int // size -1: a model input whose channels no layer has read yet
-	labels     []label
+	labels     []label.Label
 	keys       []keyed // its nodes by identity
 	depth      int
 	weight     *weightView
-	out        *Value // of the layer
+	out        *op.Value // of the layer
 	output     bool
 	depthwise  bool
 	feeds      bool     // a block begins here
@@ -30,28 +33,28 @@ type provenance struct {
 
 // netBuilder turns calls into node sets and blocks.
 type netBuilder struct {
-	a       *Analysis
+	a       *coupling.Analysis
 	scheme  Scheme
 	ref     bool
-	from    map[*Value]*provenance
+	from    map[*op.Value]*provenance
 	sets    []*nodeSet
 	owner   []*nodeSet // by node
 	blocks  []*EdgeBlock
-	taken   map[*Constant]bool
-	scaled  map[*Value]bool // behind a scale, so that a constant added is that normalisation's bias
+	taken   map[*op.Constant]bool
+	scaled  map[*op.Value]bool // behind a scale, so that a constant added is that normalisation's bias
 	lenses  map[string][]float32
-	orphans map[*Value]map[int]*nodeSet
-	rms     map[*Constant]float64
+	orphans map[*op.Value]map[int]*nodeSet
+	rms     map[*op.Constant]float64
 }
 
 // slot is a kind of vector that nodes carry.
 type slot int
 
 const (
-	normWeight   = slot(vectorScale)
-	normBias     = slot(vectorShift)
-	runningMean  = slot(vectorMean)
-	runningVar   = slot(vectorVariance)
+	normWeight   = slot(op.VectorScale)
+	normBias     = slot(op.VectorShift)
+	runningMean  = slot(op.VectorMean)
+	runningVar   = slot(op.VectorVariance)
 	layerBias    = runningVar + 1
 	shortcutNorm = layerBias + 1 // of the reference: four more
 	numSlots     = shortcutNorm + 4
@@ -59,7 +62,7 @@ const (
 
 // slotRef is a node's element of a vector.
 type slotRef struct {
-	c     *Constant
+	c     *op.Constant
 	index int32
 	fixed bool
 }
@@ -70,11 +73,11 @@ const maxJoined = 1024
 // maxRuns bounds the diagonal blocks between two lists of nodes; orders more scattered than that get none.
 const maxRuns = 256
 
-func newNetBuilder(a *Analysis, s Scheme) *netBuilder {
-	b := &netBuilder{a: a, scheme: s, ref: s.Name == ReferenceCNN.Name, from: map[*Value]*provenance{}, taken: map[*Constant]bool{}, scaled: map[*Value]bool{},
-		lenses: map[string][]float32{}, orphans: map[*Value]map[int]*nodeSet{}, rms: map[*Constant]float64{}}
+func newNetBuilder(a *coupling.Analysis, s Scheme) *netBuilder {
+	b := &netBuilder{a: a, scheme: s, ref: s.Name == ReferenceCNN.Name, from: map[*op.Value]*provenance{}, taken: map[*op.Constant]bool{}, scaled: map[*op.Value]bool{},
+		lenses: map[string][]float32{}, orphans: map[*op.Value]map[int]*nodeSet{}, rms: map[*op.Constant]float64{}}
 	for _, in := range a.Model.Graph.Inputs {
-		if v := a.an.values[in.Name]; v != nil && v.Const == nil {
+		if v := a.Analyzer.Values[in.Name]; v != nil && v.Const == nil {
 			b.from[v] = &provenance{main: []*nodeSet{{name: in.Name, kind: "input", size: -1}}}
 		}
 	}
@@ -82,12 +85,12 @@ func newNetBuilder(a *Analysis, s Scheme) *netBuilder {
 }
 
 // call adds what one node of the model contributes.
-func (b *netBuilder) call(c *call) {
-	if o := c.op(); o.Graph != graphPasses && len(c.out) > 0 && (c.out[0] != nil || o.LaterOutputs) && encoders[o.Graph](b, c) {
+func (b *netBuilder) call(c *op.Call) {
+	if o := c.Op(); o.Graph != op.PassesOn && len(c.Out) > 0 && (c.Out[0] != nil || o.LaterOutputs) && encoders[o.Graph](b, c) {
 		return
 	}
-	p := b.deepest(c.in)
-	for _, v := range c.out {
+	p := b.deepest(c.In)
+	for _, v := range c.Out {
 		if v != nil && v.Const == nil && p != nil {
 			b.from[v] = p
 		}
@@ -95,7 +98,7 @@ func (b *netBuilder) call(c *call) {
 }
 
 // deepest returns the provenance of the input behind most layers.
-func (b *netBuilder) deepest(in []*Value) *provenance {
+func (b *netBuilder) deepest(in []*op.Value) *provenance {
 	var best *provenance
 	for _, v := range in {
 		if p := b.from[v]; p != nil && (best == nil || p.depth() > best.depth()) {
@@ -114,20 +117,20 @@ func (p *provenance) depth() int {
 }
 
 // labelsOf returns an axis' labels, nil where it is untracked.
-func labelsOf(v *Value, k int) []label {
+func labelsOf(v *op.Value, k int) []label.Label {
 	switch {
-	case !v.has(k):
+	case !v.Has(k):
 		return nil
 	case v.Const != nil:
-		return v.Const.axes[k]
-	case v.axes == nil:
+		return v.Const.Axes[k]
+	case v.Axes == nil:
 		return nil
 	}
-	return v.axes[k]
+	return v.Axes[k]
 }
 
 // place gives a set its nodes.
-func (b *netBuilder) place(s *nodeSet, n int, labels []label) {
+func (b *netBuilder) place(s *nodeSet, n int, labels []label.Label) {
 	s.base, s.size = len(b.owner), n
 	if len(labels) == n {
 		s.labels = labels
@@ -149,7 +152,7 @@ func (b *netBuilder) slot(k slot, node int32) *slotRef {
 
 // keyed is a node with its identity.
 type keyed struct {
-	key  label
+	key  label.Label
 	node int32
 }
 
@@ -162,7 +165,7 @@ func (b *netBuilder) byKey(s *nodeSet) []keyed {
 	}
 	s.keys = make([]keyed, len(s.labels))
 	for i, x := range s.labels {
-		key := b.a.an.lab.identity(x)
+		key := b.a.Analyzer.Labels.Identity(x)
 		if key == 0 {
 			s.keys, s.labels = nil, nil
 			return nil
@@ -174,7 +177,7 @@ func (b *netBuilder) byKey(s *nodeSet) []keyed {
 }
 
 // nodesOf returns the nodes of one identity.
-func nodesOf(all []keyed, key label) []keyed {
+func nodesOf(all []keyed, key label.Label) []keyed {
 	from, ok := slices.BinarySearchFunc(all, keyed{key, 0}, byIdentity)
 	if !ok {
 		return nil
@@ -187,18 +190,18 @@ func nodesOf(all []keyed, key label) []keyed {
 }
 
 // byUnits matches the positions of an axis to nodes that live and die with them; nil where some have none. Several positions of one channel, or several channels of one position, are matched in order.
-func (b *netBuilder) byUnits(sets []*nodeSet, axis []label) []int32 {
+func (b *netBuilder) byUnits(sets []*nodeSet, axis []label.Label) []int32 {
 	if len(axis) == 0 {
 		return nil
 	}
-	keys := make([]label, len(axis))
+	keys := make([]label.Label, len(axis))
 	for i, x := range axis {
-		if keys[i] = b.a.an.lab.identity(x); keys[i] == 0 {
+		if keys[i] = b.a.Analyzer.Labels.Identity(x); keys[i] == 0 {
 			return nil
 		}
 	}
 	all := b.merged(sets)
-	var count, seen map[label]int // only where a channel has several positions or the reverse
+	var count, seen map[label.Label]int // only where a channel has several positions or the reverse
 	out := make([]int32, len(axis))
 	for i, key := range keys {
 		list := nodesOf(all, key)
@@ -210,7 +213,7 @@ func (b *netBuilder) byUnits(sets []*nodeSet, axis []label) []int32 {
 			continue
 		}
 		if count == nil {
-			count, seen = map[label]int{}, map[label]int{}
+			count, seen = map[label.Label]int{}, map[label.Label]int{}
 			for _, key := range keys {
 				count[key]++
 			}
@@ -255,15 +258,15 @@ func byCount(sets []*nodeSet, n int) []int32 {
 }
 
 // axisLength returns the length of an axis, 0 where it is unknown or too long.
-func axisLength(v *Value, k int) int {
-	if v == nil || !v.Ranked || k < 0 || k >= len(v.Shape) || !v.Shape[k].IsNum() || v.Shape[k].N > maxAxis {
+func axisLength(v *op.Value, k int) int {
+	if v == nil || !v.Ranked || k < 0 || k >= len(v.Shape) || !v.Shape[k].IsNum() || v.Shape[k].N > op.MaxAxis {
 		return 0
 	}
 	return int(v.Shape[k].N)
 }
 
 // match returns the node of each position on an axis; nil where they are not known.
-func (b *netBuilder) match(v *Value, k int) []int32 {
+func (b *netBuilder) match(v *op.Value, k int) []int32 {
 	n, p := axisLength(v, k), b.from[v]
 	if n == 0 || p == nil {
 		return nil
@@ -290,7 +293,7 @@ func (b *netBuilder) match(v *Value, k int) []int32 {
 func (p *provenance) all() [][]*nodeSet { return append([][]*nodeSet{p.main}, p.rest...) }
 
 // unitAxis returns the axis on which a value carries the sets' channels, -1 where the analysis does not say.
-func (b *netBuilder) unitAxis(v *Value, sets []*nodeSet) int {
+func (b *netBuilder) unitAxis(v *op.Value, sets []*nodeSet) int {
 	for k := range v.Shape {
 		if axisLength(v, k) > 1 && b.byUnits(sets, labelsOf(v, k)) != nil {
 			return k
@@ -300,7 +303,7 @@ func (b *netBuilder) unitAxis(v *Value, sets []*nodeSet) int {
 }
 
 // channelAxis returns the axis on which a value carries its main channels, or else one as long as they are many: the second, the last, any.
-func (b *netBuilder) channelAxis(v *Value) int {
+func (b *netBuilder) channelAxis(v *op.Value) int {
 	p := b.from[v]
 	if p == nil || !v.Ranked {
 		return -1
@@ -325,7 +328,7 @@ func (b *netBuilder) channelAxis(v *Value) int {
 }
 
 // nodes returns the node of each position on an axis, new ones where its origin is not known.
-func (b *netBuilder) nodes(v *Value, k int) []int32 {
+func (b *netBuilder) nodes(v *op.Value, k int) []int32 {
 	if ids := b.match(v, k); ids != nil {
 		return ids
 	}
@@ -345,7 +348,7 @@ func (b *netBuilder) nodes(v *Value, k int) []int32 {
 	return byCount([]*nodeSet{s}, n)
 }
 
-func (b *netBuilder) depthOf(v *Value) int {
+func (b *netBuilder) depthOf(v *op.Value) int {
 	if p := b.from[v]; p != nil {
 		return p.depth()
 	}
@@ -353,12 +356,12 @@ func (b *netBuilder) depthOf(v *Value) int {
 }
 
 // layer adds the node set of a layer whose channels are axis k of out.
-func (b *netBuilder) layer(c *call, w *weightView, n int, out *Value, k int, x *Value) *nodeSet {
-	s := &nodeSet{name: c.name(), kind: "layer", depth: b.depthOf(x) + 1, weight: w, out: out}
+func (b *netBuilder) layer(c *op.Call, w *weightView, n int, out *op.Value, k int, x *op.Value) *nodeSet {
+	s := &nodeSet{name: c.Name(), kind: "layer", depth: b.depthOf(x) + 1, weight: w, out: out}
 	if w != nil {
 		s.name = w.c.Name
 	}
-	var labels []label
+	var labels []label.Label
 	if axisLength(out, k) == n {
 		labels = labelsOf(out, k)
 	}
@@ -501,7 +504,7 @@ func (b *netBuilder) connect(from, to []int32, kind int) {
 }
 
 // attach makes vectors parameters of the nodes on an axis; where those have such parameters already, of new nodes behind them. It reports whether it could.
-func (b *netBuilder) attach(c *call, x *Value, k int, at []slot, vectors []*Value) bool {
+func (b *netBuilder) attach(c *op.Call, x *op.Value, k int, at []slot, vectors []*op.Value) bool {
 	refs := make([]*weightView, len(vectors))
 	for i, v := range vectors {
 		if refs[i] = b.vector(c, v, axisLength(x, k)); refs[i] == nil {
@@ -516,7 +519,7 @@ func (b *netBuilder) attach(c *call, x *Value, k int, at []slot, vectors []*Valu
 		ids = b.normSet(c, x, k, ids)
 	}
 	for i, ref := range refs {
-		fixed := b.take(ref.c) || ref.c.own
+		fixed := b.take(ref.c) || ref.c.Own
 		for j, id := range ids {
 			*b.slot(at[i], id) = slotRef{ref.c, ref.inner[j], fixed}
 		}
@@ -525,7 +528,7 @@ func (b *netBuilder) attach(c *call, x *Value, k int, at []slot, vectors []*Valu
 }
 
 // take notes that a constant has a place in the graph; it reports whether it had one before.
-func (b *netBuilder) take(c *Constant) bool {
+func (b *netBuilder) take(c *op.Constant) bool {
 	for c.Tied != nil {
 		c = c.Tied
 	}
@@ -552,8 +555,8 @@ func (b *netBuilder) free(at []slot, ids []int32) bool {
 }
 
 // normSet adds nodes for a normalisation of their own, each behind the node in its place.
-func (b *netBuilder) normSet(c *call, x *Value, k int, ids []int32) []int32 {
-	s := &nodeSet{name: c.name(), kind: "norm", depth: b.depthOf(x) + 1, out: c.out[0]}
+func (b *netBuilder) normSet(c *op.Call, x *op.Value, k int, ids []int32) []int32 {
+	s := &nodeSet{name: c.Name(), kind: "norm", depth: b.depthOf(x) + 1, out: c.Out[0]}
 	b.place(s, len(ids), labelsOf(x, k))
 	own := upFrom(s.base, len(ids))
 	b.connect(ids, own, min(edgeResidual, len(b.scheme.Edges)-1))
@@ -561,12 +564,12 @@ func (b *netBuilder) normSet(c *call, x *Value, k int, ids []int32) []int32 {
 	if old := b.from[x]; old != nil {
 		p.rest = old.rest
 	}
-	b.from[c.out[0]] = p
+	b.from[c.Out[0]] = p
 	return own
 }
 
 // vector returns the view of n floating-point numbers that v is, nil where it is none.
-func (b *netBuilder) vector(c *call, v *Value, n int) *weightView {
+func (b *netBuilder) vector(c *op.Call, v *op.Value, n int) *weightView {
 	if w := b.weight(c, v, -1, -1); w != nil && len(w.inner) == n && n > 0 {
 		return w
 	}

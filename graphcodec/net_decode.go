@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -17,8 +18,8 @@ type Decoder struct {
 	n       *Network
 	nodes   []float32
 	changes Changes
-	blocks  map[*Constant][]int
-	params  map[*Constant][]int
+	blocks  map[*op.Constant][]int
+	params  map[*op.Constant][]int
 }
 
 // Decoder returns a decoder for new node features [N, F] and for changes of the kernels, nil for none.
@@ -26,7 +27,7 @@ func (n *Network) Decoder(nodes []float32, changes Changes) (*Decoder, error) {
 	if len(nodes) != len(n.Nodes) {
 		return nil, fmt.Errorf("%d node features, the graph has %d", len(nodes), len(n.Nodes))
 	}
-	d := &Decoder{n: n, nodes: nodes, changes: changes, blocks: map[*Constant][]int{}, params: map[*Constant][]int{}}
+	d := &Decoder{n: n, nodes: nodes, changes: changes, blocks: map[*op.Constant][]int{}, params: map[*op.Constant][]int{}}
 	for i := range n.Blocks {
 		if b := &n.Blocks[i]; b.Const != nil && !b.Fixed {
 			d.blocks[b.Const] = append(d.blocks[b.Const], i)
@@ -41,9 +42,9 @@ func (n *Network) Decoder(nodes []float32, changes Changes) (*Decoder, error) {
 }
 
 // Represented returns the constants that have a place in the graph and can change, in the model's order.
-func (d *Decoder) Represented() []*Constant {
-	var out []*Constant
-	for _, c := range d.n.a.constants {
+func (d *Decoder) Represented() []*op.Constant {
+	var out []*op.Constant
+	for _, c := range d.n.Analysis.Constants() {
 		if d.blocks[c] != nil || d.params[c] != nil {
 			out = append(out, c)
 		}
@@ -52,7 +53,7 @@ func (d *Decoder) Represented() []*Constant {
 }
 
 // Tensor returns a constant with what the graph says of it; nil where nothing of it changed.
-func (d *Decoder) Tensor(c *Constant) (*onnxio.Tensor, error) {
+func (d *Decoder) Tensor(c *op.Constant) (*onnxio.Tensor, error) {
 	if d.blocks[c] == nil && d.params[c] == nil {
 		return nil, nil
 	}
@@ -98,7 +99,7 @@ type writer struct {
 	put func([]byte, float64)
 }
 
-func newWriter(c *Constant, raw []byte) (*writer, error) {
+func newWriter(c *op.Constant, raw []byte) (*writer, error) {
 	read, width, err := onnxio.FloatReader(c.Tensor.DataType)
 	if err != nil {
 		return nil, err
@@ -146,7 +147,7 @@ func (w *writer) block(b *EdgeBlock, row, rows int, delta []float32) {
 
 // Model returns the model with the decoded tensors; everything else is the original's, and nothing is changed where nothing changed.
 func (d *Decoder) Model() (*onnxio.Model, error) {
-	changed := map[*Constant]*onnxio.Tensor{}
+	changed := map[*op.Constant]*onnxio.Tensor{}
 	for _, c := range d.Represented() {
 		t, err := d.Tensor(c)
 		if err != nil {
@@ -157,7 +158,7 @@ func (d *Decoder) Model() (*onnxio.Model, error) {
 		}
 	}
 	if len(changed) == 0 {
-		return d.n.a.Source(), nil
+		return d.n.Analysis.Source(), nil
 	}
-	return d.n.a.replace(changed), nil
+	return d.n.Analysis.Replace(changed), nil
 }

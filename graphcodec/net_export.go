@@ -71,7 +71,7 @@ func (n *Network) WriteJSON(w io.Writer) error {
 	for _, l := range n.Layers {
 		j := jsonLayer{Name: l.Name, Kind: l.Kind, First: l.First, Size: l.Size, Features: [][]float32{}}
 		if l.Group >= 0 {
-			j.GroupID, j.Group, j.Frozen = n.a.Groups[l.Group].ID, n.a.Groups[l.Group].Name, n.a.Groups[l.Group].Frozen
+			j.GroupID, j.Group, j.Frozen = n.Analysis.Groups[l.Group].ID, n.Analysis.Groups[l.Group].Name, n.Analysis.Groups[l.Group].Frozen
 		}
 		for v := l.First; v < l.First+l.Size; v++ {
 			j.Features = append(j.Features, n.Nodes[v*n.F:(v+1)*n.F])

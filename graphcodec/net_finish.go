@@ -3,6 +3,7 @@ package graphcodec
 import (
 	"math"
 
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -15,7 +16,7 @@ type reader struct {
 
 func (r reader) at(i int) float64 { return r.read(r.raw[i*r.width:]) }
 
-func newReader(c *Constant) (reader, error) {
+func newReader(c *op.Constant) (reader, error) {
 	read, width, err := onnxio.FloatReader(c.Tensor.DataType)
 	if err != nil {
 		return reader{}, err
@@ -25,7 +26,7 @@ func newReader(c *Constant) (reader, error) {
 }
 
 // rootMeanSquare returns the RMS of a constant's elements, 1 where all are zero.
-func rootMeanSquare(c *Constant) (float64, error) {
+func rootMeanSquare(c *op.Constant) (float64, error) {
 	r, err := newReader(c)
 	if err != nil {
 		return 0, err
@@ -38,7 +39,7 @@ func rootMeanSquare(c *Constant) (float64, error) {
 	}
 	sum := (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
 	if math.IsNaN(sum) || math.IsInf(sum, 0) {
-		return 0, malformed("tensor %q: NaN, Inf or numbers too large; a metanetwork needs finite weights", c.Name)
+		return 0, op.Malformed("tensor %q: NaN, Inf or numbers too large; a metanetwork needs finite weights", c.Name)
 	}
 	if sum == 0 {
 		return 1, nil
@@ -48,9 +49,9 @@ func rootMeanSquare(c *Constant) (float64, error) {
 
 // finish numbers the nodes, scales the blocks and fills in the node features.
 func (b *netBuilder) finish() (*Network, error) {
-	n := &Network{Scheme: b.scheme, F: len(b.scheme.Nodes), a: b.a}
+	n := &Network{Scheme: b.scheme, F: len(b.scheme.Nodes), Analysis: b.a}
 	for _, v := range b.a.Model.Graph.Outputs {
-		if p := b.from[b.a.an.values[v.Name]]; p != nil {
+		if p := b.from[b.a.Analyzer.Values[v.Name]]; p != nil {
 			for _, s := range p.main {
 				if s.size > 0 {
 					b.owner[s.base].output = true
@@ -64,7 +65,7 @@ func (b *netBuilder) finish() (*Network, error) {
 			for i := range s.size {
 				number[s.base+i] = int32(n.N + i)
 			}
-			n.Layers = append(n.Layers, NodeSet{s.name, s.kind, n.N, s.size, s.depth, b.a.groupOf(s.labels)})
+			n.Layers = append(n.Layers, NodeSet{s.name, s.kind, n.N, s.size, s.depth, b.a.GroupOfAxis(s.labels)})
 			n.N += s.size
 		}
 	}
@@ -108,7 +109,7 @@ func (b *netBuilder) finishBlocks(n *Network, number []int32) error {
 	return nil
 }
 
-func (b *netBuilder) rmsOf(c *Constant) (float64, error) {
+func (b *netBuilder) rmsOf(c *op.Constant) (float64, error) {
 	if v, ok := b.rms[c]; ok {
 		return v, nil
 	}
@@ -119,7 +120,7 @@ func (b *netBuilder) rmsOf(c *Constant) (float64, error) {
 
 // slotValues reads the elements in one slot of a set's nodes; ok is false where there are none.
 func (b *netBuilder) slotValues(s *nodeSet, k slot) (v []float64, ok bool, err error) {
-	readers := map[*Constant]reader{}
+	readers := map[*op.Constant]reader{}
 	if s.slots[k] == nil {
 		return nil, false, nil
 	}
@@ -137,7 +138,7 @@ func (b *netBuilder) slotValues(s *nodeSet, k slot) (v []float64, ok bool, err e
 		}
 		ok = true
 		if v[i] = r.at(int(ref.index)); math.IsNaN(v[i]) || math.IsInf(v[i], 0) {
-			return nil, false, malformed("tensor %q: NaN or Inf at element %d; a metanetwork needs finite weights", ref.c.Name, ref.index)
+			return nil, false, op.Malformed("tensor %q: NaN or Inf at element %d; a metanetwork needs finite weights", ref.c.Name, ref.index)
 		}
 	}
 	return v, ok, nil
@@ -265,7 +266,7 @@ func (b *netBuilder) flags(n *Network, s *nodeSet, at int, norm bool) {
 	for i := range s.size {
 		row := n.Nodes[(at+i)*n.F:]
 		row[5], row[6], row[7], row[8] = flag(norm), flag(s.kind == "input"), flag(s.output), flag(s.depthwise)
-		row[9] = flag(i < len(s.labels) && b.a.removable(s.labels[i]))
+		row[9] = flag(i < len(s.labels) && b.a.Removable(s.labels[i]))
 		row[12], row[13] = size, float32(logarithm(positions)/(16*math.Ln2))
 	}
 }

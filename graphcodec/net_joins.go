@@ -1,5 +1,10 @@
 package graphcodec
 
+import (
+	"github.com/metaprune/metaprune/graphcodec/dim"
+	"github.com/metaprune/metaprune/graphcodec/op"
+)
+
 // Edge types of the universal scheme.
 const (
 	edgeKernel = iota
@@ -9,8 +14,8 @@ const (
 )
 
 // encodeNorm attaches a normalisation's vectors to the channels.
-func encodeNorm(b *netBuilder, c *call) bool {
-	x, o := c.input(0), c.op().Vectors
+func encodeNorm(b *netBuilder, c *op.Call) bool {
+	x, o := c.Input(0), c.Op().Vectors
 	if x == nil || !x.Ranked || b.from[x] == nil {
 		return false
 	}
@@ -19,19 +24,19 @@ func encodeNorm(b *netBuilder, c *call) bool {
 		k += len(x.Shape)
 	}
 	var at []slot
-	var vectors []*Value
+	var vectors []*op.Value
 	for i, kind := range o.Kind {
-		if v := c.input(i + 1); v != nil {
+		if v := c.Input(i + 1); v != nil {
 			at, vectors = append(at, slot(kind)), append(vectors, v)
 		}
 	}
-	b.from[c.out[0]] = b.from[x]
+	b.from[c.Out[0]] = b.from[x]
 	return b.attach(c, x, k, at, vectors)
 }
 
 // sides splits a node's inputs into those that carry channels and those that are constants.
-func (b *netBuilder) sides(c *call) (carry, constant []*Value) {
-	for _, v := range c.in {
+func (b *netBuilder) sides(c *op.Call) (carry, constant []*op.Value) {
+	for _, v := range c.In {
 		switch {
 		case v == nil:
 		case b.from[v] != nil:
@@ -44,7 +49,7 @@ func (b *netBuilder) sides(c *call) (carry, constant []*Value) {
 }
 
 // encodeAdd attaches a vector that is added as a bias, and lets the others of several summands reach the deepest one by residual edges.
-func encodeAdd(b *netBuilder, c *call) bool {
+func encodeAdd(b *netBuilder, c *op.Call) bool {
 	carry, constant := b.sides(c)
 	if len(carry) == 1 && len(constant) == 1 {
 		return b.addVector(c, carry[0], constant[0])
@@ -66,12 +71,12 @@ func encodeAdd(b *netBuilder, c *call) bool {
 		b.joinSummand(main, v)
 		p.rest = append(p.rest[:len(p.rest):len(p.rest)], b.otherAxes(&p, v)...)
 	}
-	b.from[c.out[0]] = &p
+	b.from[c.Out[0]] = &p
 	return true
 }
 
 // otherAxes lists what v carries that p does not, a few at most.
-func (b *netBuilder) otherAxes(p *provenance, v *Value) [][]*nodeSet {
+func (b *netBuilder) otherAxes(p *provenance, v *op.Value) [][]*nodeSet {
 	if len(p.rest) >= 4 || b.sameChannels(p.main, b.from[v].main) {
 		return nil
 	}
@@ -84,11 +89,11 @@ func (b *netBuilder) sameChannels(a, c []*nodeSet) bool {
 		return true
 	}
 	x, y := a[0].labels, c[0].labels
-	return len(x) > 0 && len(y) > 0 && b.a.an.lab.identity(x[0]) == b.a.an.lab.identity(y[0])
+	return len(x) > 0 && len(y) > 0 && b.a.Analyzer.Labels.Identity(x[0]) == b.a.Analyzer.Labels.Identity(y[0])
 }
 
 // opposite returns the nodes of two operands along main's channels; nil where they do not stand opposite each other.
-func (b *netBuilder) opposite(main, other *Value) (to, from []int32) {
+func (b *netBuilder) opposite(main, other *op.Value) (to, from []int32) {
 	k := b.channelAxis(main)
 	j := k - len(main.Shape) + len(other.Shape)
 	if k < 0 || j < 0 || axisLength(main, k) != axisLength(other, j) {
@@ -101,7 +106,7 @@ func (b *netBuilder) opposite(main, other *Value) (to, from []int32) {
 	return to, from
 }
 
-func (b *netBuilder) joinSummand(main, other *Value) {
+func (b *netBuilder) joinSummand(main, other *op.Value) {
 	to, from := b.opposite(main, other)
 	if to == nil {
 		return
@@ -130,12 +135,12 @@ func (b *netBuilder) shareNodes(to, from []int32) bool {
 }
 
 // addVector attaches a vector added to channels: as the bias of their layer, or of the normalisation whose scale came before.
-func (b *netBuilder) addVector(c *call, x, v *Value) bool {
+func (b *netBuilder) addVector(c *op.Call, x, v *op.Value) bool {
 	k := b.vectorAxis(c, x, v)
-	if k < 0 || c.node.OpType == "Sub" {
+	if k < 0 || c.Node.OpType == "Sub" {
 		return false
 	}
-	b.from[c.out[0]] = b.from[x]
+	b.from[c.Out[0]] = b.from[x]
 	order := []slot{layerBias, normBias}
 	if b.scaled[x] {
 		order = []slot{normBias, layerBias}
@@ -144,17 +149,17 @@ func (b *netBuilder) addVector(c *call, x, v *Value) bool {
 	if ids != nil && !b.free(order[:1], ids) && b.free(order[1:], ids) {
 		order = order[1:]
 	}
-	return b.attach(c, x, k, order[:1], []*Value{v})
+	return b.attach(c, x, k, order[:1], []*op.Value{v})
 }
 
 // vectorAxis returns the axis of x along which v is a vector, one element for each channel; -1 where it is none.
-func (b *netBuilder) vectorAxis(c *call, x, v *Value) int {
+func (b *netBuilder) vectorAxis(c *op.Call, x, v *op.Value) int {
 	at := -1
 	if !v.Ranked || len(v.Shape) > len(x.Shape) {
 		return -1
 	}
 	for j, d := range v.Shape {
-		if d == Num(1) {
+		if d == dim.Num(1) {
 			continue
 		}
 		if at >= 0 || !d.IsNum() {
@@ -169,18 +174,18 @@ func (b *netBuilder) vectorAxis(c *call, x, v *Value) int {
 }
 
 // encodeMul attaches a vector that scales channels, and links a gate with what it multiplies.
-func encodeMul(b *netBuilder, c *call) bool {
+func encodeMul(b *netBuilder, c *op.Call) bool {
 	carry, constant := b.sides(c)
 	switch {
 	case len(carry) == 1 && len(constant) == 1:
 		x, v := carry[0], constant[0]
 		k := b.vectorAxis(c, x, v)
-		if k < 0 || c.node.OpType == "Div" {
+		if k < 0 || c.Node.OpType == "Div" {
 			return false
 		}
-		b.from[c.out[0]] = b.from[x]
-		b.scaled[c.out[0]] = true
-		return b.attach(c, x, k, []slot{normWeight}, []*Value{v})
+		b.from[c.Out[0]] = b.from[x]
+		b.scaled[c.Out[0]] = true
+		return b.attach(c, x, k, []slot{normWeight}, []*op.Value{v})
 	case len(carry) == 2:
 		main, gate := carry[0], carry[1]
 		if narrower(main, gate) || !narrower(gate, main) && b.depthOf(gate) > b.depthOf(main) {
@@ -189,14 +194,14 @@ func encodeMul(b *netBuilder, c *call) bool {
 		if to, from := b.opposite(main, gate); to != nil && len(b.scheme.Edges) > edgeGate {
 			b.connect(from, to, edgeGate)
 		}
-		b.from[c.out[0]] = b.from[main]
+		b.from[c.Out[0]] = b.from[main]
 		return true
 	}
 	return false
 }
 
 // narrower reports whether a is broadcast to b.
-func narrower(a, b *Value) bool {
+func narrower(a, b *op.Value) bool {
 	if !a.Ranked || !b.Ranked {
 		return false
 	}
@@ -204,7 +209,7 @@ func narrower(a, b *Value) bool {
 		return len(a.Shape) < len(b.Shape)
 	}
 	for k := range a.Shape {
-		if a.Shape[k] == Num(1) && b.Shape[k] != Num(1) {
+		if a.Shape[k] == dim.Num(1) && b.Shape[k] != dim.Num(1) {
 			return true
 		}
 	}
@@ -212,12 +217,12 @@ func narrower(a, b *Value) bool {
 }
 
 // encodeConcat joins the channels of its inputs where they stand along the axis.
-func encodeConcat(b *netBuilder, c *call) bool {
-	y := c.out[0]
+func encodeConcat(b *netBuilder, c *op.Call) bool {
+	y := c.Out[0]
 	if !y.Ranked {
 		return false
 	}
-	axis, ok := normAxis(c.int("axis", 1), len(y.Shape))
+	axis, ok := op.NormAxis(c.Int("axis", 1), len(y.Shape))
 	carry, _ := b.sides(c)
 	if !ok || len(carry) == 0 {
 		return false
@@ -232,7 +237,7 @@ func encodeConcat(b *netBuilder, c *call) bool {
 	}
 	p := &provenance{}
 	seen := map[*nodeSet]bool{}
-	for _, v := range c.in {
+	for _, v := range c.In {
 		if b.from[v] == nil {
 			if n := axisLength(v, axis); n > 0 {
 				s := &nodeSet{name: v.Name, kind: "constant"}
@@ -256,8 +261,8 @@ func encodeConcat(b *netBuilder, c *call) bool {
 }
 
 // encodeParts lets every output along the channels carry just its part of them.
-func encodeParts(b *netBuilder, c *call) bool {
-	x := c.input(0)
+func encodeParts(b *netBuilder, c *op.Call) bool {
+	x := c.Input(0)
 	if x == nil || b.from[x] == nil || !x.Ranked {
 		return false
 	}
@@ -267,20 +272,20 @@ func encodeParts(b *netBuilder, c *call) bool {
 		ids = b.match(x, k)
 	}
 	total := 0
-	for _, y := range c.out {
+	for _, y := range c.Out {
 		total += axisLength(y, k)
 	}
-	if ids == nil || (c.node.OpType == "Split" && total != len(ids)) {
+	if ids == nil || (c.Node.OpType == "Split" && total != len(ids)) {
 		return false
 	}
 	at := 0
-	for _, y := range c.out {
+	for _, y := range c.Out {
 		if y == nil {
 			return false
 		}
 		n := axisLength(y, k)
 		part := b.byUnits(b.from[x].main, labelsOf(y, k))
-		if part == nil && c.node.OpType == "Split" {
+		if part == nil && c.Node.OpType == "Split" {
 			part = ids[at : at+n]
 		}
 		at += n

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/metaprune/metaprune/graphcodec/dim"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -78,7 +80,7 @@ func (k *kernels) identity(dst []float32, row, rows, col, cols, ld int) {
 
 // weightView is a constant's elements as a matrix of kernels.
 type weightView struct {
-	c                    *Constant
+	c                    *op.Constant
 	raw                  []byte
 	width                int
 	read                 func([]byte) float64
@@ -89,15 +91,15 @@ type weightView struct {
 }
 
 // weight describes value w, whose axes outAxis and inAxis are channels (-1: none), by the constant that it is a view of; nil where it is none of floating-point numbers.
-func (b *netBuilder) weight(c *call, w *Value, outAxis, inAxis int) *weightView {
+func (b *netBuilder) weight(c *op.Call, w *op.Value, outAxis, inAxis int) *weightView {
 	if w == nil || !w.Ranked || len(w.Shape) == 0 {
 		return nil
 	}
-	var source *Constant
+	var source *op.Constant
 	perm := make([]int, len(w.Shape))
 	for k := range w.Shape {
-		s, axis := c.origin(w, k)
-		if s == nil && (k != outAxis && k != inAxis || w.Shape[k] == Num(1)) {
+		s, axis := c.Origin(w, k)
+		if s == nil && (k != outAxis && k != inAxis || w.Shape[k] == dim.Num(1)) {
 			perm[k] = -1
 			continue
 		}

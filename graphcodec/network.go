@@ -2,6 +2,8 @@ package graphcodec
 
 import (
 	"fmt"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"math"
 )
 
@@ -13,8 +15,8 @@ type Network struct {
 	Nodes  []float32 // [N, F] features, as Scheme names them
 	Blocks []EdgeBlock
 
-	a      *Analysis
-	params []param
+	Analysis *coupling.Analysis
+	params   []param
 }
 
 // NodeSet is the range of nodes that one layer's output channels make up.
@@ -31,11 +33,11 @@ type NodeSet struct {
 type EdgeBlock struct {
 	Out, In, Rows, Cols int
 	Diagonal            bool
-	Type                int       // index into Scheme.Edges
-	Const               *Constant // whose elements the kernels are; nil for edges without parameters
-	Fixed               bool      // the elements belong to another block too, which is the one that changes them
-	Kernel              int       // elements of each kernel
-	Lens                []float32 // [features, Kernel], nil for the identity
+	Type                int          // index into Scheme.Edges
+	Const               *op.Constant // whose elements the kernels are; nil for edges without parameters
+	Fixed               bool         // the elements belong to another block too, which is the one that changes them
+	Kernel              int          // elements of each kernel
+	Lens                []float32    // [features, Kernel], nil for the identity
 	Scale               float32
 
 	at kernels
@@ -44,7 +46,7 @@ type EdgeBlock struct {
 // param says that a node's feature is an element of a constant divided by a scale.
 type param struct {
 	feature, node int32
-	c             *Constant
+	c             *op.Constant
 	index         int32
 	scale         float32
 	fixed         bool
@@ -95,10 +97,10 @@ func SchemeByName(name string) (Scheme, error) {
 }
 
 // Encode turns the model into a parameter graph. Blocks alias the model's weights. It fails with a FormatError that names the tensor where a weight is not finite.
-func Encode(a *Analysis, s Scheme) (n *Network, err error) {
-	defer caught(&err)
+func Encode(a *coupling.Analysis, s Scheme) (n *Network, err error) {
+	defer op.Caught(&err)
 	b := newNetBuilder(a, s)
-	for _, c := range a.an.calls {
+	for _, c := range a.Analyzer.Calls {
 		b.call(c)
 	}
 	return b.finish()

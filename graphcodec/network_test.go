@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -33,7 +35,7 @@ func encodeFile(t testing.TB, path string, s Scheme) (*Network, []byte) {
 	require.NoError(t, err)
 	m, err := onnxio.Decode(data, nil)
 	require.NoError(t, err)
-	a, err := Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	n, err := Encode(a, s)
 	require.NoError(t, err, path)
@@ -71,7 +73,7 @@ func TestEveryWeightHasOneKernel(t *testing.T) {
 	missing := map[string][]string{}
 	for _, path := range networkModels(t) {
 		n, _ := encodeFile(t, path, Universal)
-		have := map[*Constant][]bool{}
+		have := map[*op.Constant][]bool{}
 		for i := range n.Blocks {
 			b := &n.Blocks[i]
 			require.LessOrEqual(t, b.Out+b.Rows, n.N)
@@ -91,7 +93,7 @@ func TestEveryWeightHasOneKernel(t *testing.T) {
 				t.Fatalf("%s: element %d of %s has no kernel", path, i, c.Name)
 			}
 		}
-		for _, w := range n.a.Weights() {
+		for _, w := range n.Analysis.Weights() {
 			if w.Output >= 0 && w.Input >= 0 && have[w.Const] == nil && w.Const.Tied == nil && w.Const.Tensor.DataType.IsFloat() {
 				missing[filepath.Base(path)] = append(missing[filepath.Base(path)], w.Const.Name)
 			}
@@ -268,7 +270,7 @@ func rewritten(t testing.TB, path string, r *rand.Rand, to onnxio.DataType) *onn
 		n, err := old.NumElements()
 		require.NoError(t, err)
 		raw := make([]byte, int(n)*to.Bits()/8)
-		w, err := newWriter(&Constant{Tensor: x}, raw)
+		w, err := newWriter(&op.Constant{Tensor: x}, raw)
 		require.NoError(t, err)
 		for k := range int(n) {
 			w.put(raw[k*w.width:], r.NormFloat64()*math.Exp2(float64(r.IntN(9)-6)))
@@ -285,7 +287,7 @@ func TestRandomWeightsAndChanges(t *testing.T) {
 	for _, path := range networkModels(t)[:35] {
 		for _, to := range []onnxio.DataType{onnxio.Float, onnxio.Float16, onnxio.BFloat16, onnxio.Double} {
 			m := rewritten(t, path, r, to)
-			a, err := Analyze(m)
+			a, err := coupling.Analyze(m)
 			require.NoError(t, err, path)
 			n, err := Encode(a, Universal)
 			require.NoError(t, err, path)
@@ -344,7 +346,7 @@ func TestWeightsThatAreNotFinite(t *testing.T) {
 			x.RawData[3], x.RawData[2] = 0x7f, 0xc0
 		}
 	}
-	a, err := Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	_, err = Encode(a, Universal)
 	require.ErrorContains(t, err, `tensor "layers.3.conv1.weight": NaN, Inf or numbers too large`)

@@ -13,7 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -87,7 +88,7 @@ func shapesOfCase(t *testing.T, dir string) (open, wrong string) {
 		g.Outputs = append(g.Outputs, &onnxio.ValueInfo{Name: o.Name})
 	}
 	m.Graph = &g
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	if err != nil {
 		return "", err.Error()
 	}
@@ -117,7 +118,7 @@ func shapesOfCase(t *testing.T, dir string) (open, wrong string) {
 // unknownOp names the operators of the model that have no rule.
 func unknownOp(m *onnxio.Model) string {
 	known := map[string]bool{}
-	for _, o := range graphcodec.Operators() {
+	for _, o := range op.Operators() {
 		known[o.Domain+":"+o.Op] = true
 	}
 	var out []string

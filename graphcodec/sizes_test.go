@@ -5,17 +5,17 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
 
 func TestParseSizes(t *testing.T) {
-	sizes, err := graphcodec.ParseSizes([]string{"x=1x3x48X320", "a=b:0=2", "1x128"})
+	sizes, err := coupling.ParseSizes([]string{"x=1x3x48X320", "a=b:0=2", "1x128"})
 	require.NoError(t, err)
 	require.Equal(t, map[string][]int64{"x": {1, 3, 48, 320}, "a=b:0": {2}, "": {1, 128}}, sizes)
 	for _, bad := range [][]string{{"x="}, {"x=1x0"}, {"x=1x-3"}, {"x=1,3"}, {"x=1x3x"}, {"x"}, {"x=99999999999"}, {"x=1", "x=2"}, {"1", "2"}} {
-		_, err := graphcodec.ParseSizes(bad)
+		_, err := coupling.ParseSizes(bad)
 		require.Error(t, err, "%q", bad)
 	}
 }
@@ -37,14 +37,14 @@ func input(name string, dtype onnxio.DataType, dims ...any) *onnxio.ValueInfo {
 }
 
 // taking is the analysis of a model that only takes the inputs.
-func taking(t *testing.T, inputs ...*onnxio.ValueInfo) *graphcodec.Analysis {
+func taking(t *testing.T, inputs ...*onnxio.ValueInfo) *coupling.Analysis {
 	t.Helper()
 	m := &onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}}, Graph: &onnxio.Graph{Inputs: inputs}}
 	for _, in := range inputs {
 		m.Graph.Nodes = append(m.Graph.Nodes, &onnxio.Node{OpType: "Identity", Inputs: []string{in.Name}, Outputs: []string{in.Name + "_out"}})
 		m.Graph.Outputs = append(m.Graph.Outputs, &onnxio.ValueInfo{Name: in.Name + "_out"})
 	}
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	return a
 }
@@ -104,7 +104,7 @@ func TestGivenSizes(t *testing.T) {
 }
 
 // fixed is the model with the sizes written into its inputs.
-func fixed(t *testing.T, path string, sizes map[string][]int64) *graphcodec.Analysis {
+func fixed(t *testing.T, path string, sizes map[string][]int64) *coupling.Analysis {
 	t.Helper()
 	m := load(t, path).Source()
 	for _, in := range m.Graph.Inputs {
@@ -112,7 +112,7 @@ func fixed(t *testing.T, path string, sizes map[string][]int64) *graphcodec.Anal
 			in.Type.Tensor.Shape.Dims[k] = &onnxio.Dim{HasValue: true, Value: n}
 		}
 	}
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	return a
 }

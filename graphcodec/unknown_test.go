@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/draw"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -275,7 +278,7 @@ func prunes(t *testing.T, m *onnxio.Model, about string) {
 	require.NoError(t, err, about)
 	m, err = onnxio.Decode(data, nil)
 	require.NoError(t, err, about)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	if err != nil {
 		require.NotContains(t, err.Error(), "please report", about)
 		return
@@ -284,7 +287,7 @@ func prunes(t *testing.T, m *onnxio.Model, about string) {
 		a.Path(i)
 	}
 	if n, err := graphcodec.Encode(a, graphcodec.Universal); err == nil {
-		require.NoError(t, graphcodec.WriteSVG(&bytes.Buffer{}, n, "g"), about)
+		require.NoError(t, draw.WriteSVG(&bytes.Buffer{}, n, "g"), about)
 		d, err := n.Decoder(n.Nodes, nil)
 		require.NoError(t, err, about)
 		same, err := d.Model()
@@ -309,7 +312,7 @@ func prunes(t *testing.T, m *onnxio.Model, about string) {
 				require.False(t, at.Name == "qkv_hidden_sizes" && slices.Contains(at.Ints, 0), "%s, %g of the channels: %v", about, ratio, at.Ints)
 			}
 		}
-		_, err = graphcodec.Analyze(small)
+		_, err = coupling.Analyze(small)
 		require.NoError(t, err, "%s, %g of the channels", about, ratio)
 	}
 }
@@ -322,7 +325,7 @@ func TestOperatorsBehindTheUnknown(t *testing.T) {
 		have[s.domain+":"+s.op] = true
 	}
 	var missing []string
-	for _, o := range graphcodec.Operators() {
+	for _, o := range op.Operators() {
 		if !have[o.Domain+":"+o.Op] {
 			missing = append(missing, o.Domain+"."+o.Op)
 		}
@@ -379,7 +382,7 @@ func TestModelsOfUnknownRank(t *testing.T) {
 		m, err := onnxio.Decode(data, nil)
 		require.NoError(t, err)
 		prunes(t, m, name)
-		a, err := graphcodec.Analyze(m)
+		a, err := coupling.Analyze(m)
 		require.NoError(t, err)
 		units := 0
 		for i := range a.Groups {
@@ -416,7 +419,7 @@ func TestUnknownSecondInputsKeepChannels(t *testing.T) {
 			b := newBuild(24)
 			b.operator(s, all, func(i int) bool { return i == c.hidden }, func(int) bool { return false }, []bool{true})
 			weight := b.m.Graph.Nodes[len(b.m.Graph.Nodes)-2].Inputs[c.weight]
-			a, err := graphcodec.Analyze(b.m)
+			a, err := coupling.Analyze(b.m)
 			require.NoError(t, err, about)
 			state := a.NewState()
 			for i := range a.Groups {

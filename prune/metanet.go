@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/safetensors"
@@ -98,7 +99,7 @@ func ExplicitFile(n *graphcodec.Network) (*safetensors.File, error) {
 type Rewrite struct {
 	Network *graphcodec.Network
 	decoder *graphcodec.Decoder
-	kept    map[*graphcodec.Constant]*onnxio.Tensor
+	kept    map[*op.Constant]*onnxio.Tensor
 	room    int64
 }
 
@@ -129,11 +130,11 @@ func (s *Session) Rewrite(ctx context.Context, m *Metanet, o metanet.Options) (*
 	if o.Memory != 0 {
 		room = max(0, min(o.Memory, room))
 	}
-	return &Rewrite{Network: n, decoder: d, kept: map[*graphcodec.Constant]*onnxio.Tensor{}, room: room}, err
+	return &Rewrite{Network: n, decoder: d, kept: map[*op.Constant]*onnxio.Tensor{}, room: room}, err
 }
 
 // Weight returns what the metanetwork makes of a constant, nil where it is unchanged.
-func (r *Rewrite) Weight(c *graphcodec.Constant) (*onnxio.Tensor, error) {
+func (r *Rewrite) Weight(c *op.Constant) (*onnxio.Tensor, error) {
 	if t, ok := r.kept[c]; ok {
 		return t, nil
 	}
@@ -212,7 +213,7 @@ func (p *Prepared) criterion(c planner.Criterion) planner.Criterion {
 	if p.Rewrite != nil && p.weights == "original" {
 		c.Weights = p.Rewrite.Weight
 	} else if p.Rewrite != nil {
-		c.Weights = func(*graphcodec.Constant) (*onnxio.Tensor, error) { return nil, nil }
+		c.Weights = func(*op.Constant) (*onnxio.Tensor, error) { return nil, nil }
 	}
 	return c
 }

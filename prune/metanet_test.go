@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/safetensors"
@@ -237,7 +238,7 @@ func TestWeightsOriginal(t *testing.T) {
 	require.NoError(t, err)
 	again, err := onnxio.Decode(data, nil)
 	require.NoError(t, err)
-	a, err := graphcodec.Analyze(again)
+	a, err := coupling.Analyze(again)
 	require.NoError(t, err)
 	have := map[string][]byte{}
 	for _, c := range a.Constants() {

@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -20,7 +20,7 @@ type (
 	Array    = repair.Array    // values of an input or output: dims, and floats or integers
 	Engine   = repair.Engine   // runs models; package xla has one
 	Fidelity = repair.Fidelity // how much a model's outputs are like the original's
-	Kind     = graphcodec.Kind // of a group within an attention: heads, or channels of a head
+	Kind     = coupling.Kind   // of a group within an attention: heads, or channels of a head
 )
 
 // Options say what to remove. Exactly one of SpeedUp, Params, Bytes, Ratio and Pattern is set.

@@ -11,7 +11,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/metaprune/metaprune/prune/planner"
@@ -20,7 +21,7 @@ import (
 // Session is one open model.
 type Session struct {
 	Model    *onnxio.Model
-	Analysis *graphcodec.Analysis
+	Analysis *coupling.Analysis
 	data     []byte
 	size     int64
 	sha      chan string
@@ -41,7 +42,7 @@ func Read(data []byte, store onnxio.ExternalData) (*Session, error) {
 
 // FromModel analyses a decoded model; data is the file that it came from.
 func FromModel(m *onnxio.Model, data []byte) (*Session, error) {
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	if err != nil {
 		return nil, err
 	}
@@ -220,23 +221,23 @@ func Repaired(p *planner.Plan, mode, name string, tensors map[string][]float32) 
 
 // Report is what inspect shows.
 type Report struct {
-	IRVersion   int64                  `json:"ir_version"`
-	Opset       map[string]int64       `json:"opset"`
-	Producer    string                 `json:"producer"`
-	Nodes       int                    `json:"nodes"`
-	FileBytes   int                    `json:"file_bytes"`
-	Inputs      []string               `json:"inputs"`
-	Outputs     []string               `json:"outputs"`
-	MACs        int64                  `json:"macs"`
-	Params      int64                  `json:"params"`
-	Bytes       int64                  `json:"bytes"`
-	Activations int64                  `json:"peak_activation_bytes"`
-	CountedAt   *graphcodec.Counted    `json:"counted_at,omitempty"` // sizes of inputs that the file leaves free
-	Prunable    int                    `json:"prunable_units"`
-	Layers      []graphcodec.LayerCost `json:"layers"`
-	Groups      []GroupReport          `json:"groups"`
-	Unknown     map[string]int         `json:"operators_without_rule,omitempty"`
-	Advice      string                 `json:"advice,omitempty"` // how to get a model of which more can be pruned
+	IRVersion   int64                `json:"ir_version"`
+	Opset       map[string]int64     `json:"opset"`
+	Producer    string               `json:"producer"`
+	Nodes       int                  `json:"nodes"`
+	FileBytes   int                  `json:"file_bytes"`
+	Inputs      []string             `json:"inputs"`
+	Outputs     []string             `json:"outputs"`
+	MACs        int64                `json:"macs"`
+	Params      int64                `json:"params"`
+	Bytes       int64                `json:"bytes"`
+	Activations int64                `json:"peak_activation_bytes"`
+	CountedAt   *coupling.Counted    `json:"counted_at,omitempty"` // sizes of inputs that the file leaves free
+	Prunable    int                  `json:"prunable_units"`
+	Layers      []coupling.LayerCost `json:"layers"`
+	Groups      []GroupReport        `json:"groups"`
+	Unknown     map[string]int       `json:"operators_without_rule,omitempty"`
+	Advice      string               `json:"advice,omitempty"` // how to get a model of which more can be pruned
 }
 
 // GroupReport describes one group.
@@ -299,7 +300,7 @@ func orDefault(s, def string) string {
 	return s
 }
 
-func describe(v *graphcodec.Value) string {
+func describe(v *op.Value) string {
 	if v == nil {
 		return ""
 	}

@@ -12,7 +12,7 @@ import (
 
 // delegate builds a node without a rule here through onnx-gomlx, as a model of one node. Inputs that are known become Constant nodes there, so that it may read them
 // while it builds.
-func delegate(o *op) []*value {
+func delegate(o *nodeOp) []*value {
 	if d := domain(o.Domain); d != "" { // onnx-gomlx goes by the names of operators, and some mean something else elsewhere
 		fail(o.at, "operator %s of domain %s has no rule", o.OpType, d)
 	}
@@ -74,7 +74,7 @@ func delegate(o *op) []*value {
 }
 
 // call runs onnx-gomlx; what it refuses is an operator that is not run.
-func (o *op) call(data []byte, feeds map[string]*Node, names []string) (outs []*Node) {
+func (o *nodeOp) call(data []byte, feeds map[string]*Node, names []string) (outs []*Node) {
 	defer func() {
 		if p := recover(); p != nil {
 			if f, ok := p.(*failure); ok {
@@ -91,7 +91,7 @@ func (o *op) call(data []byte, feeds map[string]*Node, names []string) (outs []*
 }
 
 // refused fails with what onnx-gomlx said of the operator, in a sentence.
-func (o *op) refused(err error) {
+func (o *nodeOp) refused(err error) {
 	if line := firstLine(err); strings.HasPrefix(line, "unimplemented ONNX op") {
 		o.fail("this operator, which the engine has no implementation of")
 	} else {

@@ -142,8 +142,8 @@ func aligned(x, y *Node) (*Node, *Node) {
 	return x, y
 }
 
-// op is one node with what a rule needs to know about it.
-type op struct {
+// nodeOp is one node with what a rule needs to know about it.
+type nodeOp struct {
 	*onnxio.Node
 	e     *env
 	s     *scope
@@ -152,10 +152,10 @@ type op struct {
 	in    []*value
 }
 
-func (o *op) fail(format string, args ...any) { fail(o.at, format, args...) }
+func (o *nodeOp) fail(format string, args ...any) { fail(o.at, format, args...) }
 
 // attr returns an attribute, looking through the function that is being inlined.
-func (o *op) attr(name string) *onnxio.Attribute {
+func (o *nodeOp) attr(name string) *onnxio.Attribute {
 	a := attrNamed(o.Node, name)
 	if a != nil && a.RefName != "" {
 		return o.s.bind[a.RefName]
@@ -163,28 +163,28 @@ func (o *op) attr(name string) *onnxio.Attribute {
 	return a
 }
 
-func (o *op) intOr(name string, d int) int {
+func (o *nodeOp) intOr(name string, d int) int {
 	if a := o.attr(name); a != nil {
 		return int(a.I)
 	}
 	return d
 }
 
-func (o *op) floatOr(name string, d float64) float64 {
+func (o *nodeOp) floatOr(name string, d float64) float64 {
 	if a := o.attr(name); a != nil {
 		return float64(a.F)
 	}
 	return d
 }
 
-func (o *op) textOr(name, d string) string {
+func (o *nodeOp) textOr(name, d string) string {
 	if a := o.attr(name); a != nil {
 		return string(a.S)
 	}
 	return d
 }
 
-func (o *op) intsOr(name string, d []int) []int {
+func (o *nodeOp) intsOr(name string, d []int) []int {
 	a := o.attr(name)
 	if a == nil {
 		return d
@@ -201,10 +201,10 @@ func toIntsOf(v []int64) []int {
 }
 
 // has reports whether input i is there.
-func (o *op) has(i int) bool { return i < len(o.in) && o.in[i] != nil }
+func (o *nodeOp) has(i int) bool { return i < len(o.in) && o.in[i] != nil }
 
 // x returns input i in ONNX's layout.
-func (o *op) x(i int) *Node {
+func (o *nodeOp) x(i int) *Node {
 	if !o.has(i) {
 		o.fail("input %d is missing", i)
 	}
@@ -212,7 +212,7 @@ func (o *op) x(i int) *Node {
 }
 
 // ints returns input i, which has to be known while the graph is built.
-func (o *op) ints(i int) []int {
+func (o *nodeOp) ints(i int) []int {
 	if !o.has(i) || o.in[i].known == nil {
 		o.fail("input %d depends on the data; this backend needs a shape or a constant", i)
 	}
@@ -224,7 +224,7 @@ func (o *op) ints(i int) []int {
 }
 
 // intsAt returns input i, or the attribute that older opsets have instead, or nil.
-func (o *op) intsAt(i int, name string) []int {
+func (o *nodeOp) intsAt(i int, name string) []int {
 	if o.has(i) {
 		return o.ints(i)
 	}
@@ -232,7 +232,7 @@ func (o *op) intsAt(i int, name string) []int {
 }
 
 // scalar returns a number from input i that has to be known.
-func (o *op) scalar(i int) float64 {
+func (o *nodeOp) scalar(i int) float64 {
 	if !o.has(i) || o.in[i].known == nil {
 		o.fail("input %d depends on the data; this backend needs a constant", i)
 	}
@@ -244,9 +244,9 @@ func (o *op) scalar(i int) float64 {
 }
 
 // axis returns an axis attribute from 0 on.
-func (o *op) axis(name string, d, rank int) int { return o.normal(o.intOr(name, d), rank) }
+func (o *nodeOp) axis(name string, d, rank int) int { return o.normal(o.intOr(name, d), rank) }
 
-func (o *op) normal(a, rank int) int {
+func (o *nodeOp) normal(a, rank int) int {
 	if a < 0 {
 		a += rank
 	}
@@ -256,7 +256,7 @@ func (o *op) normal(a, rank int) int {
 	return a
 }
 
-func (o *op) normals(axes []int, rank int) []int {
+func (o *nodeOp) normals(axes []int, rank int) []int {
 	out := slices.Clone(axes)
 	for i := range out {
 		out[i] = o.normal(out[i], rank)
@@ -265,7 +265,7 @@ func (o *op) normals(axes []int, rank int) []int {
 }
 
 // parameter returns the name of the parameter that input i is, or "".
-func (o *op) parameter(i int) string {
+func (o *nodeOp) parameter(i int) string {
 	if i < len(o.Inputs) && o.e.p != nil && o.e.p.index[o.Inputs[i]] != nil {
 		return o.Inputs[i]
 	}

@@ -27,7 +27,7 @@ func init() {
 }
 
 // spatial reads the attributes of a convolution or pool over n spatial axes of extents dims.
-func (o *op) spatial(dims, kernel []int) convParams {
+func (o *nodeOp) spatial(dims, kernel []int) convParams {
 	n := len(dims)
 	c := convParams{strides: o.intsOr("strides", ones(n)), dilations: o.intsOr("dilations", ones(n)), groups: o.intOr("group", 1), pads: make([][2]int, n)}
 	if len(c.strides) != n || len(c.dilations) != n || len(kernel) != n {
@@ -60,7 +60,7 @@ func (o *op) spatial(dims, kernel []int) convParams {
 func ones(n int) []int { return slices.Repeat([]int{1}, n) }
 
 // convRule takes convolutions over one axis as ones over two with a height of 1, and ones over more axes as sums of ones over two.
-func convRule(o *op) *value {
+func convRule(o *nodeOp) *value {
 	w := o.x(1)
 	p := o.spatial(o.in[0].dims()[2:], w.Shape().Dimensions[2:])
 	if len(p.strides) == 2 {
@@ -108,7 +108,7 @@ func (e *env) convLast(x, w *Node, p convParams) *Node {
 }
 
 // biasedChannels adds a bias over axis 1.
-func (o *op) biasedChannels(y *Node, i int) *Node {
+func (o *nodeOp) biasedChannels(y *Node, i int) *Node {
 	if !o.has(i) {
 		return y
 	}
@@ -116,7 +116,7 @@ func (o *op) biasedChannels(y *Node, i int) *Node {
 }
 
 // biased adds a bias over the last axis.
-func (o *op) biased(y *Node, i int) *Node {
+func (o *nodeOp) biased(y *Node, i int) *Node {
 	if !o.has(i) {
 		return y
 	}
@@ -247,7 +247,7 @@ func depthwise(x, w *Node, p convParams) *Node {
 }
 
 // convTranspose is a convolution of the input spread by its strides with flipped kernels.
-func convTranspose(o *op) *value {
+func convTranspose(o *nodeOp) *value {
 	w, in := o.x(1), o.in[0].dims()
 	d := w.Shape().Dimensions // [C, O/groups, extents...]
 	n := len(d) - 2
@@ -269,7 +269,7 @@ func convTranspose(o *op) *value {
 }
 
 // spreading is the padding that turns a transposed convolution's input into a convolution's: strides become gaps, padding covers the rest of the kernel's extent.
-func (o *op) spreading(in, d []int, p convParams, first int) []compute.PadAxis {
+func (o *nodeOp) spreading(in, d []int, p convParams, first int) []compute.PadAxis {
 	n := len(d) - 2
 	extra, shape := o.intsOr("output_padding", make([]int, n)), o.intsOr("output_shape", nil)
 	pads := make([]compute.PadAxis, len(in))

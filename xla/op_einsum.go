@@ -12,7 +12,7 @@ import (
 func init() { rules["Einsum"] = one(einsum) }
 
 // einsum is a sum of products over named axes; operands are multiplied one after the other.
-func einsum(o *op) *value {
+func einsum(o *nodeOp) *value {
 	equation := o.attr("equation")
 	if equation == nil {
 		o.fail("no equation")

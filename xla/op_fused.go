@@ -3,7 +3,7 @@ package xla
 import . "github.com/gomlx/gomlx/core/graph"
 
 func init() {
-	rules["com.microsoft.FusedConv"] = one(func(o *op) *value {
+	rules["com.microsoft.FusedConv"] = one(func(o *nodeOp) *value {
 		y := convRule(o)
 		if y.last != nil && !o.has(3) {
 			return channelsLast(o.activated(y.last))
@@ -14,11 +14,11 @@ func init() {
 		}
 		return plain(o.activated(n))
 	})
-	rules["com.microsoft.FusedGemm"] = one(func(o *op) *value { return plain(o.activated(o.e.node(gemm(o)))) })
+	rules["com.microsoft.FusedGemm"] = one(func(o *nodeOp) *value { return plain(o.activated(o.e.node(gemm(o)))) })
 }
 
 // activated applies the activation that ONNX Runtime has fused into the node, whose numbers are in a list or in attributes of their own.
-func (o *op) activated(x *Node) *Node {
+func (o *nodeOp) activated(x *Node) *Node {
 	number := func(i int, name string, d float64) float64 {
 		if a := o.attr("activation_params"); a != nil && i < len(a.Floats) {
 			return float64(a.Floats[i])

@@ -9,15 +9,15 @@ import (
 
 func init() {
 	rules["Gemm"] = one(gemm)
-	rules["MatMul"] = one(func(o *op) *value { return plain(o.e.matmul(o.x(0), o.x(1))) })
-	rules["com.microsoft.FastGelu"] = one(func(o *op) *value {
+	rules["MatMul"] = one(func(o *nodeOp) *value { return plain(o.e.matmul(o.x(0), o.x(1))) })
+	rules["com.microsoft.FastGelu"] = one(func(o *nodeOp) *value {
 		x := o.x(0)
 		if o.has(1) {
 			x = Add(x, BroadcastToDims(ExpandLeftToRank(o.x(1), x.Rank()), x.Shape().Dimensions...))
 		}
 		return plain(gelu(x, true))
 	})
-	rules["com.microsoft.FusedMatMul"] = one(func(o *op) *value {
+	rules["com.microsoft.FusedMatMul"] = one(func(o *nodeOp) *value {
 		x, y := o.x(0), o.x(1)
 		if o.intOr("transBatchA", 0) != 0 {
 			x = batchInFront(x)
@@ -42,7 +42,7 @@ func batchInFront(x *Node) *Node {
 }
 
 // gemm is alpha * A' * B' + beta * C.
-func gemm(o *op) *value {
+func gemm(o *nodeOp) *value {
 	contract := func(name string, d int) int {
 		if o.intOr(name, 0) != 0 {
 			return 1 - d

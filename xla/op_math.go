@@ -9,66 +9,66 @@ import (
 )
 
 // unary are element-wise functions of one operand.
-var unary = map[string]func(o *op, x *Node) *Node{
-	"Identity":   func(_ *op, x *Node) *Node { return x },
-	"Relu":       func(_ *op, x *Node) *Node { return relu(x) },
-	"Neg":        func(_ *op, x *Node) *Node { return Neg(x) },
-	"Abs":        func(_ *op, x *Node) *Node { return Abs(x) },
-	"Sign":       func(_ *op, x *Node) *Node { return Sign(x) },
-	"Exp":        func(_ *op, x *Node) *Node { return Exp(x) },
-	"Log":        func(_ *op, x *Node) *Node { return Log(x) },
-	"Sqrt":       func(_ *op, x *Node) *Node { return Sqrt(x) },
-	"Sin":        func(_ *op, x *Node) *Node { return Sin(x) },
-	"Cos":        func(_ *op, x *Node) *Node { return Cos(x) },
-	"Tanh":       func(_ *op, x *Node) *Node { return Tanh(x) },
-	"Erf":        func(_ *op, x *Node) *Node { return Erf(x) },
-	"Sigmoid":    func(_ *op, x *Node) *Node { return Sigmoid(x) },
-	"Reciprocal": func(_ *op, x *Node) *Node { return Inverse(x) },
-	"Not":        func(_ *op, x *Node) *Node { return LogicalNot(x) },
-	"IsNaN":      func(_ *op, x *Node) *Node { return IsNaN(x) },
+var unary = map[string]func(o *nodeOp, x *Node) *Node{
+	"Identity":   func(_ *nodeOp, x *Node) *Node { return x },
+	"Relu":       func(_ *nodeOp, x *Node) *Node { return relu(x) },
+	"Neg":        func(_ *nodeOp, x *Node) *Node { return Neg(x) },
+	"Abs":        func(_ *nodeOp, x *Node) *Node { return Abs(x) },
+	"Sign":       func(_ *nodeOp, x *Node) *Node { return Sign(x) },
+	"Exp":        func(_ *nodeOp, x *Node) *Node { return Exp(x) },
+	"Log":        func(_ *nodeOp, x *Node) *Node { return Log(x) },
+	"Sqrt":       func(_ *nodeOp, x *Node) *Node { return Sqrt(x) },
+	"Sin":        func(_ *nodeOp, x *Node) *Node { return Sin(x) },
+	"Cos":        func(_ *nodeOp, x *Node) *Node { return Cos(x) },
+	"Tanh":       func(_ *nodeOp, x *Node) *Node { return Tanh(x) },
+	"Erf":        func(_ *nodeOp, x *Node) *Node { return Erf(x) },
+	"Sigmoid":    func(_ *nodeOp, x *Node) *Node { return Sigmoid(x) },
+	"Reciprocal": func(_ *nodeOp, x *Node) *Node { return Inverse(x) },
+	"Not":        func(_ *nodeOp, x *Node) *Node { return LogicalNot(x) },
+	"IsNaN":      func(_ *nodeOp, x *Node) *Node { return IsNaN(x) },
 	"IsInf":      isInf,
-	"Tan":        func(_ *op, x *Node) *Node { return Div(Sin(x), Cos(x)) },
-	"Asin":       func(_ *op, x *Node) *Node { return Atan2(x, Sqrt(OneMinus(Square(x)))) },
-	"Acos":       func(_ *op, x *Node) *Node { return Atan2(Sqrt(OneMinus(Square(x))), x) },
-	"Atan":       func(_ *op, x *Node) *Node { return Atan2(x, OnesLike(x)) },
-	"Sinh":       func(_ *op, x *Node) *Node { return MulScalar(Sub(Exp(x), Exp(Neg(x))), .5) },
-	"Cosh":       func(_ *op, x *Node) *Node { return MulScalar(Add(Exp(x), Exp(Neg(x))), .5) },
-	"Asinh":      func(_ *op, x *Node) *Node { return Log(Add(x, Sqrt(OnePlus(Square(x))))) },
-	"Acosh":      func(_ *op, x *Node) *Node { return Log(Add(x, Sqrt(AddScalar(Square(x), -1)))) },
-	"Atanh":      func(_ *op, x *Node) *Node { return MulScalar(Log(Div(OnePlus(x), OneMinus(x))), .5) },
+	"Tan":        func(_ *nodeOp, x *Node) *Node { return Div(Sin(x), Cos(x)) },
+	"Asin":       func(_ *nodeOp, x *Node) *Node { return Atan2(x, Sqrt(OneMinus(Square(x)))) },
+	"Acos":       func(_ *nodeOp, x *Node) *Node { return Atan2(Sqrt(OneMinus(Square(x))), x) },
+	"Atan":       func(_ *nodeOp, x *Node) *Node { return Atan2(x, OnesLike(x)) },
+	"Sinh":       func(_ *nodeOp, x *Node) *Node { return MulScalar(Sub(Exp(x), Exp(Neg(x))), .5) },
+	"Cosh":       func(_ *nodeOp, x *Node) *Node { return MulScalar(Add(Exp(x), Exp(Neg(x))), .5) },
+	"Asinh":      func(_ *nodeOp, x *Node) *Node { return Log(Add(x, Sqrt(OnePlus(Square(x))))) },
+	"Acosh":      func(_ *nodeOp, x *Node) *Node { return Log(Add(x, Sqrt(AddScalar(Square(x), -1)))) },
+	"Atanh":      func(_ *nodeOp, x *Node) *Node { return MulScalar(Log(Div(OnePlus(x), OneMinus(x))), .5) },
 	"Floor":      whole(Floor),
 	"Ceil":       whole(Ceil),
 	"Round":      whole(Round),
-	"Softplus":   func(_ *op, x *Node) *Node { return softplus(x) },
-	"Softsign":   func(_ *op, x *Node) *Node { return Div(x, AddScalar(Abs(x), 1)) },
-	"Mish":       func(_ *op, x *Node) *Node { return Mul(x, Tanh(softplus(x))) },
-	"HardSwish":  func(_ *op, x *Node) *Node { return Mul(x, hardSigmoid(x, 1./6, .5)) },
-	"HardSigmoid": func(o *op, x *Node) *Node {
+	"Softplus":   func(_ *nodeOp, x *Node) *Node { return softplus(x) },
+	"Softsign":   func(_ *nodeOp, x *Node) *Node { return Div(x, AddScalar(Abs(x), 1)) },
+	"Mish":       func(_ *nodeOp, x *Node) *Node { return Mul(x, Tanh(softplus(x))) },
+	"HardSwish":  func(_ *nodeOp, x *Node) *Node { return Mul(x, hardSigmoid(x, 1./6, .5)) },
+	"HardSigmoid": func(o *nodeOp, x *Node) *Node {
 		return hardSigmoid(x, o.floatOr("alpha", .2), o.floatOr("beta", .5))
 	},
-	"LeakyRelu": func(o *op, x *Node) *Node {
+	"LeakyRelu": func(o *nodeOp, x *Node) *Node {
 		return Where(positive(x), x, MulScalar(x, o.floatOr("alpha", .01)))
 	},
-	"ThresholdedRelu": func(o *op, x *Node) *Node {
+	"ThresholdedRelu": func(o *nodeOp, x *Node) *Node {
 		return Where(GreaterThan(x, scalarLike(x, o.floatOr("alpha", 1))), x, ZerosLike(x))
 	},
-	"Elu": func(o *op, x *Node) *Node { return elu(x, o.floatOr("alpha", 1), 1) },
-	"Selu": func(o *op, x *Node) *Node {
+	"Elu": func(o *nodeOp, x *Node) *Node { return elu(x, o.floatOr("alpha", 1), 1) },
+	"Selu": func(o *nodeOp, x *Node) *Node {
 		return MulScalar(elu(x, o.floatOr("alpha", 1.67326319217681884765625), 1), o.floatOr("gamma", 1.05070102214813232421875))
 	},
-	"Celu": func(o *op, x *Node) *Node { a := o.floatOr("alpha", 1); return elu(x, a, a) },
-	"Shrink": func(o *op, x *Node) *Node {
+	"Celu": func(o *nodeOp, x *Node) *Node { a := o.floatOr("alpha", 1); return elu(x, a, a) },
+	"Shrink": func(o *nodeOp, x *Node) *Node {
 		l, b := o.floatOr("lambd", .5), o.floatOr("bias", 0)
 		high, low := GreaterThan(x, scalarLike(x, l)), LessThan(x, scalarLike(x, -l))
 		return Where(high, AddScalar(x, -b), Where(low, AddScalar(x, b), ZerosLike(x)))
 	},
-	"Gelu": func(o *op, x *Node) *Node { return gelu(x, o.textOr("approximate", "none") == "tanh") },
-	"Swish": func(o *op, x *Node) *Node {
+	"Gelu": func(o *nodeOp, x *Node) *Node { return gelu(x, o.textOr("approximate", "none") == "tanh") },
+	"Swish": func(o *nodeOp, x *Node) *Node {
 		return Mul(x, Sigmoid(MulScalar(x, o.floatOr("alpha", 1))))
 	},
-	"com.microsoft.Gelu":      func(_ *op, x *Node) *Node { return gelu(x, false) },
-	"com.microsoft.QuickGelu": func(o *op, x *Node) *Node { return Mul(x, Sigmoid(MulScalar(x, o.floatOr("alpha", 1.702)))) },
-	"Cast": func(o *op, x *Node) *Node {
+	"com.microsoft.Gelu":      func(_ *nodeOp, x *Node) *Node { return gelu(x, false) },
+	"com.microsoft.QuickGelu": func(o *nodeOp, x *Node) *Node { return Mul(x, Sigmoid(MulScalar(x, o.floatOr("alpha", 1.702)))) },
+	"Cast": func(o *nodeOp, x *Node) *Node {
 		t, ok := dtype(onnxio.DataType(o.intOr("to", 0)))
 		if !ok {
 			o.fail("a cast to %s", onnxio.DataType(o.intOr("to", 0)))
@@ -78,7 +78,7 @@ var unary = map[string]func(o *op, x *Node) *Node{
 }
 
 // dropout is the identity outside of training.
-func dropout(o *op) []*value {
+func dropout(o *nodeOp) []*value {
 	if o.has(2) && o.in[2].known != nil {
 		on, _ := ints(o.in[2].known)
 		if on[0] != 0 && !(o.has(1) && o.in[1].known != nil && o.scalar(1) == 0) {
@@ -92,7 +92,7 @@ func dropout(o *op) []*value {
 	return []*value{o.in[0], plain(mask())}
 }
 
-func isInf(o *op, x *Node) *Node {
+func isInf(o *nodeOp, x *Node) *Node {
 	up, down := Equal(x, scalarLike(x, math.Inf(1))), Equal(x, scalarLike(x, math.Inf(-1)))
 	switch {
 	case o.intOr("detect_negative", 1) == 0:
@@ -114,8 +114,8 @@ func cast(x *Node, t dtypes.DType) *Node {
 	return ConvertDType(x, t)
 }
 
-func whole(f func(*Node) *Node) func(*op, *Node) *Node {
-	return func(_ *op, x *Node) *Node {
+func whole(f func(*Node) *Node) func(*nodeOp, *Node) *Node {
+	return func(_ *nodeOp, x *Node) *Node {
 		if x.DType().IsInt() {
 			return x
 		}
@@ -220,7 +220,7 @@ func power(x, y *Node) *Node {
 
 func init() {
 	for name, f := range unary {
-		rules[name] = one(func(o *op) *value {
+		rules[name] = one(func(o *nodeOp) *value {
 			if !o.has(0) {
 				o.fail("no input")
 			}
@@ -228,7 +228,7 @@ func init() {
 		})
 	}
 	for name, f := range several {
-		rules[name] = one(func(o *op) *value {
+		rules[name] = one(func(o *nodeOp) *value {
 			if !o.has(0) {
 				o.fail("no input")
 			}
@@ -241,23 +241,23 @@ func init() {
 	}
 	rules["Pow"] = one(pow)
 	rules["Dropout"] = dropout
-	rules["Mean"] = one(func(o *op) *value {
+	rules["Mean"] = one(func(o *nodeOp) *value {
 		v := o.in[0]
 		for i := 1; i < len(o.in); i++ {
 			v = o.e.both(v, o.in[i], Add)
 		}
 		return o.e.each(v, func(x *Node) *Node { return MulScalar(x, 1/float64(len(o.in))) })
 	})
-	rules["CastLike"] = one(func(o *op) *value {
+	rules["CastLike"] = one(func(o *nodeOp) *value {
 		t := o.x(1).DType()
 		return o.e.each(o.in[0], func(x *Node) *Node { return cast(x, t) })
 	})
-	rules["PRelu"] = one(func(o *op) *value {
+	rules["PRelu"] = one(func(o *nodeOp) *value {
 		return o.e.both(o.in[0], o.in[1], func(x, slope *Node) *Node {
 			return Where(positive(x), x, Mul(x, broadcast(slopeLike(slope, x), x.Shape().Dimensions)))
 		})
 	})
-	rules["Clip"] = one(func(o *op) *value {
+	rules["Clip"] = one(func(o *nodeOp) *value {
 		if o.has(1) && o.in[1].known == nil || o.has(2) && o.in[2].known == nil {
 			v := o.in[0]
 			if o.has(1) {
@@ -277,7 +277,7 @@ func init() {
 		}
 		return o.e.each(o.in[0], func(x *Node) *Node { return between(x, low, high) })
 	})
-	rules["Where"] = one(func(o *op) *value {
+	rules["Where"] = one(func(o *nodeOp) *value {
 		x, y := spread(o.x(1), o.x(2))
 		c := o.x(0)
 		if c.Rank() < x.Rank() {
@@ -305,7 +305,7 @@ func slopeLike(slope, x *Node) *Node {
 }
 
 // pow takes known whole exponents up to 4, halves and reciprocals without Pow, whose gradient needs a positive base.
-func pow(o *op) *value {
+func pow(o *nodeOp) *value {
 	if o.has(1) && o.in[1].known != nil {
 		if v := floats(o.in[1].known); len(v) == 1 {
 			switch v[0] {

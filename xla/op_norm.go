@@ -27,7 +27,7 @@ func sumChannels(x *Node) *Node {
 }
 
 // batchNorm normalises channels last. In training it uses the batch's moments, with a gradient of its own that needs two sums, and notes the new running statistics.
-func batchNorm(o *op) []*value {
+func batchNorm(o *nodeOp) []*value {
 	v, eps := o.in[0], o.floatOr("epsilon", 1e-5)
 	var x *Node
 	back := func(y *Node) *value { return plain(y) }
@@ -83,7 +83,7 @@ func trainedNorm(x, scale, bias *Node, eps float64) (y, mean, variance *Node) {
 }
 
 // running notes the statistics after this batch. ONNX's momentum is the share of the old ones; the variance is the unbiased one, as frameworks keep it.
-func (e *env) running(o *op, mean, variance *Node, n int) {
+func (e *env) running(o *nodeOp, mean, variance *Node, n int) {
 	momentum := o.floatOr("momentum", .9)
 	fresh := []*Node{mean, MulScalar(variance, float64(n)/float64(max(n-1, 1)))}
 	for i, f := range fresh {
@@ -114,14 +114,14 @@ func perChannel(c, x *Node) *Node {
 	return Reshape(c, append([]int{1, c.Shape().Size()}, ones(x.Rank()-2)...)...)
 }
 
-func instanceNorm(o *op) *value {
+func instanceNorm(o *nodeOp) *value {
 	x := o.x(0)
 	y := centred(x, o.floatOr("epsilon", 1e-5), axesFrom(2, x.Rank())...)
 	return plain(Add(Mul(y, perChannel(o.x(1), x)), perChannel(o.x(2), x)))
 }
 
 // groupNorm has scale and bias per group up to opset 20 and per channel from 21 on.
-func groupNorm(o *op) *value {
+func groupNorm(o *nodeOp) *value {
 	x := o.x(0)
 	d, g := x.Shape().Dimensions, o.intOr("num_groups", 1)
 	if g < 1 || d[1]%g != 0 {
@@ -138,7 +138,7 @@ func groupNorm(o *op) *value {
 	return plain(Add(Mul(y, perChannel(scale, x)), perChannel(bias, x)))
 }
 
-func layerNorm(o *op) []*value {
+func layerNorm(o *nodeOp) []*value {
 	x := o.x(0)
 	axis := o.axis("axis", -1, x.Rank())
 	axes := axesFrom(axis, x.Rank())
@@ -151,7 +151,7 @@ func layerNorm(o *op) []*value {
 	return []*value{plain(y), plain(mean), plain(deviation)}
 }
 
-func rmsNorm(o *op) *value {
+func rmsNorm(o *nodeOp) *value {
 	x := o.x(0)
 	axis := o.axis("axis", -1, x.Rank())
 	ms := ReduceAndKeep(Square(x), ReduceMean, axesFrom(axis, x.Rank())...)
@@ -160,7 +160,7 @@ func rmsNorm(o *op) *value {
 }
 
 // lrn divides by a power of the mean square over neighbouring channels.
-func lrn(o *op) *value {
+func lrn(o *nodeOp) *value {
 	x := o.x(0)
 	d, size := x.Shape().Dimensions, o.intOr("size", 1)
 	before, after := (size-1)/2, size-1-(size-1)/2
@@ -171,7 +171,7 @@ func lrn(o *op) *value {
 	return plain(Mul(x, Pow(base, scalarLike(x, -o.floatOr("beta", .75)))))
 }
 
-func lpNorm(o *op) *value {
+func lpNorm(o *nodeOp) *value {
 	x := o.x(0)
 	axis := o.axis("axis", -1, x.Rank())
 	if o.intOr("p", 2) == 1 {

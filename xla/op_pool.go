@@ -11,9 +11,9 @@ func init() {
 	rules["MaxPool"] = maxPool
 	rules["AveragePool"] = one(averagePool)
 	rules["LpPool"] = one(lpPool)
-	rules["GlobalAveragePool"] = one(func(o *op) *value { return o.global(ReduceMean) })
-	rules["GlobalMaxPool"] = one(func(o *op) *value { return o.global(ReduceMax) })
-	rules["GlobalLpPool"] = one(func(o *op) *value {
+	rules["GlobalAveragePool"] = one(func(o *nodeOp) *value { return o.global(ReduceMean) })
+	rules["GlobalMaxPool"] = one(func(o *nodeOp) *value { return o.global(ReduceMax) })
+	rules["GlobalLpPool"] = one(func(o *nodeOp) *value {
 		p := float64(o.intOr("p", 2))
 		return o.global(func(x *Node, axes ...int) *Node {
 			return Pow(ReduceSum(Pow(Abs(x), scalarLike(x, p)), axes...), scalarLike(x, 1/p))
@@ -22,7 +22,7 @@ func init() {
 }
 
 // global reduces all spatial axes and keeps them as 1.
-func (o *op) global(reduce func(x *Node, axes ...int) *Node) *value {
+func (o *nodeOp) global(reduce func(x *Node, axes ...int) *Node) *value {
 	if v := o.in[0]; v.only() {
 		d := v.last.Shape().Dimensions
 		return channelsLast(Reshape(reduce(v.last, 1, 2), d[0], 1, 1, d[3]))
@@ -65,7 +65,7 @@ type pool struct {
 	over   []int // positions beyond the end pad that a window of ceil_mode reaches
 }
 
-func (o *op) pool() pool {
+func (o *nodeOp) pool() pool {
 	t := pool{kernel: o.intsOr("kernel_shape", nil), first: 2}
 	dims := o.in[0].dims()[2:]
 	t.p = o.spatial(dims, t.kernel)
@@ -114,7 +114,7 @@ func (t pool) value(y *Node) *value {
 	return plain(y)
 }
 
-func maxPool(o *op) []*value {
+func maxPool(o *nodeOp) []*value {
 	if len(o.Outputs) > 1 && o.Outputs[1] != "" {
 		o.fail("the indices of a maximum")
 	}
@@ -124,7 +124,7 @@ func maxPool(o *op) []*value {
 }
 
 // averagePool divides by the number of positions that count, which is a constant of the graph.
-func averagePool(o *op) *value {
+func averagePool(o *nodeOp) *value {
 	t := o.pool()
 	sum := pooled(t.padded(t.x, 0, true), t.first, t.kernel, t.p, t.out, Add)
 	dims := ones(t.x.Rank())
@@ -144,7 +144,7 @@ func averagePool(o *op) *value {
 	return t.value(Div(sum, n))
 }
 
-func lpPool(o *op) *value {
+func lpPool(o *nodeOp) *value {
 	t := o.pool()
 	p := float64(o.intOr("p", 2))
 	x := Pow(Abs(t.padded(t.x, 0, true)), scalarLike(t.x, p))

@@ -17,7 +17,7 @@ func init() {
 var integerRange = map[dtypes.DType][2]float64{dtypes.Uint8: {0, 255}, dtypes.Int8: {-128, 127}, dtypes.Uint16: {0, 65535}, dtypes.Int16: {-32768, 32767}}
 
 // along gives a scale or zero point the rank of x: a number, or a vector on an axis.
-func (o *op) along(i int, x *Node) *Node {
+func (o *nodeOp) along(i int, x *Node) *Node {
 	p := o.x(i)
 	if p.Rank() > 1 || x.Rank() == 0 {
 		o.fail("scales of %d axes", p.Rank())
@@ -37,7 +37,7 @@ func (o *op) along(i int, x *Node) *Node {
 	return BroadcastToShape(Reshape(p, dims...), shapeOf(p.DType(), x.Shape().Dimensions))
 }
 
-func dequantize(o *op) *value {
+func dequantize(o *nodeOp) *value {
 	if o.intOr("block_size", 0) != 0 {
 		o.fail("blocks of scales")
 	}
@@ -51,7 +51,7 @@ func dequantize(o *op) *value {
 }
 
 // quantize rounds halves to the even neighbour and saturates.
-func quantize(o *op) *value {
+func quantize(o *nodeOp) *value {
 	x := o.x(0)
 	to := dtypes.Uint8
 	if o.has(2) {
@@ -83,7 +83,7 @@ func roundEven(x *Node) *Node {
 }
 
 // dynamicQuantize takes the range of x, with 0 in it, to 8 bits: the integers, the scale and the zero point.
-func dynamicQuantize(o *op) []*value {
+func dynamicQuantize(o *nodeOp) []*value {
 	x := o.x(0)
 	zero := ScalarZero(x.Graph(), x.DType())
 	low, high := Min(ReduceAllMin(x), zero), Max(ReduceAllMax(x), zero)

@@ -16,12 +16,12 @@ func init() {
 		"ReduceLogSum":    func(x *Node, a ...int) *Node { return Log(ReduceSum(x, a...)) },
 		"ReduceLogSumExp": logSumExp,
 	} {
-		rules[name] = one(func(o *op) *value { return o.reduce(f) })
+		rules[name] = one(func(o *nodeOp) *value { return o.reduce(f) })
 	}
-	rules["ArgMax"] = one(func(o *op) *value { return o.extreme(ArgMax) })
-	rules["ArgMin"] = one(func(o *op) *value { return o.extreme(ArgMin) })
-	rules["Softmax"] = one(func(o *op) *value { return o.soft(softmax) })
-	rules["LogSoftmax"] = one(func(o *op) *value {
+	rules["ArgMax"] = one(func(o *nodeOp) *value { return o.extreme(ArgMax) })
+	rules["ArgMin"] = one(func(o *nodeOp) *value { return o.extreme(ArgMin) })
+	rules["Softmax"] = one(func(o *nodeOp) *value { return o.soft(softmax) })
+	rules["LogSoftmax"] = one(func(o *nodeOp) *value {
 		return o.soft(func(x *Node, axis int) *Node {
 			return Sub(x, ReduceAndKeep(x, logSumExp, axis))
 		})
@@ -29,7 +29,7 @@ func init() {
 }
 
 // extreme is ArgMax or ArgMin; the last of equal ones is the first from behind.
-func (o *op) extreme(f func(x *Node, axis int, t ...dtypes.DType) *Node) *value {
+func (o *nodeOp) extreme(f func(x *Node, axis int, t ...dtypes.DType) *Node) *value {
 	x := o.x(0)
 	axis := o.axis("axis", 0, x.Rank())
 	n := x.Shape().Dimensions[axis]
@@ -59,7 +59,7 @@ func softmax(x *Node, axis int) *Node {
 }
 
 // soft applies a function along an axis; before opset 13 everything from the axis on is one.
-func (o *op) soft(f func(x *Node, axis int) *Node) *value {
+func (o *nodeOp) soft(f func(x *Node, axis int) *Node) *value {
 	x := o.x(0)
 	if o.since >= 13 {
 		return plain(f(x, o.axis("axis", -1, x.Rank())))
@@ -69,7 +69,7 @@ func (o *op) soft(f func(x *Node, axis int) *Node) *value {
 }
 
 // reduce takes axes from the attribute or the input, all of them where there are none.
-func (o *op) reduce(f reduction) *value {
+func (o *nodeOp) reduce(f reduction) *value {
 	rank := len(o.in[0].dims())
 	axes := o.normals(o.intsAt(1, "axes"), rank)
 	if len(axes) == 0 {

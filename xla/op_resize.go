@@ -114,7 +114,7 @@ func (r *resampling) matrix() []float32 {
 }
 
 // resize multiplies each resized axis with a matrix; nearest neighbours by whole factors are repeated instead.
-func resize(o *op) *value {
+func resize(o *nodeOp) *value {
 	v := o.in[0]
 	d := v.dims()
 	axes := o.normals(o.intsOr("axes", axesFrom(0, len(d))), len(d))

@@ -11,15 +11,15 @@ import (
 )
 
 func init() {
-	rules["Shape"] = one(func(o *op) *value {
+	rules["Shape"] = one(func(o *nodeOp) *value {
 		d := o.in[0].dims()
 		from, to := o.intOr("start", 0), o.intOr("end", len(d))
 		from, to = clampIndex(from, len(d)), clampIndex(to, len(d))
 		return knownInts(d[min(from, to):to])
 	})
-	rules["Size"] = one(func(o *op) *value { return known(tensors.FromScalar(int64(product(o.in[0].dims())))) })
+	rules["Size"] = one(func(o *nodeOp) *value { return known(tensors.FromScalar(int64(product(o.in[0].dims())))) })
 	rules["Reshape"] = one(reshape)
-	rules["Flatten"] = one(func(o *op) *value {
+	rules["Flatten"] = one(func(o *nodeOp) *value {
 		d := o.in[0].dims()
 		axis := o.intOr("axis", 1)
 		if axis < 0 {
@@ -29,7 +29,7 @@ func init() {
 	})
 	rules["Squeeze"] = one(squeeze)
 	rules["Unsqueeze"] = one(unsqueeze)
-	rules["Transpose"] = one(func(o *op) *value {
+	rules["Transpose"] = one(func(o *nodeOp) *value {
 		r := len(o.in[0].dims())
 		perm := o.intsOr("perm", nil)
 		if perm == nil {
@@ -48,7 +48,7 @@ func init() {
 	rules["Split"] = split
 	rules["Slice"] = one(sliceRule)
 	rules["Pad"] = one(padRule)
-	rules["Expand"] = one(func(o *op) *value {
+	rules["Expand"] = one(func(o *nodeOp) *value {
 		x, want := o.x(0), o.ints(1)
 		for x.Rank() < len(want) {
 			x = InsertAxes(x, 0)
@@ -61,7 +61,7 @@ func init() {
 		}
 		return plain(broadcast(x, dims))
 	})
-	rules["Tile"] = one(func(o *op) *value {
+	rules["Tile"] = one(func(o *nodeOp) *value {
 		x := o.x(0)
 		for i, n := range o.ints(1) {
 			if n != 1 {
@@ -86,7 +86,7 @@ func clampIndex(i, n int) int {
 }
 
 // reshaped gives the value other dims; a pooled map [N, 1, 1, C] needs no transposition for it.
-func (o *op) reshaped(dims []int) *value {
+func (o *nodeOp) reshaped(dims []int) *value {
 	v := o.in[0]
 	if d := v.dims(); v.only() && d[2] == 1 && d[3] == 1 {
 		return plain(Reshape(v.last, dims...))
@@ -95,7 +95,7 @@ func (o *op) reshaped(dims []int) *value {
 }
 
 // reshape resolves 0 and -1. A constant shape that was exported with the batch baked in follows the batch of this graph.
-func reshape(o *op) *value {
+func reshape(o *nodeOp) *value {
 	d := o.in[0].dims()
 	want := o.intsAt(1, "shape")
 	if len(want) > 0 && o.e.fixed > 0 && o.e.batch != o.e.fixed && want[0] == o.e.fixed && len(d) > 0 && d[0] == o.e.batch {
@@ -125,7 +125,7 @@ func reshape(o *op) *value {
 	return o.reshaped(dims)
 }
 
-func squeeze(o *op) *value {
+func squeeze(o *nodeOp) *value {
 	d := o.in[0].dims()
 	axes := o.normals(o.intsAt(1, "axes"), len(d))
 	var dims []int
@@ -137,7 +137,7 @@ func squeeze(o *op) *value {
 	return o.reshaped(dims)
 }
 
-func unsqueeze(o *op) *value {
+func unsqueeze(o *nodeOp) *value {
 	d := o.in[0].dims()
 	axes := o.intsAt(1, "axes")
 	axes = o.normals(axes, len(d)+len(axes))
@@ -152,7 +152,7 @@ func unsqueeze(o *op) *value {
 	return o.reshaped(dims)
 }
 
-func concat(o *op) *value {
+func concat(o *nodeOp) *value {
 	rank := len(o.in[0].dims())
 	axis := o.axis("axis", 0, rank)
 	if rank == 4 && o.in[0].only() {
@@ -174,7 +174,7 @@ func concat(o *op) *value {
 	return plain(Concatenate(parts, axis))
 }
 
-func split(o *op) []*value {
+func split(o *nodeOp) []*value {
 	v := o.in[0]
 	d := v.dims()
 	axis := o.axis("axis", 0, len(d))
@@ -211,7 +211,7 @@ func (e *env) cut(v *value, axis int, r SliceAxisSpec) *value {
 }
 
 // sliceRule takes steps of either sign.
-func sliceRule(o *op) *value {
+func sliceRule(o *nodeOp) *value {
 	v := o.in[0]
 	d := v.dims()
 	starts, ends := o.intsAt(1, "starts"), o.intsAt(2, "ends")
@@ -264,7 +264,7 @@ func emptied(d []int, axis int) []int {
 }
 
 // padRule fills with a constant, the edge or a reflection; negative pads cut.
-func padRule(o *op) *value {
+func padRule(o *nodeOp) *value {
 	v := o.in[0]
 	d := v.dims()
 	pads := o.intsAt(1, "pads")
@@ -286,7 +286,7 @@ func padRule(o *op) *value {
 	return plain(x)
 }
 
-func (o *op) pad(x *Node, axis, start, end int, mode string, fill float64) *Node {
+func (o *nodeOp) pad(x *Node, axis, start, end int, mode string, fill float64) *Node {
 	n := x.Shape().Dimensions[axis]
 	if start < 0 || end < 0 {
 		x = SliceAxis(x, axis, AxisRange(max(-start, 0), n-max(-end, 0)))
@@ -334,7 +334,7 @@ func source(mode string, i, n int) int {
 	return 2*(n-1) - i
 }
 
-func gather(o *op) *value {
+func gather(o *nodeOp) *value {
 	x, idx := o.x(0), o.x(1)
 	d := x.Shape().Dimensions
 	axis := o.axis("axis", 0, len(d))
@@ -370,7 +370,7 @@ func gather(o *op) *value {
 	return plain(TransposeAllAxes(y, back...))
 }
 
-func constantOfShape(o *op) *value {
+func constantOfShape(o *nodeOp) *value {
 	dims := o.ints(0)
 	a := Array{Dims: nil, Floats: []float32{0}, Type: onnxio.Float}
 	if t := o.attr("value"); t != nil && t.T != nil {
@@ -383,7 +383,7 @@ func constantOfShape(o *op) *value {
 	return plain(BroadcastToDims(ConstTensor(o.e.g, a.tensor()), dims...))
 }
 
-func rangeRule(o *op) *value {
+func rangeRule(o *nodeOp) *value {
 	from, to, step := o.scalar(0), o.scalar(1), o.scalar(2)
 	n := 0
 	if step != 0 {
@@ -402,7 +402,7 @@ func ceil(x float64) float64 {
 	return n
 }
 
-func depthToSpace(o *op) *value {
+func depthToSpace(o *nodeOp) *value {
 	x, b := o.x(0), o.intOr("blocksize", 1)
 	d := x.Shape().Dimensions
 	c := d[1] / (b * b)
@@ -414,14 +414,14 @@ func depthToSpace(o *op) *value {
 	return plain(Reshape(x, d[0], c, d[2]*b, d[3]*b))
 }
 
-func spaceToDepth(o *op) *value {
+func spaceToDepth(o *nodeOp) *value {
 	x, b := o.x(0), o.intOr("blocksize", 1)
 	d := x.Shape().Dimensions
 	x = TransposeAllAxes(Reshape(x, d[0], d[1], d[2]/b, b, d[3]/b, b), 0, 3, 5, 1, 2, 4)
 	return plain(Reshape(x, d[0], d[1]*b*b, d[2]/b, d[3]/b))
 }
 
-func oneHot(o *op) *value {
+func oneHot(o *nodeOp) *value {
 	x, values := o.x(0), o.x(2)
 	depth := o.ints(1)
 	axis := o.intOr("axis", -1)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/graphcodec/randnet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
@@ -46,7 +46,7 @@ func TestRandomNetworks(t *testing.T) {
 	}
 	for seed := range networks {
 		m := randnet.New(randnet.Options{Seed: 1000 + seed, Steps: 8, Alike: true})
-		a, err := graphcodec.Analyze(m)
+		a, err := coupling.Analyze(m)
 		require.NoError(t, err)
 		r := rand.New(rand.NewPCG(seed, 3))
 		x := Array{Type: onnxio.Float}
@@ -95,8 +95,8 @@ func TestRandomNetworks(t *testing.T) {
 func renormalises(n *onnxio.Node) bool { return n.OpType == "LayerNormalization" || n.OpType == "Sqrt" }
 
 // samePlan compares what is pruned of a network and of the same with its channels in another order.
-func samePlan(t *testing.T, a *graphcodec.Analysis, plan *planner.Plan, permuted *onnxio.Model, from []graphcodec.UnitID, o planner.Options) {
-	b, err := graphcodec.Analyze(permuted)
+func samePlan(t *testing.T, a *coupling.Analysis, plan *planner.Plan, permuted *onnxio.Model, from []coupling.UnitID, o planner.Options) {
+	b, err := coupling.Analyze(permuted)
 	require.NoError(t, err)
 	other, err := planner.MakePlan(context.Background(), b, o)
 	require.NoError(t, err)
@@ -104,7 +104,7 @@ func samePlan(t *testing.T, a *graphcodec.Analysis, plan *planner.Plan, permuted
 	require.NoError(t, err)
 	got, err := other.Units(b)
 	require.NoError(t, err)
-	var back []graphcodec.UnitID
+	var back []coupling.UnitID
 	for _, u := range got {
 		back = append(back, from[u])
 	}

@@ -3,7 +3,7 @@ package xla
 import (
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -23,7 +23,7 @@ func (p *Program) roles(found map[string]*Param) map[string]role {
 		origin[name] = name
 	}
 	for _, n := range p.Model.Graph.Nodes {
-		if graphcodec.Describe(n.Domain, n.OpType).View && len(n.Inputs) > 0 && len(n.Outputs) > 0 && origin[n.Outputs[0]] == "" {
+		if op.Describe(n.Domain, n.OpType).View && len(n.Inputs) > 0 && len(n.Outputs) > 0 && origin[n.Outputs[0]] == "" {
 			if o := origin[n.Inputs[0]]; o != "" {
 				origin[n.Outputs[0]] = o
 			}
@@ -31,7 +31,7 @@ func (p *Program) roles(found map[string]*Param) map[string]role {
 	}
 	out := map[string]role{}
 	for _, n := range p.Model.Graph.Nodes {
-		op := graphcodec.Describe(n.Domain, n.OpType)
+		op := op.Describe(n.Domain, n.OpType)
 		for i, in := range n.Inputs {
 			name := origin[in]
 			if name == "" {

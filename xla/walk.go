@@ -10,7 +10,7 @@ import (
 )
 
 // rule builds what a node computes; one value per output.
-type rule func(o *op) []*value
+type rule func(o *nodeOp) []*value
 
 // rules of the operators that are built here, by domain and name.
 var rules = map[string]rule{}
@@ -22,8 +22,8 @@ func register(names []string, r rule) {
 }
 
 // one makes a rule of a function with one result.
-func one(f func(o *op) *value) rule {
-	return func(o *op) []*value { return []*value{f(o)} }
+func one(f func(o *nodeOp) *value) rule {
+	return func(o *nodeOp) []*value { return []*value{f(o)} }
 }
 
 // maxFold bounds the elements of values that are evaluated while a graph is built.
@@ -84,7 +84,7 @@ func (e *env) build(s *scope, n *onnxio.Node, at string) {
 	if done {
 		return // a parameter: an unshared copy or a Constant
 	}
-	o := &op{Node: n, e: e, s: s, at: at, since: 1}
+	o := &nodeOp{Node: n, e: e, s: s, at: at, since: 1}
 	if e.p != nil {
 		o.since = e.p.opset[domain(n.Domain)]
 	}
@@ -110,7 +110,7 @@ func (e *env) build(s *scope, n *onnxio.Node, at string) {
 }
 
 // evaluate applies the node's rule, at once where all it reads is known.
-func (e *env) evaluate(o *op, fold bool) []*value {
+func (e *env) evaluate(o *nodeOp, fold bool) []*value {
 	if fold && foldable(o) {
 		return e.fold(o)
 	}
@@ -130,7 +130,7 @@ func key(n *onnxio.Node) string {
 	return n.OpType
 }
 
-func foldable(o *op) bool {
+func foldable(o *nodeOp) bool {
 	size := 0
 	for _, v := range o.in {
 		if v != nil {
@@ -146,7 +146,7 @@ func foldable(o *op) bool {
 }
 
 // fold runs a node on the pure-Go backend; its outputs are known.
-func (e *env) fold(o *op) []*value {
+func (e *env) fold(o *nodeOp) []*value {
 	b, err := folder()
 	if err != nil {
 		panic(&failure{err})
@@ -208,7 +208,7 @@ func (e *env) function(n *onnxio.Node) *onnxio.Function {
 }
 
 // inline builds a function's body in a scope of its own.
-func (e *env) inline(o *op, f *onnxio.Function) []*value {
+func (e *env) inline(o *nodeOp, f *onnxio.Function) []*value {
 	s := &scope{values: map[string]*value{}, bind: map[string]*onnxio.Attribute{}}
 	for i, name := range f.Inputs {
 		if o.has(i) {
@@ -267,7 +267,7 @@ func sorted(nodes []*onnxio.Node) []*onnxio.Node {
 }
 
 func init() {
-	register([]string{"Constant"}, one(func(o *op) *value {
+	register([]string{"Constant"}, one(func(o *nodeOp) *value {
 		for _, a := range o.Attributes {
 			a = o.attr(a.Name)
 			switch {
@@ -291,7 +291,7 @@ func init() {
 		o.fail("a constant of this kind")
 		return nil
 	}))
-	register([]string{"If"}, func(o *op) []*value {
+	register([]string{"If"}, func(o *nodeOp) []*value {
 		if !o.has(0) || o.in[0].known == nil {
 			o.fail("a condition that depends on the data")
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/native/models"
 	"github.com/metaprune/metaprune/onnxio"
@@ -48,10 +49,10 @@ func each(b *testing.B, stage func(b *testing.B, data []byte)) {
 	}
 }
 
-func analysis(b *testing.B, data []byte) *graphcodec.Analysis {
+func analysis(b *testing.B, data []byte) *coupling.Analysis {
 	m, err := onnxio.Decode(data, nil)
 	require.NoError(b, err)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(b, err)
 	return a
 }

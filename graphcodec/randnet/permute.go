@@ -5,18 +5,19 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
 // Permute exchanges units within their groups at random: the model that it returns computes the same function with its channels in another order. Weights have to be float32 initializers. The
 // second result is, by unit, which one now stands at its positions.
-func Permute(a *graphcodec.Analysis, r *rand.Rand) (*onnxio.Model, []graphcodec.UnitID, error) {
-	from := make([]graphcodec.UnitID, a.NumUnits())
+func Permute(a *coupling.Analysis, r *rand.Rand) (*onnxio.Model, []coupling.UnitID, error) {
+	from := make([]coupling.UnitID, a.NumUnits())
 	for u := range from {
-		from[u] = graphcodec.UnitID(u)
+		from[u] = coupling.UnitID(u)
 	}
-	orders := map[*graphcodec.Constant][][]int{}
+	orders := map[*op.Constant][][]int{}
 	for i := range a.Groups {
 		g := &a.Groups[i]
 		if g.Frozen != "" {
@@ -51,7 +52,7 @@ func Permute(a *graphcodec.Analysis, r *rand.Rand) (*onnxio.Model, []graphcodec.
 }
 
 // exchange notes, for one axis of a constant, which index comes to stand where.
-func exchange(a *graphcodec.Analysis, m graphcodec.Member, units, from []graphcodec.UnitID, orders map[*graphcodec.Constant][][]int) error {
+func exchange(a *coupling.Analysis, m coupling.Member, units, from []coupling.UnitID, orders map[*op.Constant][][]int) error {
 	axes := orders[m.Const]
 	if axes == nil {
 		axes = make([][]int, len(m.Const.Tensor.Dims))

@@ -6,7 +6,8 @@ import (
 	"math"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/native/models"
 	"github.com/metaprune/metaprune/onnxio"
@@ -39,7 +40,7 @@ func TestTaylorIsTheDerivativeByTheGate(t *testing.T) {
 	defer b.Finalize()
 	m, err := models.New("mlp", models.Options{Input: []int{1, 28, 28}, Classes: 10, Widths: []int{6, 5}, Seed: 3})
 	require.NoError(t, err)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	splits, err := data.Open("../../testdata/fashion-test-1000-images-idx3-ubyte.gz,../../testdata/fashion-test-1000-labels-idx1-ubyte.gz", data.Geometry{})
 	require.NoError(t, err)
@@ -53,7 +54,7 @@ func TestTaylorIsTheDerivativeByTheGate(t *testing.T) {
 
 	x, err := set.Take([]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39})
 	require.NoError(t, err)
-	loss := func(c *graphcodec.Constant, axis, at int, gate float64) float64 {
+	loss := func(c *op.Constant, axis, at int, gate float64) float64 {
 		p, err := xla.Load(m)
 		require.NoError(t, err)
 		d, err := xla.NewDifferentiator(b, p, false, 1)
@@ -88,7 +89,7 @@ func TestTaylorIsTheDerivativeByTheGate(t *testing.T) {
 	for i := range a.Groups {
 		g := &a.Groups[i]
 		for _, member := range g.Members {
-			if g.Frozen != "" || member.Role != graphcodec.Input {
+			if g.Frozen != "" || member.Role != op.Input {
 				continue
 			}
 			for _, u := range g.Units[:3] {

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
@@ -14,7 +15,7 @@ import (
 
 // Taylor returns, by unit, the root mean square over batches of the derivative of a classifier's cross-entropy by the unit's gate: what the loss changes, to first order, when the unit is switched off. Units of frozen groups
 // have NaN; a unit that nothing reads through a weight has 0.
-func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.Analysis, images *data.Set, batch int) (planner.Scores, error) {
+func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *coupling.Analysis, images *data.Set, batch int) (planner.Scores, error) {
 	p, err := xla.Load(m)
 	if err != nil {
 		return nil, err
@@ -24,7 +25,7 @@ func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.
 		return nil, err
 	}
 	defer d.Close()
-	byName := map[string]*graphcodec.Constant{}
+	byName := map[string]*op.Constant{}
 	for i := range a.Groups {
 		for _, member := range a.Groups[i].Members {
 			byName[member.Const.Name] = member.Const
@@ -41,7 +42,7 @@ func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.
 		if err != nil {
 			return err
 		}
-		by := map[*graphcodec.Constant][]float32{}
+		by := map[*op.Constant][]float32{}
 		for i, param := range p.Params {
 			if c := byName[param.Name]; c != nil && gradient[i] != nil {
 				by[c] = gradient[i]
@@ -66,7 +67,7 @@ func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.
 	out := make(planner.Scores, len(sum))
 	for u := range out {
 		out[u] = math.Sqrt(sum[u] / float64(batches))
-		if a.Groups[a.GroupOf(graphcodec.UnitID(u))].Frozen != "" {
+		if a.Groups[a.GroupOf(coupling.UnitID(u))].Frozen != "" {
 			out[u] = math.NaN()
 		}
 	}
@@ -74,7 +75,7 @@ func Taylor(ctx context.Context, b *xla.Backend, m *onnxio.Model, a *graphcodec.
 }
 
 // Add puts Taylor's scores beside the groups that Weights has described.
-func Add(a *graphcodec.Analysis, groups []Group, taylor planner.Scores) error {
+func Add(a *coupling.Analysis, groups []Group, taylor planner.Scores) error {
 	l2, err := planner.Score(a, nil, planner.Criterion{})
 	if err != nil {
 		return err

@@ -5,7 +5,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 	"gonum.org/v1/gonum/mat"
@@ -38,7 +39,7 @@ type Layer struct {
 const MaxElements = 1 << 20
 
 // Weights describes the groups that can be pruned, by the weights that weight gives for a constant (nil: its own).
-func Weights(a *graphcodec.Analysis, weight func(c *graphcodec.Constant) (*onnxio.Tensor, error)) ([]Group, error) {
+func Weights(a *coupling.Analysis, weight func(c *op.Constant) (*onnxio.Tensor, error)) ([]Group, error) {
 	c := planner.Criterion{Normalizer: "none", Weights: weight}
 	scores, err := planner.Score(a, nil, c)
 	if err != nil {
@@ -60,7 +61,7 @@ func Weights(a *graphcodec.Analysis, weight func(c *graphcodec.Constant) (*onnxi
 			d.Spread, d.Least = math.Sqrt(stat.PopVariance(own, nil))/d.Norm, slices.Min(own)/d.Norm
 		}
 		for _, m := range g.Members {
-			if m.Role != graphcodec.Output || len(m.Const.Tensor.Dims) < 2 {
+			if m.Role != op.Output || len(m.Const.Tensor.Dims) < 2 {
 				continue
 			}
 			l, err := layer(m, weight)
@@ -74,7 +75,7 @@ func Weights(a *graphcodec.Analysis, weight func(c *graphcodec.Constant) (*onnxi
 	return out, nil
 }
 
-func layer(m graphcodec.Member, weight func(c *graphcodec.Constant) (*onnxio.Tensor, error)) (Layer, error) {
+func layer(m coupling.Member, weight func(c *op.Constant) (*onnxio.Tensor, error)) (Layer, error) {
 	t := m.Const.Tensor
 	if weight != nil {
 		own, err := weight(m.Const)

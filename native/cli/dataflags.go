@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
@@ -47,7 +47,7 @@ func inputFlag(f *pflag.FlagSet, to *[]string) {
 
 // picture is the channels, height and width of --input, nil where no input of that kind is named.
 func (d *dataFlags) picture() ([]int, error) {
-	sizes, err := graphcodec.ParseSizes(d.inputs)
+	sizes, err := coupling.ParseSizes(d.inputs)
 	if err != nil {
 		return nil, badSize(err)
 	}

@@ -7,7 +7,8 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/draw"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/spf13/cobra"
 )
@@ -22,7 +23,7 @@ type explanation struct {
 	Frozen  string            `json:"frozen,omitempty"`
 	Node    string            `json:"frozen_by,omitempty"`
 	Members []explainedMember `json:"members"`
-	Path    []graphcodec.Step `json:"path"`
+	Path    []coupling.Step   `json:"path"`
 }
 
 type explainedMember struct {
@@ -75,7 +76,7 @@ func (a *app) explain(model, layer string, draw, inputs []string) error {
 	}
 	var all []explanation
 	if len(groups) == 0 {
-		all = append(all, explanation{Layer: layer, Frozen: s.Analysis.Unfollowed(layer), Members: []explainedMember{}, Path: []graphcodec.Step{}})
+		all = append(all, explanation{Layer: layer, Frozen: s.Analysis.Unfollowed(layer), Members: []explainedMember{}, Path: []coupling.Step{}})
 	}
 	for _, i := range groups {
 		g := &s.Analysis.Groups[i]
@@ -105,19 +106,19 @@ func (a *app) explain(model, layer string, draw, inputs []string) error {
 
 // drawExplained draws the groups one below the other.
 func (a *app) drawExplained(file string, all []explanation) error {
-	draw := graphcodec.DrawPaths
+	write := draw.Paths
 	switch strings.ToLower(filepath.Ext(file)) {
 	case ".svg":
 	case ".dot", ".gv":
-		draw = graphcodec.DotPaths
+		write = draw.DotPaths
 	default:
 		return fmt.Errorf("--draw %s: want a name that ends in .svg or .dot", file)
 	}
-	var paths []graphcodec.Drawing
+	var paths []draw.Drawing
 	for _, e := range all {
-		paths = append(paths, graphcodec.Drawing{Title: e.title(), Steps: e.Path})
+		paths = append(paths, draw.Drawing{Title: e.title(), Steps: e.Path})
 	}
-	return a.save(file, func(w io.Writer) error { return draw(w, paths...) })
+	return a.save(file, func(w io.Writer) error { return write(w, paths...) })
 }
 
 func (e *explanation) title() string {

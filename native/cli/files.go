@@ -8,7 +8,8 @@ import (
 	"os"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
@@ -30,7 +31,7 @@ func (a *app) open(path string, inputs ...string) (*prune.Session, func() error,
 
 // badSize is an error about --input.
 func badSize(err error) error {
-	var size *graphcodec.SizeError
+	var size *coupling.SizeError
 	if errors.As(err, &size) {
 		return &usageError{"--input", size.Want, size.Got, "--input: " + err.Error()}
 	}
@@ -39,12 +40,12 @@ func badSize(err error) error {
 
 // countAt sets the sizes of --input. Channels, height and width alone are those of pictures, which need not be the model's only input as it is.
 func countAt(s *prune.Session, inputs []string) error {
-	sizes, err := graphcodec.ParseSizes(inputs)
+	sizes, err := coupling.ParseSizes(inputs)
 	if err != nil {
 		return err
 	}
 	if len(sizes[""]) == 3 {
-		var only *graphcodec.Value
+		var only *op.Value
 		for _, in := range s.Model.Graph.Inputs {
 			if v := s.Analysis.Value(in.Name); v != nil && v.Const == nil {
 				only = v

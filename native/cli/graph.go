@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/draw"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/spf13/cobra"
 )
@@ -74,7 +75,7 @@ type graphReport struct {
 
 func (a *app) writeGraph(n *graphcodec.Network, title, out, format string) error {
 	write, ok := map[string]func(w io.Writer) error{
-		"svg":     func(w io.Writer) error { return graphcodec.WriteSVG(w, n, title) },
+		"svg":     func(w io.Writer) error { return draw.WriteSVG(w, n, title) },
 		"json":    n.WriteJSON,
 		"graphml": n.WriteGraphML,
 		"safetensors": func(w io.Writer) error {

@@ -8,7 +8,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/spf13/cobra"
 )
@@ -118,8 +119,8 @@ func opsets(m map[string]int64) string {
 	return strings.Join(out, ", ")
 }
 
-func (a *app) printLayers(layers []graphcodec.LayerCost, all bool) {
-	order := append([]graphcodec.LayerCost(nil), layers...)
+func (a *app) printLayers(layers []coupling.LayerCost, all bool) {
+	order := append([]coupling.LayerCost(nil), layers...)
 	hidden := 0
 	if !all && len(order) > 20 {
 		sort.SliceStable(order, func(i, j int) bool { return order[i].MACs > order[j].MACs })
@@ -176,7 +177,7 @@ func (a *app) opsCommand() *cobra.Command {
 		Example: "  metaprune ops\n  metaprune ops --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			ops := graphcodec.Operators()
+			ops := op.Operators()
 			if a.json {
 				return a.printJSON(ops)
 			}

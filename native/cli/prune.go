@@ -16,7 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/mattn/go-isatty"
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
@@ -170,9 +170,9 @@ func (f *pruneFlags) request() (prune.Request, error) {
 	r.Allocation, r.Scores = f.offsets, f.scores
 	r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore = f.ranking, f.steps, f.roundTo, f.maxRatio, f.ignore
 	if f.heads != f.headDim {
-		r.Attention = graphcodec.HeadDim
+		r.Attention = coupling.HeadDim
 		if f.heads {
-			r.Attention = graphcodec.Heads
+			r.Attention = coupling.Heads
 		}
 	}
 	return r, nil
@@ -437,7 +437,7 @@ type result struct {
 	Output    string                 `json:"output,omitempty"`
 	FileBytes [2]int64               `json:"file_bytes"` // external data with them
 	Achieved  planner.Achieved       `json:"achieved"`
-	CountedAt *graphcodec.Counted    `json:"counted_at,omitempty"`
+	CountedAt *coupling.Counted      `json:"counted_at,omitempty"`
 	SpeedUp   float64                `json:"speed_up"`
 	Groups    []planner.PlanGroup    `json:"groups"`
 	Zeroed    []planner.Zeroed       `json:"zeroed,omitempty"`
@@ -529,7 +529,7 @@ func (a *app) printTotals(s *prune.Session, r result, f *pruneFlags) {
 }
 
 // printCounted says at which sizes of the inputs the work was counted.
-func (a *app) printCounted(c *graphcodec.Counted) {
+func (a *app) printCounted(c *coupling.Counted) {
 	switch {
 	case c == nil:
 	case c.Assumed:

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 	"github.com/stretchr/testify/require"
@@ -25,7 +25,7 @@ func TestCommandReference(t *testing.T) {
 
 // README says how many operators have a rule.
 func TestReadmeCountsOperators(t *testing.T) {
-	require.Contains(t, string(read(t, "../../README.md")), fmt.Sprintf("(%d operators, `metaprune ops`)", len(graphcodec.Operators())))
+	require.Contains(t, string(read(t, "../../README.md")), fmt.Sprintf("(%d operators, `metaprune ops`)", len(op.Operators())))
 }
 
 // page writes a command and those below it, headings one level down.

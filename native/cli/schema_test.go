@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/native/analyse"
 	"github.com/metaprune/metaprune/native/experiment"
 	"github.com/metaprune/metaprune/native/metatrain"
@@ -42,7 +42,7 @@ var printed = map[string]reflect.Type{
 	"metanet-new":     reflect.TypeFor[fileReport](),
 	"metatrain":       reflect.TypeFor[metatrainReport](),
 	"new":             reflect.TypeFor[newReport](),
-	"ops":             reflect.TypeFor[[]graphcodec.OpInfo](),
+	"ops":             reflect.TypeFor[[]op.OpInfo](),
 	"pipeline":        reflect.TypeFor[pipelineReport](),
 	"prune":           reflect.TypeFor[result](),
 	"serve":           reflect.TypeFor[serveReport](),

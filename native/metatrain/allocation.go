@@ -9,7 +9,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/allocate"
@@ -96,12 +97,12 @@ func (d *DataModel) Teach(r *allocate.Result) error {
 	found := 0
 	for i := range d.analysis.Groups {
 		g := &d.analysis.Groups[i]
-		scores, ok := graphcodec.Of(r.Scores, g)
+		scores, ok := coupling.Of(r.Scores, g)
 		if g.Frozen != "" || !ok || len(scores) != len(g.Units) {
 			continue
 		}
 		found++
-		offset, _ := graphcodec.Of(r.Offsets, g)
+		offset, _ := coupling.Of(r.Offsets, g)
 		for k, u := range g.Units {
 			if scores[k] > 0 {
 				d.wanted[u] = math.Log(scores[k]) + offset
@@ -117,7 +118,7 @@ func (d *DataModel) Teach(r *allocate.Result) error {
 // taught is the step's gradient by theta where the metanetwork learns what a search has found: of the mean squared difference between the logarithms of its scores and the wanted ones, as a share of how much the wanted ones
 // differ, so that 1 is what scores without any differences have. Both are compared up to a constant: of the whole model for the objective allocation, of each group for the order. A group counts as much as another, however many
 // units it has.
-func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.Constant]*onnxio.Tensor, _ *data.Set, r *Report) (map[*graphcodec.Constant][]float32, error) {
+func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*op.Constant]*onnxio.Tensor, _ *data.Set, r *Report) (map[*op.Constant][]float32, error) {
 	if d.wanted == nil {
 		return nil, fmt.Errorf("it has no allocation; search one with `metaprune allocate`")
 	}
@@ -128,7 +129,7 @@ func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.
 	}
 	sets := d.learnable(scores)
 	if t.Config.Objective == Allocate {
-		var all []graphcodec.UnitID
+		var all []coupling.UnitID
 		var shares []float64
 		for _, s := range sets {
 			all = append(all, s.units...)
@@ -158,7 +159,7 @@ func (t *Trainer) taught(_ context.Context, d *DataModel, theta map[*graphcodec.
 
 // set are units that are compared with each other, with shares that add up to 1.
 type set struct {
-	units  []graphcodec.UnitID
+	units  []coupling.UnitID
 	shares []float64
 }
 

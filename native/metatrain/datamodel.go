@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/xla"
@@ -14,18 +16,18 @@ import (
 type DataModel struct {
 	Name string
 
-	analysis *graphcodec.Analysis
+	analysis *coupling.Analysis
 	network  *graphcodec.Network
 	graph    *metanet.Graph // with explicit features
 	loss     *xla.Differentiator
-	constant map[string]*graphcodec.Constant
+	constant map[string]*op.Constant
 	wanted   []float64 // by unit: logarithm of the score that it is to have, up to a constant; NaN for none
 }
 
 // NewDataModel encodes a model for a feature scheme and prepares its loss for an objective, on so many devices of the backend.
 func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Scheme, objective string, devices int) (*DataModel, error) {
 	fail := func(err error) (*DataModel, error) { return nil, fmt.Errorf("data model %s: %w", name, err) }
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	if err != nil {
 		return fail(err)
 	}
@@ -33,7 +35,7 @@ func NewDataModel(b *xla.Backend, name string, m *onnxio.Model, s graphcodec.Sch
 	if err != nil {
 		return fail(err)
 	}
-	d := &DataModel{Name: name, analysis: a, network: n, graph: &metanet.Graph{N: n.N, F: n.F, Nodes: n.Nodes}, constant: map[string]*graphcodec.Constant{}}
+	d := &DataModel{Name: name, analysis: a, network: n, graph: &metanet.Graph{N: n.N, F: n.F, Nodes: n.Nodes}, constant: map[string]*op.Constant{}}
 	for i := range n.Blocks {
 		e := &n.Blocks[i]
 		d.graph.Blocks = append(d.graph.Blocks, metanet.Block{Out: e.Out, In: e.In, Rows: e.Rows, Cols: e.Cols, Diagonal: e.Diagonal, Type: e.Type, Features: e.Features(0, e.Rows)})
@@ -85,8 +87,8 @@ func (d *DataModel) delta(block int, residuals []float32, ratio float64) []float
 }
 
 // tensorsOf decodes every constant that the metanetwork changes.
-func tensorsOf(decoder *graphcodec.Decoder) (map[*graphcodec.Constant]*onnxio.Tensor, error) {
-	out := map[*graphcodec.Constant]*onnxio.Tensor{}
+func tensorsOf(decoder *graphcodec.Decoder) (map[*op.Constant]*onnxio.Tensor, error) {
+	out := map[*op.Constant]*onnxio.Tensor{}
 	for _, c := range decoder.Represented() {
 		t, err := decoder.Tensor(c)
 		if err != nil {
@@ -101,7 +103,7 @@ func tensorsOf(decoder *graphcodec.Decoder) (map[*graphcodec.Constant]*onnxio.Te
 }
 
 // values are tensors in the order of the program's parameters, nil for parameters that the graph does not hold.
-func (d *DataModel) values(ts map[*graphcodec.Constant]*onnxio.Tensor) ([][]float32, error) {
+func (d *DataModel) values(ts map[*op.Constant]*onnxio.Tensor) ([][]float32, error) {
 	out := make([][]float32, len(d.loss.Program.Params))
 	for i, p := range d.loss.Program.Params {
 		c := d.constant[p.Name]

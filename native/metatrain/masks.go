@@ -6,7 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
@@ -15,20 +16,20 @@ import (
 // cut is a data model pruned by the scores that the metanetwork gives its units.
 type cut struct {
 	scores  planner.Scores
-	state   *graphcodec.State
+	state   *coupling.State
 	edge    float64   // score of the best unit that left
 	saves   []float64 // by unit: share of the model's multiply-accumulates that hangs on it
 	speedUp float64
 }
 
 // scoring ranks units by the weights theta in the place of the model's own.
-func scoring(theta map[*graphcodec.Constant]*onnxio.Tensor) planner.Criterion {
-	return planner.Criterion{Kind: "metanet", Normalizer: "original", Weights: func(c *graphcodec.Constant) (*onnxio.Tensor, error) { return theta[c], nil }}
+func scoring(theta map[*op.Constant]*onnxio.Tensor) planner.Criterion {
+	return planner.Criterion{Kind: "metanet", Normalizer: "original", Weights: func(c *op.Constant) (*onnxio.Tensor, error) { return theta[c], nil }}
 }
 
 // masks is the step's gradient by theta where the metanetwork is trained for what its scores leave of a network: the cross-entropy of the network with the units that rank lowest switched off, its other weights as they were and its
 // normalisations by the statistics of the batch. A unit's gate is a sigmoid of its score's distance to the edge, as far as the gradient goes; the edge moves so that the cost stays (straight-through estimator).
-func (t *Trainer) masks(ctx context.Context, d *DataModel, theta map[*graphcodec.Constant]*onnxio.Tensor, images *data.Set, r *Report) (map[*graphcodec.Constant][]float32, error) {
+func (t *Trainer) masks(ctx context.Context, d *DataModel, theta map[*op.Constant]*onnxio.Tensor, images *data.Set, r *Report) (map[*op.Constant][]float32, error) {
 	k, err := t.cut(ctx, d, theta)
 	if err != nil {
 		return nil, err
@@ -58,7 +59,7 @@ func (t *Trainer) masks(ctx context.Context, d *DataModel, theta map[*graphcodec
 }
 
 // cut draws a speed-up by seed and step and prunes the data model to it.
-func (t *Trainer) cut(ctx context.Context, d *DataModel, theta map[*graphcodec.Constant]*onnxio.Tensor) (*cut, error) {
+func (t *Trainer) cut(ctx context.Context, d *DataModel, theta map[*op.Constant]*onnxio.Tensor) (*cut, error) {
 	r := rand.New(rand.NewPCG(t.Config.Seed^0x5eed, uint64(t.Net.Steps)))
 	low, high := t.Config.SpeedUps[0], t.Config.SpeedUps[1]
 	speedUp := low * math.Pow(high/low, r.Float64())
@@ -98,7 +99,7 @@ func (t *Trainer) cut(ctx context.Context, d *DataModel, theta map[*graphcodec.C
 }
 
 // cost notes what each unit of a group costs: what is removed with the next one.
-func (k *cut) cost(g *graphcodec.Group, whole float64) {
+func (k *cut) cost(g *coupling.Group, whole float64) {
 	if g.Frozen != "" {
 		return
 	}
@@ -114,11 +115,11 @@ func (k *cut) cost(g *graphcodec.Group, whole float64) {
 }
 
 // straightThrough turns the derivative by the gates into that by the logarithms of the scores, at a cost that stays.
-func (k *cut) straightThrough(a *graphcodec.Analysis, byGate []float64, temperature float64) []float64 {
+func (k *cut) straightThrough(a *coupling.Analysis, byGate []float64, temperature float64) []float64 {
 	slope, out := make([]float64, len(byGate)), make([]float64, len(byGate))
 	gain, cost := 0.0, 0.0
 	for u := range byGate {
-		if a.Groups[a.GroupOf(graphcodec.UnitID(u))].Frozen != "" || !(k.scores[u] > 0) || !(k.edge > 0) {
+		if a.Groups[a.GroupOf(coupling.UnitID(u))].Frozen != "" || !(k.scores[u] > 0) || !(k.edge > 0) {
 			continue
 		}
 		m := 1 / (1 + math.Exp((math.Log(k.edge)-math.Log(k.scores[u]))/temperature))

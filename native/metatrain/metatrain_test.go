@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/native/models"
@@ -75,7 +77,7 @@ func TestGradientOfTheWholeStep(t *testing.T) {
 		d := dataModel(t, b, name, map[string]models.Options{"resnet8": {Width: .25}, "mlp": {Widths: []int{12, 8}}, "mobilenetv2": {Width: .1}}[name])
 		f := metanetwork(r)
 		config := Config{Images: 16, Batch: 16, Sparsity: -1}
-		at := func(f *safetensors.File) (*Trainer, *Report, map[*graphcodec.Constant][]float32) {
+		at := func(f *safetensors.File) (*Trainer, *Report, map[*op.Constant][]float32) {
 			tr, err := New(b, f, config)
 			require.NoError(t, err)
 			theta, err := tr.theta(d)
@@ -224,7 +226,7 @@ func TestMasks(t *testing.T) {
 // The derivative of what scores are compared by is that of finite differences, and constants that the comparison is up to do not count.
 func TestCompare(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
-	s := set{units: []graphcodec.UnitID{4, 0, 2}, shares: []float64{.5, .25, .25}}
+	s := set{units: []coupling.UnitID{4, 0, 2}, shares: []float64{.5, .25, .25}}
 	scores, wanted := make([]float64, 5), make([]float64, 5)
 	for i := range scores {
 		scores[i], wanted[i] = math.Exp(r.NormFloat64()), r.NormFloat64()

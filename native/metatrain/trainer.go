@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/native/data"
 	"github.com/metaprune/metaprune/onnxio"
@@ -167,7 +168,7 @@ func (t *Trainer) step(ctx context.Context, d *DataModel, images *data.Set) (*Re
 }
 
 // rewritten is the step's gradient by theta as the paper has it: of the cross-entropy there and of the group sparsity.
-func (t *Trainer) rewritten(ctx context.Context, d *DataModel, theta map[*graphcodec.Constant]*onnxio.Tensor, images *data.Set, r *Report) (map[*graphcodec.Constant][]float32, error) {
+func (t *Trainer) rewritten(ctx context.Context, d *DataModel, theta map[*op.Constant]*onnxio.Tensor, images *data.Set, r *Report) (map[*op.Constant][]float32, error) {
 	values, err := d.values(theta)
 	if err != nil {
 		return nil, err
@@ -189,7 +190,7 @@ func (t *Trainer) decoder(d *DataModel) (*graphcodec.Decoder, error) {
 }
 
 // theta are the weights that the metanetwork gives the data model now.
-func (t *Trainer) theta(d *DataModel) (map[*graphcodec.Constant]*onnxio.Tensor, error) {
+func (t *Trainer) theta(d *DataModel) (map[*op.Constant]*onnxio.Tensor, error) {
 	decoder, err := t.decoder(d)
 	if err != nil {
 		return nil, err
@@ -207,7 +208,7 @@ func (t *Trainer) Rewritten(d *DataModel) (*onnxio.Model, error) {
 }
 
 // crossEntropy is the gradient of the mean cross-entropy by each constant of the graph.
-func (t *Trainer) crossEntropy(ctx context.Context, d *DataModel, values [][]float32, images *data.Set, r *Report) (map[*graphcodec.Constant][]float32, error) {
+func (t *Trainer) crossEntropy(ctx context.Context, d *DataModel, values [][]float32, images *data.Set, r *Report) (map[*op.Constant][]float32, error) {
 	d.loss.Reset()
 	d.loss.SetValues(values)
 	some := images.Shuffled(min(t.Config.Images, images.N), t.Config.Seed^(uint64(t.Net.Steps)*0x9e3779b97f4a7c15))
@@ -226,7 +227,7 @@ func (t *Trainer) crossEntropy(ctx context.Context, d *DataModel, values [][]flo
 		return nil, fmt.Errorf("the loss is not a number after %d steps; give a lower learning rate", t.Net.Steps)
 	}
 	r.Loss, r.Accuracy = loss, accuracy
-	out := map[*graphcodec.Constant][]float32{}
+	out := map[*op.Constant][]float32{}
 	for i, p := range d.loss.Program.Params {
 		if c := d.constant[p.Name]; c != nil && gradient[i] != nil {
 			out[c] = gradient[i]
@@ -237,11 +238,11 @@ func (t *Trainer) crossEntropy(ctx context.Context, d *DataModel, values [][]flo
 }
 
 // addSparsity adds the sparsity gradient at theta', brought to its share of the other's norm.
-func (t *Trainer) addSparsity(d *DataModel, theta map[*graphcodec.Constant]*onnxio.Tensor, to map[*graphcodec.Constant][]float32, r *Report) error {
+func (t *Trainer) addSparsity(d *DataModel, theta map[*op.Constant]*onnxio.Tensor, to map[*op.Constant][]float32, r *Report) error {
 	if t.Config.Sparsity < 0 {
 		return nil
 	}
-	c := planner.Criterion{Weights: func(c *graphcodec.Constant) (*onnxio.Tensor, error) { return theta[c], nil }}
+	c := planner.Criterion{Weights: func(c *op.Constant) (*onnxio.Tensor, error) { return theta[c], nil }}
 	g, err := planner.GroupSparsity(d.analysis, c, t.Config.Alpha)
 	if err != nil {
 		return err
@@ -265,9 +266,9 @@ func (t *Trainer) addSparsity(d *DataModel, theta map[*graphcodec.Constant]*onnx
 }
 
 // norm is the root of the sum of squares, in one order.
-func norm(g map[*graphcodec.Constant][]float32) float64 {
+func norm(g map[*op.Constant][]float32) float64 {
 	sum := 0.0
-	for _, c := range slices.SortedFunc(maps.Keys(g), func(a, b *graphcodec.Constant) int { return strings.Compare(a.Name, b.Name) }) {
+	for _, c := range slices.SortedFunc(maps.Keys(g), func(a, b *op.Constant) int { return strings.Compare(a.Name, b.Name) }) {
 		for _, x := range g[c] {
 			sum += float64(x) * float64(x)
 		}
@@ -276,8 +277,8 @@ func norm(g map[*graphcodec.Constant][]float32) float64 {
 }
 
 // pull brings a gradient by the constants back to the residuals.
-func (t *Trainer) pull(d *DataModel, gradient map[*graphcodec.Constant][]float32) (*meta.Residuals, error) {
-	nodes, edges, err := d.network.Pull(func(c *graphcodec.Constant) []float32 { return gradient[c] })
+func (t *Trainer) pull(d *DataModel, gradient map[*op.Constant][]float32) (*meta.Residuals, error) {
+	nodes, edges, err := d.network.Pull(func(c *op.Constant) []float32 { return gradient[c] })
 	if err != nil {
 		return nil, err
 	}

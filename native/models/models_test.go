@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/native/internal/judge"
 	"github.com/metaprune/metaprune/native/models"
 	"github.com/metaprune/metaprune/onnxio"
@@ -125,7 +125,7 @@ func TestSeedsAndErrors(t *testing.T) {
 
 // Classes stay: the last layer's outputs are the model's.
 func TestClassesAreFrozen(t *testing.T) {
-	a, err := graphcodec.Analyze(build(t, "resnet8", models.Options{Input: []int{1, 28, 28}, Classes: 10}))
+	a, err := coupling.Analyze(build(t, "resnet8", models.Options{Input: []int{1, 28, 28}, Classes: 10}))
 	require.NoError(t, err)
 	found := false
 	for _, g := range a.Groups {

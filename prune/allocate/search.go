@@ -8,7 +8,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 )
@@ -69,7 +69,7 @@ type Slope struct {
 
 // subject is a model that is searched.
 type subject struct {
-	analysis  *graphcodec.Analysis
+	analysis  *coupling.Analysis
 	reference *repair.Reference
 	options   Options
 	groups    []string
@@ -90,7 +90,7 @@ type trial struct {
 
 // Search looks for the offsets of a's groups under which the pruned and repaired model comes closest to m. The reference holds the inputs to repair on and those to judge by, some hundreds of which make the
 // judgement steady. The same options give the same result on one backend.
-func Search(ctx context.Context, a *graphcodec.Analysis, r *repair.Reference, o Options) (*Result, error) {
+func Search(ctx context.Context, a *coupling.Analysis, r *repair.Reference, o Options) (*Result, error) {
 	o = o.filled()
 	if err := o.validate(); err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/stretchr/testify/require"
@@ -120,7 +120,7 @@ func inputs(r *rand.Rand, n, k int) map[string]repair.Array {
 func TestSearchSparesWhatCannotBeMadeUpFor(t *testing.T) {
 	ctx, r := context.Background(), rand.New(rand.NewPCG(1, 2))
 	m := copies(r)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	reference, err := repair.NewReference(ctx, chain{}, m, inputs(r, 200, 6), inputs(r, 100, 6))
 	require.NoError(t, err)

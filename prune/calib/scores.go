@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/obs"
 	"github.com/metaprune/metaprune/prune/planner"
@@ -18,7 +18,7 @@ func LooksAtSamples(criterion string) bool {
 }
 
 // Scores ranks every unit by what the samples say; nil for a criterion that does not look at samples.
-func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *graphcodec.Analysis, criterion string, samples map[string]repair.Array) (planner.Scores, error) {
+func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *coupling.Analysis, criterion string, samples map[string]repair.Array) (planner.Scores, error) {
 	if !LooksAtSamples(criterion) {
 		return nil, nil
 	}

@@ -7,7 +7,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -30,7 +31,7 @@ const (
 )
 
 // Scores returns the importance of every prunable unit of a, which is m's analysis, by one of the criteria on the samples in inputs. Units of frozen groups have NaN.
-func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *graphcodec.Analysis, criterion string, inputs map[string]repair.Array) (planner.Scores, error) {
+func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *coupling.Analysis, criterion string, inputs map[string]repair.Array) (planner.Scores, error) {
 	out, err := planner.Score(a, nil, planner.Criterion{})
 	if err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *graphcodec
 }
 
 // score gives a group's units their scores; those of a group that no layer reads keep what they have.
-func score(out planner.Scores, a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*layer, values map[string]repair.Array, criterion string) error {
+func score(out planner.Scores, a *coupling.Analysis, g *coupling.Group, layers map[string]*layer, values map[string]repair.Array, criterion string) error {
 	if criterion == OBS {
 		readers, err := readersOf(a, g, layers, values)
 		if len(readers) > 0 {
@@ -64,7 +65,7 @@ func score(out planner.Scores, a *graphcodec.Analysis, g *graphcodec.Group, laye
 		}
 		return err
 	}
-	sums, total := map[graphcodec.UnitID]float64{}, 0.0
+	sums, total := map[coupling.UnitID]float64{}, 0.0
 	err := eachView(a, g, layers, values, func(v view) {
 		each := v.diagonal(criterion)
 		for _, u := range g.Units {
@@ -85,8 +86,8 @@ func score(out planner.Scores, a *graphcodec.Analysis, g *graphcodec.Group, laye
 
 // layersOf lists the layers by the constant that their weight is, or is dequantised from; weights that
 // several nodes read are left out.
-func layersOf(g *onnxio.Graph, a *graphcodec.Analysis) map[string]*layer {
-	stored := map[string]*graphcodec.Constant{}
+func layersOf(g *onnxio.Graph, a *coupling.Analysis) map[string]*layer {
+	stored := map[string]*op.Constant{}
 	for _, l := range a.Layers() {
 		stored[l.Weight] = l.Constant
 	}
@@ -95,7 +96,7 @@ func layersOf(g *onnxio.Graph, a *graphcodec.Analysis) map[string]*layer {
 		for _, in := range n.Inputs {
 			seen[in]++
 		}
-		l := graphcodec.LayerOf(n)
+		l := coupling.LayerOf(n)
 		if l == nil || !l.Linear {
 			continue
 		}
@@ -114,16 +115,16 @@ func layersOf(g *onnxio.Graph, a *graphcodec.Analysis) map[string]*layer {
 }
 
 // reads reports whether a member is the input axis of a layer with a channel for each position.
-func reads(m graphcodec.Member, layers map[string]*layer) *layer {
+func reads(m coupling.Member, layers map[string]*layer) *layer {
 	l := layers[m.Const.Name]
-	if l == nil || m.Role != graphcodec.Input || !m.Const.Counts() || l.groups > 1 && (l.in != 1 || m.Const.Tensor.Dims[1] == 1) {
+	if l == nil || m.Role != op.Input || !m.Const.Counts() || l.groups > 1 && (l.in != 1 || m.Const.Tensor.Dims[1] == 1) {
 		return nil
 	}
 	return l
 }
 
 // needed lists the values that the layers of all groups read.
-func needed(a *graphcodec.Analysis, layers map[string]*layer) []string {
+func needed(a *coupling.Analysis, layers map[string]*layer) []string {
 	var out []string
 	for i := range a.Groups {
 		if a.Groups[i].Frozen != "" {
@@ -167,9 +168,9 @@ func run(ctx context.Context, e repair.Engine, m *onnxio.Model, names []string, 
 }
 
 // leaving is the order in which a group's units leave, the cheapest first.
-func leaving(g *graphcodec.Group, readers []*reader) []graphcodec.UnitID {
+func leaving(g *coupling.Group, readers []*reader) []coupling.UnitID {
 	left := slices.Clone(g.Units)
-	out := make([]graphcodec.UnitID, 0, len(left))
+	out := make([]coupling.UnitID, 0, len(left))
 	for len(left) > 0 {
 		best, at := math.Inf(1), 0
 		for i, u := range left {
@@ -195,23 +196,23 @@ func leaving(g *graphcodec.Group, readers []*reader) []graphcodec.UnitID {
 const ownShare = .25
 
 // mixed orders units by the mean of their places in the order of leaving and in that of their scores.
-func mixed(order []graphcodec.UnitID, scores planner.Scores) []graphcodec.UnitID {
-	place := map[graphcodec.UnitID]float64{}
+func mixed(order []coupling.UnitID, scores planner.Scores) []coupling.UnitID {
+	place := map[coupling.UnitID]float64{}
 	for i, u := range order {
 		place[u] = (1 - ownShare) * float64(i)
 	}
 	out := slices.Clone(order)
-	byScore := func(x, y graphcodec.UnitID) int { return cmp.Compare(scores[x], scores[y]) }
+	byScore := func(x, y coupling.UnitID) int { return cmp.Compare(scores[x], scores[y]) }
 	slices.SortStableFunc(out, byScore)
 	for i, u := range out {
 		place[u] += ownShare * float64(i)
 	}
-	slices.SortStableFunc(out, func(x, y graphcodec.UnitID) int { return cmp.Or(cmp.Compare(place[x], place[y]), byScore(x, y)) })
+	slices.SortStableFunc(out, func(x, y coupling.UnitID) int { return cmp.Or(cmp.Compare(place[x], place[y]), byScore(x, y)) })
 	return out
 }
 
 // reorder hands the scores of some units out among them, the lowest first.
-func reorder(scores planner.Scores, order []graphcodec.UnitID) {
+func reorder(scores planner.Scores, order []coupling.UnitID) {
 	own := make([]float64, len(order))
 	for i, u := range order {
 		own[i] = scores[u]

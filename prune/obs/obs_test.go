@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -73,9 +73,9 @@ func TestCostIsWhatLeastSquaresLose(t *testing.T) {
 		whole += v * v / rows
 	}
 	got := newReader(w, n, x.RawMatrix(), 1e-9)
-	got.positions = map[graphcodec.UnitID][]int32{}
+	got.positions = map[coupling.UnitID][]int32{}
 	for j := range n {
-		got.positions[graphcodec.UnitID(j)] = []int32{int32(j)}
+		got.positions[coupling.UnitID(j)] = []int32{int32(j)}
 	}
 	require.InEpsilon(t, whole, got.whole, 1e-9)
 	keep, lost := []int{0, 1, 2, 3, 4, 5}, 0.0
@@ -87,9 +87,9 @@ func TestCostIsWhatLeastSquaresLose(t *testing.T) {
 			}
 		}
 		want := residual(x, &y, next)
-		require.InDelta(t, want, lost+got.cost(graphcodec.UnitID(gone))*whole, 1e-4*want)
+		require.InDelta(t, want, lost+got.cost(coupling.UnitID(gone))*whole, 1e-4*want)
 		lost = want
-		got.remove(graphcodec.UnitID(gone))
+		got.remove(coupling.UnitID(gone))
 		keep = next
 	}
 }
@@ -97,7 +97,7 @@ func TestCostIsWhatLeastSquaresLose(t *testing.T) {
 func TestManyChannelsCountAsIndependent(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	x := correlated(r, 50, 3)
-	one := &reader{n: 3, outputs: 1, w: []float64{1, 2, 0}, energy: []float64{1, 4, 0}, positions: map[graphcodec.UnitID][]int32{7: {1}, 8: {0, 2}}}
+	one := &reader{n: 3, outputs: 1, w: []float64{1, 2, 0}, energy: []float64{1, 4, 0}, positions: map[coupling.UnitID][]int32{7: {1}, 8: {0, 2}}}
 	one.independent(x.RawMatrix())
 	require.InEpsilon(t, 4*one.variance[1]/(one.variance[0]+4*one.variance[1]), one.cost(7), 1e-12)
 	before := one.cost(8)
@@ -174,7 +174,7 @@ func TestRepetitionsLeaveFirst(t *testing.T) {
 	}
 	dense := model("MatMul", 3, tensor("w1", w1, 3, n), tensor("w2", w2, n, 2))
 	scores := func(m *onnxio.Model, b repair.Array) planner.Scores {
-		a, err := graphcodec.Analyze(m)
+		a, err := coupling.Analyze(m)
 		require.NoError(t, err)
 		s, err := Scores(context.Background(), fake{"b": b}, m, a, OBS, nil)
 		require.NoError(t, err)
@@ -226,7 +226,7 @@ func TestDequantisedWeights(t *testing.T) {
 	m.Graph.Initializers = append(m.Graph.Initializers, tensor("s", []float64{.5}))
 	m.Graph.Initializers[2].Dims = nil
 	m.Graph.Nodes = append([]*onnxio.Node{{OpType: "DequantizeLinear", Inputs: []string{"q", "s"}, Outputs: []string{"w2"}}}, m.Graph.Nodes...)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	layers := layersOf(m.Graph, a)
 	require.Contains(t, layers, "q")
@@ -273,7 +273,7 @@ func TestGroupedConvolution(t *testing.T) {
 func TestScoresReportsTheEngine(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	m := model("MatMul", 3, tensor("w1", normal(r, 12), 3, 4), tensor("w2", normal(r, 8), 4, 2))
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	_, err = Scores(context.Background(), fake{}, m, a, OBS, nil)
 	require.ErrorContains(t, err, "no value b")
@@ -284,9 +284,9 @@ func TestScoresReportsTheEngine(t *testing.T) {
 
 func TestMixed(t *testing.T) {
 	scores := planner.Scores{1, 2, 3, 4, 5}
-	require.Equal(t, []graphcodec.UnitID{0, 1, 2, 3, 4}, mixed([]graphcodec.UnitID{0, 1, 2, 3, 4}, scores))
-	require.Equal(t, []graphcodec.UnitID{4, 3, 2, 1, 0}, mixed([]graphcodec.UnitID{4, 3, 2, 1, 0}, scores), "three places against one")
-	require.Equal(t, []graphcodec.UnitID{0, 1, 3, 2, 4}, mixed([]graphcodec.UnitID{1, 0, 3, 2, 4}, planner.Scores{1, 5, 3, 2, 4}))
+	require.Equal(t, []coupling.UnitID{0, 1, 2, 3, 4}, mixed([]coupling.UnitID{0, 1, 2, 3, 4}, scores))
+	require.Equal(t, []coupling.UnitID{4, 3, 2, 1, 0}, mixed([]coupling.UnitID{4, 3, 2, 1, 0}, scores), "three places against one")
+	require.Equal(t, []coupling.UnitID{0, 1, 3, 2, 4}, mixed([]coupling.UnitID{1, 0, 3, 2, 4}, planner.Scores{1, 5, 3, 2, 4}))
 }
 
 // Worked by hand: two samples of three channels, and the second layer's weights by input.
@@ -295,7 +295,7 @@ func TestWandaAndHessian(t *testing.T) {
 	w2 := []float64{1, -1, 2, 0, -3, 1} // by input (1, -1), (2, 0), (-3, 1)
 	x := repair.Array{Dims: []int{2, 3}, Floats: b, Type: onnxio.Float}
 	m := model("MatMul", 3, tensor("w1", normal(rand.New(rand.NewPCG(9, 9)), 9), 3, 3), tensor("w2", w2, 3, 2))
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	root := math.Sqrt2
 	for criterion, want := range map[string][]float64{

@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/prune/repair"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
@@ -28,7 +28,7 @@ type reader struct {
 	inverse    []float64 // [n][n]; nil where channels count as independent
 	variance   []float64 // by channel, where inverse is nil
 	whole      float64   // variance of the outputs, summed
-	positions  map[graphcodec.UnitID][]int32
+	positions  map[coupling.UnitID][]int32
 }
 
 // view is what one layer, or one group of a grouped convolution, reads of a group of channels.
@@ -37,11 +37,11 @@ type view struct {
 	n         int
 	x         repair.Array
 	at, from  int // the axis of channels in x, and the first of the n
-	positions map[graphcodec.UnitID][]int32
+	positions map[coupling.UnitID][]int32
 }
 
 // eachView visits the layers that read a group, those of a grouped convolution group by group.
-func eachView(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*layer, values map[string]repair.Array, visit func(v view)) error {
+func eachView(a *coupling.Analysis, g *coupling.Group, layers map[string]*layer, values map[string]repair.Array, visit func(v view)) error {
 	for _, m := range g.Members {
 		l := reads(m, layers)
 		if l == nil {
@@ -63,7 +63,7 @@ func eachView(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*la
 		if channels(x, l.channel) != n*l.groups {
 			continue
 		}
-		positions := map[graphcodec.UnitID][]int32{}
+		positions := map[coupling.UnitID][]int32{}
 		for _, u := range g.Units {
 			positions[u] = a.Positions(u, m)
 		}
@@ -75,7 +75,7 @@ func eachView(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*la
 }
 
 // readersOf lists the layers that read a group.
-func readersOf(a *graphcodec.Analysis, g *graphcodec.Group, layers map[string]*layer, values map[string]repair.Array) ([]*reader, error) {
+func readersOf(a *coupling.Analysis, g *coupling.Group, layers map[string]*layer, values map[string]repair.Array) ([]*reader, error) {
 	var out []*reader
 	err := eachView(a, g, layers, values, func(v view) {
 		if r := newReader(v.w, v.n, sampled(v.x, v.at, v.from, v.n), ridge); r != nil {
@@ -213,7 +213,7 @@ func (r *reader) weigh(i int) {
 }
 
 // cost is what the layer's outputs lose without a unit, relative to their variance, when the others take over as far as they can.
-func (r *reader) cost(u graphcodec.UnitID) float64 {
+func (r *reader) cost(u coupling.UnitID) float64 {
 	sum := 0.0
 	for _, p := range r.positions[u] {
 		if r.inverse == nil {
@@ -226,7 +226,7 @@ func (r *reader) cost(u graphcodec.UnitID) float64 {
 }
 
 // remove removes a unit's channels: the weights of the others are corrected, and the inverse becomes that of the surviving channels' covariance.
-func (r *reader) remove(u graphcodec.UnitID) {
+func (r *reader) remove(u coupling.UnitID) {
 	if r.inverse == nil {
 		return
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
@@ -14,7 +14,7 @@ import (
 const maxPairs = 8192
 
 // distances returns, for every position of a member's axis, the sum of the Euclidean distances between its slice and the other surviving slices: small for a slice that the others can replace.
-func (s *scorer) distances(t *onnxio.Tensor, m graphcodec.Member) ([]float64, error) {
+func (s *scorer) distances(t *onnxio.Tensor, m coupling.Member) ([]float64, error) {
 	v, err := t.Float64s()
 	if err != nil {
 		return nil, err

@@ -5,12 +5,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 )
 
 // ignored are the groups that Options.Ignore keeps whole, by index. A pattern that cannot be read, or that
 // fits nothing of the model, is an error: what was to be kept would be pruned.
-func ignored(a *graphcodec.Analysis, patterns []string) (whole map[int]bool, err error) {
+func ignored(a *coupling.Analysis, patterns []string) (whole map[int]bool, err error) {
 	whole = map[int]bool{}
 	for _, pattern := range patterns {
 		groups, err := a.Matching(pattern)
@@ -53,19 +54,19 @@ func NoSuchName(where, pattern string, names []string) *OptionError {
 }
 
 // withoutZeros are the constants that Options.Ignore keeps without zeros: those of the layers and tensors whose names fit, and those whose output channels are the channels of a group whose name or ID fits.
-func withoutZeros(a *graphcodec.Analysis, patterns []string) (map[*graphcodec.Constant]bool, error) {
-	out := map[*graphcodec.Constant]bool{}
+func withoutZeros(a *coupling.Analysis, patterns []string) (map[*op.Constant]bool, error) {
+	out := map[*op.Constant]bool{}
 	for _, pattern := range patterns {
 		groups, err := a.Matching(pattern)
 		if err != nil {
 			return nil, fmt.Errorf("ignore: %w", err)
 		}
-		fits := graphcodec.Fitting(pattern)
+		fits := coupling.Fitting(pattern)
 		for _, i := range groups {
 			g := &a.Groups[i]
 			called := fits(g.ID) || fits(g.Name)
 			for _, m := range g.Members {
-				if called && m.Role == graphcodec.Output {
+				if called && m.Role == op.Output {
 					out[m.Const] = true
 				}
 			}

@@ -7,19 +7,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
-func analysed(t *testing.T, path string) *graphcodec.Analysis {
+func analysed(t *testing.T, path string) *coupling.Analysis {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
 	m, err := onnxio.Decode(data, nil)
 	require.NoError(t, err)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	return a
 }

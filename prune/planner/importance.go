@@ -9,7 +9,8 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -20,7 +21,7 @@ type Criterion struct {
 	Normalizer string `json:"normalizer"` // within a group: "mean" (also ""), "max", "none", "lamp" (by the sum of those that are as large or larger, https://arxiv.org/abs/2010.07611); "original": the mean that the model's own weights give where Weights stands in for them, so that whole groups can gain and lose; "order": the scores of the model's own weights, handed out within the group in the order that Weights gives
 	Seed       int64  `json:"seed"`       // of random
 	// Weights gives what a constant is scored by in its place: a metanetwork's output, with the same dims; nil for the constant itself. Kind "metanet" needs it.
-	Weights func(c *graphcodec.Constant) (*onnxio.Tensor, error) `json:"-"`
+	Weights func(c *op.Constant) (*onnxio.Tensor, error) `json:"-"`
 }
 
 // Criteria lists the kinds that need nothing but the model.
@@ -49,11 +50,11 @@ func (c Criterion) validate() error {
 type Scores []float64
 
 // Score computes the importance of every unit that is left in state.
-func Score(a *graphcodec.Analysis, state *graphcodec.State, c Criterion) (Scores, error) {
+func Score(a *coupling.Analysis, state *coupling.State, c Criterion) (Scores, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &scorer{a: a, state: state, c: c, sums: map[*graphcodec.Constant]axisSums{}}
+	s := &scorer{a: a, state: state, c: c, sums: map[*op.Constant]axisSums{}}
 	out := make(Scores, a.NumUnits())
 	for i := range out {
 		out[i] = math.NaN()
@@ -75,15 +76,15 @@ func Score(a *graphcodec.Analysis, state *graphcodec.State, c Criterion) (Scores
 }
 
 type scorer struct {
-	a     *graphcodec.Analysis
-	state *graphcodec.State
+	a     *coupling.Analysis
+	state *coupling.State
 	c     Criterion
-	sums  map[*graphcodec.Constant]axisSums
+	sums  map[*op.Constant]axisSums
 	plain *scorer
 }
 
 // group returns the importance of a group's units.
-func (s *scorer) group(g *graphcodec.Group) ([]float64, error) {
+func (s *scorer) group(g *coupling.Group) ([]float64, error) {
 	if s.c.Kind == "random" {
 		h := fnv.New64a()
 		h.Write([]byte(g.Tensor))
@@ -94,7 +95,7 @@ func (s *scorer) group(g *graphcodec.Group) ([]float64, error) {
 		}
 		return out, nil
 	}
-	var members []graphcodec.Member
+	var members []coupling.Member
 	for _, m := range g.Members {
 		if s.counts(m) {
 			members = append(members, m)
@@ -104,22 +105,22 @@ func (s *scorer) group(g *graphcodec.Group) ([]float64, error) {
 }
 
 // counts reports whether a member takes part in the score.
-func (s *scorer) counts(m graphcodec.Member) bool {
+func (s *scorer) counts(m coupling.Member) bool {
 	if !m.Const.Counts() {
 		return false
 	}
 	switch s.c.Kind {
 	case "bn":
-		return m.Role == graphcodec.Norm
+		return m.Role == op.Norm
 	case "fpgm":
-		return m.Role == graphcodec.Output || m.Role == graphcodec.Input
+		return m.Role == op.Output || m.Role == op.Input
 	}
-	return m.Role == graphcodec.Output || m.Role == graphcodec.Input || m.Role == graphcodec.Norm
+	return m.Role == op.Output || m.Role == op.Input || m.Role == op.Norm
 }
 
 // Reduce scores the units of a group over the given members, in their order. Where a unit stands at several positions of a member (a flattened map), mean and sum add them up, max and
 // first take the last one, as Torch-Pruning's scatter does.
-func (s *scorer) Reduce(g *graphcodec.Group, members []graphcodec.Member) ([]float64, error) {
+func (s *scorer) Reduce(g *coupling.Group, members []coupling.Member) ([]float64, error) {
 	out := make([]float64, len(g.Units))
 	for n, m := range members {
 		sums, err := s.axis(m)
@@ -166,7 +167,7 @@ func (s *scorer) Reduce(g *graphcodec.Group, members []graphcodec.Member) ([]flo
 }
 
 // ordered hands scores out among the units that are left, in the order of others; equal ones keep theirs.
-func (s *scorer) ordered(g *graphcodec.Group, order, scores []float64) []float64 {
+func (s *scorer) ordered(g *coupling.Group, order, scores []float64) []float64 {
 	out := slices.Clone(scores)
 	var left []int32
 	for i, u := range g.Units {
@@ -193,13 +194,13 @@ func (s *scorer) own() *scorer {
 	if s.plain == nil {
 		c := s.c
 		c.Weights, c.Normalizer = nil, "none"
-		s.plain = &scorer{a: s.a, state: s.state, c: c, sums: map[*graphcodec.Constant]axisSums{}}
+		s.plain = &scorer{a: s.a, state: s.state, c: c, sums: map[*op.Constant]axisSums{}}
 	}
 	return s.plain
 }
 
 // normalize divides by the mean or the maximum of scores over the units that are left.
-func (s *scorer) normalize(g *graphcodec.Group, v, of []float64) {
+func (s *scorer) normalize(g *coupling.Group, v, of []float64) {
 	switch s.c.Normalizer {
 	case "none":
 		return
@@ -228,7 +229,7 @@ func (s *scorer) normalize(g *graphcodec.Group, v, of []float64) {
 }
 
 // ByMean divides scores by the mean of their group, as the normaliser "mean" does.
-func ByMean(a *graphcodec.Analysis, scores Scores) Scores {
+func ByMean(a *coupling.Analysis, scores Scores) Scores {
 	out := slices.Clone(scores)
 	for i := range a.Groups {
 		g := &a.Groups[i]
@@ -246,7 +247,7 @@ func ByMean(a *graphcodec.Analysis, scores Scores) Scores {
 }
 
 // lamp divides each score by the sum of those that are as large or larger, ties in the order of the units.
-func (s *scorer) lamp(g *graphcodec.Group, v []float64) {
+func (s *scorer) lamp(g *coupling.Group, v []float64) {
 	var left []int32
 	for i, u := range g.Units {
 		if s.state == nil || !s.state.Removed(u) {
@@ -263,7 +264,7 @@ func (s *scorer) lamp(g *graphcodec.Group, v []float64) {
 }
 
 // axis returns the sums over a member's axis.
-func (s *scorer) axis(m graphcodec.Member) ([]float64, error) {
+func (s *scorer) axis(m coupling.Member) ([]float64, error) {
 	sums, ok := s.sums[m.Const]
 	if ok && m.Axis <= 1 && s.c.Kind != "fpgm" {
 		return sums[m.Axis], nil
@@ -308,7 +309,7 @@ func (s *scorer) power() int {
 }
 
 // anyAxis sums over everything but an axis after the second, without regard to what is removed.
-func (s *scorer) anyAxis(t *onnxio.Tensor, m graphcodec.Member) ([]float64, error) {
+func (s *scorer) anyAxis(t *onnxio.Tensor, m coupling.Member) ([]float64, error) {
 	v, err := t.Float64s()
 	if err != nil {
 		return nil, err

@@ -4,17 +4,18 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
 // cuts gathers what a plan removes by constant.
-func (p *Plan) cuts(a *graphcodec.Analysis) (map[*graphcodec.Constant][][]int, []*graphcodec.Constant, error) {
-	byName := map[string]*graphcodec.Constant{}
+func (p *Plan) cuts(a *coupling.Analysis) (map[*op.Constant][][]int, []*op.Constant, error) {
+	byName := map[string]*op.Constant{}
 	for _, c := range a.Constants() {
 		byName[c.Name] = c
 	}
-	gone, order := map[*graphcodec.Constant][][]int{}, []*graphcodec.Constant{}
+	gone, order := map[*op.Constant][][]int{}, []*op.Constant{}
 	for _, r := range p.Removed {
 		c := byName[r.Tensor]
 		if c == nil || r.Axis < 0 || r.Axis >= len(c.Tensor.Dims) {
@@ -35,7 +36,7 @@ func (p *Plan) cuts(a *graphcodec.Analysis) (map[*graphcodec.Constant][][]int, [
 }
 
 // Expected returns the constants that the plan cuts or repairs, as the smaller model must have them.
-func Expected(a *graphcodec.Analysis, p *Plan) ([]*onnxio.Tensor, error) {
+func Expected(a *coupling.Analysis, p *Plan) ([]*onnxio.Tensor, error) {
 	gone, order, err := p.cuts(a)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func Expected(a *graphcodec.Analysis, p *Plan) ([]*onnxio.Tensor, error) {
 }
 
 // withRepaired gives the cut constants the numbers of the plan's repair, and adds those that only the repair changed.
-func (p *Plan) withRepaired(a *graphcodec.Analysis, list []*onnxio.Tensor) ([]*onnxio.Tensor, error) {
+func (p *Plan) withRepaired(a *coupling.Analysis, list []*onnxio.Tensor) ([]*onnxio.Tensor, error) {
 	if err := p.attached(); err != nil || p.repaired == nil {
 		return list, err
 	}
@@ -93,7 +94,7 @@ func (p *Plan) withRepaired(a *graphcodec.Analysis, list []*onnxio.Tensor) ([]*o
 
 // Masked returns the original with every slice that the plan removes set to zero: where no operator computes statistics over cut axes, its outputs are those of the
 // smaller model.
-func Masked(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
+func Masked(a *coupling.Analysis, p *Plan) (*onnxio.Model, error) {
 	gone, order, err := p.cuts(a)
 	if err != nil {
 		return nil, err

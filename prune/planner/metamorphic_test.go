@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/graphcodec/randnet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
@@ -18,18 +18,18 @@ import (
 
 const randomNetworks = 150
 
-func analyzed(t *testing.T, m *onnxio.Model) *graphcodec.Analysis {
+func analyzed(t *testing.T, m *onnxio.Model) *coupling.Analysis {
 	t.Helper()
 	data, err := m.Marshal()
 	require.NoError(t, err)
 	again, err := onnxio.Decode(data, nil)
 	require.NoError(t, err)
-	a, err := graphcodec.Analyze(again)
+	a, err := coupling.Analyze(again)
 	require.NoError(t, err)
 	return a
 }
 
-func planned(t *testing.T, a *graphcodec.Analysis, share float64) *planner.Plan {
+func planned(t *testing.T, a *coupling.Analysis, share float64) *planner.Plan {
 	t.Helper()
 	p, err := planner.MakePlan(context.Background(), a, planner.Options{Target: planner.Target{Ratio: share}})
 	require.NoError(t, err)
@@ -123,7 +123,7 @@ func readCounts(m *onnxio.Model) map[string]int {
 // isLayerNorm finds what operator set 13 has to write out: where channels are not zero when removed only the operator itself says over what a statistic is taken.
 func isLayerNorm(n *onnxio.Node) bool { return n.OpType == "LayerNormalization" }
 
-func live(a *graphcodec.Analysis) (n int) {
+func live(a *coupling.Analysis) (n int) {
 	for i := range a.Groups {
 		if a.Groups[i].Frozen == "" {
 			n += len(a.Groups[i].Units)

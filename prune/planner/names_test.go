@@ -6,14 +6,14 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/graphcodec/randnet"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
 // names are the names of the groups that can be pruned, by ID.
-func names(a *graphcodec.Analysis) map[string]string {
+func names(a *coupling.Analysis) map[string]string {
 	out := map[string]string{}
 	for _, g := range a.Groups {
 		if g.Frozen == "" {

@@ -4,34 +4,34 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
 // Plan says what leaves a model. It is complete: applied to the same model it always gives the same bytes.
 type Plan struct {
-	Format      string               `json:"format"`
-	Version     int                  `json:"version"`
-	ModelSHA256 string               `json:"model_sha256"`
-	DataSHA256  string               `json:"data_sha256,omitempty" since:"3"` // of the elements in external data
-	Criterion   string               `json:"criterion"`
-	Reduction   string               `json:"reduction,omitempty"`
-	Normalizer  string               `json:"normalizer,omitempty"`
-	Ranking     string               `json:"ranking,omitempty"`
-	Attention   graphcodec.Kind      `json:"attention,omitempty"`
-	Allocation  map[string]float64   `json:"allocation,omitempty"` // offsets of the groups' scores
-	Seed        int64                `json:"seed"`
-	Repair      string               `json:"repair"`             // "none", or what the repair looked at: "noise", "data"
-	Repaired    *RepairedFile        `json:"repaired,omitempty"` // tensors that the repair changed
-	Weights     string               `json:"weights"`
-	Metanet     string               `json:"metanet_sha256,omitempty"`
-	Target      Target               `json:"target"`
-	CountedAt   *graphcodec.Counted  `json:"counted_at,omitempty" since:"2"` // sizes of the inputs that the model leaves free
-	Achieved    Achieved             `json:"achieved"`
-	Removed     []graphcodec.Removal `json:"removed"`
-	Groups      []PlanGroup          `json:"groups"`
-	Zeroed      []Zeroed             `json:"zeroed,omitempty"`
-	Warnings    []Warning            `json:"warnings,omitempty" since:"2"` // for people: what to expect of the model; written anew with every plan, and not read
+	Format      string             `json:"format"`
+	Version     int                `json:"version"`
+	ModelSHA256 string             `json:"model_sha256"`
+	DataSHA256  string             `json:"data_sha256,omitempty" since:"3"` // of the elements in external data
+	Criterion   string             `json:"criterion"`
+	Reduction   string             `json:"reduction,omitempty"`
+	Normalizer  string             `json:"normalizer,omitempty"`
+	Ranking     string             `json:"ranking,omitempty"`
+	Attention   coupling.Kind      `json:"attention,omitempty"`
+	Allocation  map[string]float64 `json:"allocation,omitempty"` // offsets of the groups' scores
+	Seed        int64              `json:"seed"`
+	Repair      string             `json:"repair"`             // "none", or what the repair looked at: "noise", "data"
+	Repaired    *RepairedFile      `json:"repaired,omitempty"` // tensors that the repair changed
+	Weights     string             `json:"weights"`
+	Metanet     string             `json:"metanet_sha256,omitempty"`
+	Target      Target             `json:"target"`
+	CountedAt   *coupling.Counted  `json:"counted_at,omitempty" since:"2"` // sizes of the inputs that the model leaves free
+	Achieved    Achieved           `json:"achieved"`
+	Removed     []coupling.Removal `json:"removed"`
+	Groups      []PlanGroup        `json:"groups"`
+	Zeroed      []Zeroed           `json:"zeroed,omitempty"`
+	Warnings    []Warning          `json:"warnings,omitempty" since:"2"` // for people: what to expect of the model; written anew with every plan, and not read
 
 	repaired map[string]Numbers
 }
@@ -145,7 +145,7 @@ func (p *Plan) attached() error {
 }
 
 // Units returns the units that the plan removes; a PlanError names what does not fit.
-func (p *Plan) Units(a *graphcodec.Analysis) ([]graphcodec.UnitID, error) {
+func (p *Plan) Units(a *coupling.Analysis) ([]coupling.UnitID, error) {
 	us, err := a.UnitsOf(p.Removed)
 	if err != nil {
 		return nil, &PlanError{err.Error()}
@@ -154,7 +154,7 @@ func (p *Plan) Units(a *graphcodec.Analysis) ([]graphcodec.UnitID, error) {
 }
 
 // Apply returns the model that the plan describes; the analysed model is not changed.
-func Apply(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
+func Apply(a *coupling.Analysis, p *Plan) (*onnxio.Model, error) {
 	if err := p.attached(); err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func Apply(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
 	return restore(m, p.repaired)
 }
 
-func apply(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
+func apply(a *coupling.Analysis, p *Plan) (*onnxio.Model, error) {
 	us, err := p.Units(a)
 	if err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ func apply(a *graphcodec.Analysis, p *Plan) (*onnxio.Model, error) {
 }
 
 // record fills in what the state removes.
-func (p *Plan) record(a *graphcodec.Analysis, state *graphcodec.State) {
+func (p *Plan) record(a *coupling.Analysis, state *coupling.State) {
 	start := a.NewState()
 	p.CountedAt = a.CountedAt()
 	p.Achieved = Achieved{MACs: [2]int64{start.MACs(), state.MACs()}, Params: [2]int64{start.Params(), state.Params()},
@@ -198,7 +198,7 @@ func (p *Plan) record(a *graphcodec.Analysis, state *graphcodec.State) {
 	}
 	p.Removed = a.Removals(state.Units())
 	if p.Removed == nil {
-		p.Removed = []graphcodec.Removal{}
+		p.Removed = []coupling.Removal{}
 	}
 	p.Groups = []PlanGroup{}
 	for i := range a.Groups {

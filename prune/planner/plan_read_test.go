@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/stretchr/testify/require"
@@ -38,7 +38,7 @@ func TestPlansOfEveryVersion(t *testing.T) {
 			require.NoError(t, p.Check(fmt.Sprintf("%x", sha256.Sum256(data))))
 			m, err := onnxio.Decode(data, nil)
 			require.NoError(t, err)
-			a, err := graphcodec.Analyze(m)
+			a, err := coupling.Analyze(m)
 			require.NoError(t, err)
 			if p.Repaired != nil {
 				_, err := Apply(a, p)

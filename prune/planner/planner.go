@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 )
 
 // Target is what to reach; exactly one field is set.
@@ -32,7 +32,7 @@ type Options struct {
 	RoundTo    int                // groups keep a multiple of this many units; 0 is 1
 	MaxRatio   float64            // remove at most this share of each group, 0 to 1; 0 is 1
 	Ignore     []string           // names or globs of tensors, nodes or groups, or IDs of groups: these groups are kept whole, and get no zeros; an OptionError where one fits nothing
-	Attention  graphcodec.Kind    // of an attention, only heads or only channels of heads leave; empty for both
+	Attention  coupling.Kind      // of an attention, only heads or only channels of heads leave; empty for both
 	Allocation map[string]float64 // by a group's ID, name or tensor: added to the logarithm of its units' scores, so that it keeps more or less than its share
 	DataFile   string             // name of the file of external data that the model is written with, for a target in bytes; empty where there is none
 	Scores     Scores             // of the units, from Score with the same criterion while everything is left; nil to compute them
@@ -149,10 +149,10 @@ func (p *planner) describe() (want, got string) {
 }
 
 type planner struct {
-	a     *graphcodec.Analysis
+	a     *coupling.Analysis
 	o     Options
-	start *graphcodec.State
-	state *graphcodec.State
+	start *coupling.State
+	state *coupling.State
 	total int       // prunable units
 	limit []int     // by group: how many may leave
 	gone  []int     // by group
@@ -163,7 +163,7 @@ type planner struct {
 }
 
 // MakePlan chooses the units that leave. ModelSHA256 is left to the caller.
-func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, error) {
+func MakePlan(ctx context.Context, a *coupling.Analysis, o Options) (*Plan, error) {
 	if err := o.Target.validate(); err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func MakePlan(ctx context.Context, a *graphcodec.Analysis, o Options) (*Plan, er
 	if err := OneOf("ranking", cmp.Or(o.Ranking, "global"), "global", "group", "isomorphic"); err != nil {
 		return nil, err
 	}
-	if err := OneOf("attention", cmp.Or(string(o.Attention), string(graphcodec.Heads)), string(graphcodec.Heads), string(graphcodec.HeadDim)); err != nil {
+	if err := OneOf("attention", cmp.Or(string(o.Attention), string(coupling.Heads)), string(coupling.Heads), string(coupling.HeadDim)); err != nil {
 		return nil, err
 	}
 	if o.Scores != nil && len(o.Scores) != a.NumUnits() {
@@ -272,7 +272,7 @@ func (p *planner) allocated(scores Scores) Scores {
 				out[u] *= p.bias[i]
 			}
 		}
-		if v, _ := graphcodec.Of(p.o.Allocation, g); v != 0 {
+		if v, _ := coupling.Of(p.o.Allocation, g); v != 0 {
 			for _, u := range g.Units {
 				out[u] *= math.Exp(v)
 			}
@@ -308,7 +308,7 @@ func (p *planner) limits() error {
 type chunk struct {
 	key   float64
 	group int
-	units []graphcodec.UnitID
+	units []coupling.UnitID
 }
 
 // rank orders what can be removed: least important first, ties by the tensors that groups are called by, then by position.
@@ -331,13 +331,13 @@ func (p *planner) rank(scores Scores) []chunk {
 // chunks cuts a group's units, least important first, so that whole multiples of round-to stay.
 func (p *planner) chunks(i int, scores Scores) []chunk {
 	g := &p.a.Groups[i]
-	var left []graphcodec.UnitID
+	var left []coupling.UnitID
 	for _, u := range g.Units {
 		if !p.state.Removed(u) {
 			left = append(left, u)
 		}
 	}
-	slices.SortStableFunc(left, func(a, b graphcodec.UnitID) int { return cmp.Compare(scores[a], scores[b]) })
+	slices.SortStableFunc(left, func(a, b coupling.UnitID) int { return cmp.Compare(scores[a], scores[b]) })
 	round := max(p.o.RoundTo, 1)
 	var out []chunk
 	key := math.Inf(-1)

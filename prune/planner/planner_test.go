@@ -5,7 +5,8 @@ import (
 	"math"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
@@ -63,14 +64,14 @@ func TestFPGMAndLAMP(t *testing.T) {
 		want := make([]float64, len(g.Units))
 		members := 0.0
 		for _, m := range g.Members {
-			if m.Role != graphcodec.Output && m.Role != graphcodec.Input {
+			if m.Role != op.Output && m.Role != op.Input {
 				continue
 			}
 			members++
 			v, err := m.Const.Tensor.Float64s()
 			require.NoError(t, err)
 			rows, cols := int(m.Const.Tensor.Dims[0]), int(m.Const.Tensor.Dims[1])
-			at := func(u graphcodec.UnitID, k int) float64 {
+			at := func(u coupling.UnitID, k int) float64 {
 				p := int(a.Positions(u, m)[0])
 				if m.Axis == 0 {
 					return v[p*cols+k]
@@ -108,11 +109,11 @@ func TestFPGMAndLAMP(t *testing.T) {
 // Heads and the channels of heads leave apart from one another, and what is no attention leaves with either.
 func TestHeadsAndTheirChannels(t *testing.T) {
 	a := analysisOf(t, "../../testdata/models/attention23.onnx")
-	for kind, other := range map[graphcodec.Kind]graphcodec.Kind{graphcodec.Heads: graphcodec.HeadDim, graphcodec.HeadDim: graphcodec.Heads, "": ""} {
+	for kind, other := range map[coupling.Kind]coupling.Kind{coupling.Heads: coupling.HeadDim, coupling.HeadDim: coupling.Heads, "": ""} {
 		p, err := planner.MakePlan(context.Background(), a, planner.Options{Target: planner.Target{SpeedUp: 1.2}, Attention: kind})
 		require.NoError(t, err)
 		require.Equal(t, kind, p.Attention)
-		gone := map[graphcodec.Kind]int{}
+		gone := map[coupling.Kind]int{}
 		at := 0
 		for _, g := range a.Groups {
 			if g.Frozen == "" {
@@ -122,7 +123,7 @@ func TestHeadsAndTheirChannels(t *testing.T) {
 			}
 		}
 		if kind == "" {
-			require.Positive(t, gone[graphcodec.Heads]+gone[graphcodec.HeadDim])
+			require.Positive(t, gone[coupling.Heads]+gone[coupling.HeadDim])
 			continue
 		}
 		require.Positive(t, gone[kind], kind)

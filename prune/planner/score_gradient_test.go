@@ -7,27 +7,28 @@ import (
 	"sort"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
 )
 
 // analysisOf opens a model of the test data.
-func analysisOf(t *testing.T, path string) *graphcodec.Analysis {
+func analysisOf(t *testing.T, path string) *coupling.Analysis {
 	t.Helper()
 	f, err := onnxio.Open(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
-	a, err := graphcodec.Analyze(f.Model)
+	a, err := coupling.Analyze(f.Model)
 	require.NoError(t, err)
 	return a
 }
 
 // shifted gives every float constant its own values plus step times a direction.
-func shifted(t *testing.T, a *graphcodec.Analysis, direction map[*graphcodec.Constant][]float64, step float64) map[*graphcodec.Constant]*onnxio.Tensor {
+func shifted(t *testing.T, a *coupling.Analysis, direction map[*op.Constant][]float64, step float64) map[*op.Constant]*onnxio.Tensor {
 	t.Helper()
-	out := map[*graphcodec.Constant]*onnxio.Tensor{}
+	out := map[*op.Constant]*onnxio.Tensor{}
 	for c, d := range direction {
 		v, err := c.Tensor.Float32s()
 		require.NoError(t, err)
@@ -48,7 +49,7 @@ func TestScoreGradient(t *testing.T) {
 		for i := range by {
 			by[i] = r.NormFloat64()
 		}
-		direction := map[*graphcodec.Constant][]float64{}
+		direction := map[*op.Constant][]float64{}
 		for _, c := range a.Constants() {
 			if c.Tensor.DataType != onnxio.Float {
 				continue
@@ -59,8 +60,8 @@ func TestScoreGradient(t *testing.T) {
 				direction[c] = append(direction[c], r.NormFloat64())
 			}
 		}
-		criterion := func(at map[*graphcodec.Constant]*onnxio.Tensor) planner.Criterion {
-			return planner.Criterion{Kind: "metanet", Normalizer: "original", Weights: func(c *graphcodec.Constant) (*onnxio.Tensor, error) { return at[c], nil }}
+		criterion := func(at map[*op.Constant]*onnxio.Tensor) planner.Criterion {
+			return planner.Criterion{Kind: "metanet", Normalizer: "original", Weights: func(c *op.Constant) (*onnxio.Tensor, error) { return at[c], nil }}
 		}
 		value := func(step float64) float64 {
 			scores, err := planner.Score(a, a.NewState(), criterion(shifted(t, a, direction, step)))
@@ -96,15 +97,15 @@ func TestScoreGradient(t *testing.T) {
 func TestGates(t *testing.T) {
 	a := analysisOf(t, "../../testdata/fashion-resnet20.onnx")
 	gates, r := planner.NewGates(a), rand.New(rand.NewPCG(5, 6))
-	gone := map[graphcodec.UnitID]bool{}
+	gone := map[coupling.UnitID]bool{}
 	for u := range a.NumUnits() {
 		if r.IntN(3) == 0 {
-			gone[graphcodec.UnitID(u)] = true
+			gone[coupling.UnitID(u)] = true
 		}
 	}
-	closed, err := gates.Closed(func(u graphcodec.UnitID) bool { return gone[u] })
+	closed, err := gates.Closed(func(u coupling.UnitID) bool { return gone[u] })
 	require.NoError(t, err)
-	gradient, want := map[*graphcodec.Constant][]float32{}, make([]float64, a.NumUnits())
+	gradient, want := map[*op.Constant][]float32{}, make([]float64, a.NumUnits())
 	for c, w := range closed {
 		for range w {
 			gradient[c] = append(gradient[c], float32(r.NormFloat64()))
@@ -113,7 +114,7 @@ func TestGates(t *testing.T) {
 	for i := range a.Groups {
 		g := &a.Groups[i]
 		for _, m := range g.Members {
-			if m.Role != graphcodec.Input || g.Frozen != "" {
+			if m.Role != op.Input || g.Frozen != "" {
 				continue
 			}
 			w, err := m.Const.Tensor.Float32s()
@@ -148,7 +149,7 @@ func TestGates(t *testing.T) {
 // Normalised by the model's own mean, a group whose weights grow gains on the others; by its own mean it does not.
 func TestNormalizerOriginal(t *testing.T) {
 	a := analysisOf(t, "../../testdata/fashion-resnet20.onnx")
-	doubled := func(c *graphcodec.Constant) (*onnxio.Tensor, error) {
+	doubled := func(c *op.Constant) (*onnxio.Tensor, error) {
 		v, err := c.Tensor.Float32s()
 		w := make([]float32, len(v))
 		for i, x := range v {
@@ -156,7 +157,7 @@ func TestNormalizerOriginal(t *testing.T) {
 		}
 		return floats(c, w), err
 	}
-	score := func(normalizer string, weights func(*graphcodec.Constant) (*onnxio.Tensor, error)) planner.Scores {
+	score := func(normalizer string, weights func(*op.Constant) (*onnxio.Tensor, error)) planner.Scores {
 		kind := "l2"
 		if weights != nil {
 			kind = "metanet"
@@ -179,7 +180,7 @@ func TestNormalizerOriginal(t *testing.T) {
 // In another order, a group's units have the scores of its own weights, and the units that another order likes get the large ones.
 func TestNormalizerOrder(t *testing.T) {
 	a := analysisOf(t, "../../testdata/fashion-resnet20.onnx")
-	inverted := func(c *graphcodec.Constant) (*onnxio.Tensor, error) {
+	inverted := func(c *op.Constant) (*onnxio.Tensor, error) {
 		v, err := c.Tensor.Float32s()
 		w := make([]float32, len(v))
 		for i, x := range v {
@@ -187,13 +188,13 @@ func TestNormalizerOrder(t *testing.T) {
 		}
 		return floats(c, w), err
 	}
-	score := func(state *graphcodec.State, normalizer string, weights func(*graphcodec.Constant) (*onnxio.Tensor, error)) planner.Scores {
+	score := func(state *coupling.State, normalizer string, weights func(*op.Constant) (*onnxio.Tensor, error)) planner.Scores {
 		s, err := planner.Score(a, state, planner.Criterion{Kind: "metanet", Normalizer: normalizer, Weights: weights})
 		require.NoError(t, err)
 		return s
 	}
-	none := func(*graphcodec.Constant) (*onnxio.Tensor, error) { return nil, nil }
-	check := func(state *graphcodec.State) {
+	none := func(*op.Constant) (*onnxio.Tensor, error) { return nil, nil }
+	check := func(state *coupling.State) {
 		plain, other, got := score(state, "mean", none), score(state, "none", inverted), score(state, "order", inverted)
 		for i := range a.Groups {
 			g := &a.Groups[i]
@@ -225,7 +226,7 @@ func TestNormalizerOrder(t *testing.T) {
 }
 
 // floats is a tensor of a constant's shape.
-func floats(c *graphcodec.Constant, v []float32) *onnxio.Tensor {
+func floats(c *op.Constant, v []float32) *onnxio.Tensor {
 	raw := make([]byte, 0, 4*len(v))
 	for _, x := range v {
 		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))

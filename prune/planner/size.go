@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 )
 
 // sizeTries bounds how often a plan for a size is made again with what the last one taught about the files.
@@ -15,7 +15,7 @@ const sizeTries = 8
 func (p *planner) chooseBySize(ctx context.Context) error {
 	goal := p.o.Target.Bytes
 	p.rest = p.a.Source().WrittenSize(p.o.DataFile) - p.start.Bytes()
-	var best *graphcodec.State
+	var best *coupling.State
 	var largest int64
 	for range sizeTries {
 		p.state, p.gone = p.a.NewState(), make([]int, len(p.a.Groups))

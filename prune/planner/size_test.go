@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/stretchr/testify/require"
@@ -48,7 +48,7 @@ func TestSizeWithExternalData(t *testing.T) {
 	f, err := onnxio.Open(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
-	a, err := graphcodec.Analyze(f.Model)
+	a, err := coupling.Analyze(f.Model)
 	require.NoError(t, err)
 	goal := sizeOf(t, path) * 7 / 10
 	p, err := planner.MakePlan(t.Context(), a, planner.Options{Target: planner.Target{Bytes: goal}, DataFile: "small.onnx.data"})

@@ -8,14 +8,14 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
 // weightsOf returns the float weights of layers that may get zeros, each with its input axis.
-func weightsOf(a *graphcodec.Analysis, ignore []string) ([]graphcodec.Weight, error) {
+func weightsOf(a *coupling.Analysis, ignore []string) ([]coupling.Weight, error) {
 	kept, err := withoutZeros(a, ignore)
-	var out []graphcodec.Weight
+	var out []coupling.Weight
 	for _, w := range a.Weights() {
 		if !kept[w.Const] && w.Const.Tensor.DataType.IsFloat() && w.Input >= 0 && !w.Const.Copy {
 			out = append(out, w)
@@ -37,7 +37,7 @@ func ParsePattern(s string) (n, m int, err error) {
 }
 
 // PlanPattern zeroes all but the n largest magnitudes of every m consecutive input channels. Weights whose input axis is no multiple of m stay, and so do those that ignore names (Options.Ignore).
-func PlanPattern(a *graphcodec.Analysis, pattern string, ignore ...string) (*Plan, error) {
+func PlanPattern(a *coupling.Analysis, pattern string, ignore ...string) (*Plan, error) {
 	_, m, err := ParsePattern(pattern)
 	if err != nil {
 		return nil, err
@@ -61,14 +61,14 @@ func PlanPattern(a *graphcodec.Analysis, pattern string, ignore ...string) (*Pla
 	return p, nil
 }
 
-func sparsePlan(a *graphcodec.Analysis) *Plan {
+func sparsePlan(a *coupling.Analysis) *Plan {
 	p := &Plan{Format: "metaprune-plan", Version: PlanVersion, Criterion: "magnitude", Repair: "none", Weights: "original"}
 	p.record(a, a.NewState())
 	return p
 }
 
 // PlanUnstructured zeroes the given share of all layer weights but those that ignore names (Options.Ignore), smallest magnitudes first.
-func PlanUnstructured(a *graphcodec.Analysis, sparsity float64, ignore ...string) (*Plan, error) {
+func PlanUnstructured(a *coupling.Analysis, sparsity float64, ignore ...string) (*Plan, error) {
 	if !(sparsity > 0 && sparsity < 1) {
 		return nil, outOfRange("sparsity", aShare, sparsity)
 	}

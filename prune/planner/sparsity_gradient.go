@@ -4,24 +4,25 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 )
 
 // GroupSparsity returns the gradient of a penalty that pushes unimportant units to zero, DepGraph's group-level sparse training (https://arxiv.org/abs/2301.12900, section 3.4): with s the root of a unit's
 // group L2 importance, gamma = alpha^((max s - s)/(max s - min s)) within its group, and gamma*w is added on the output rows, input columns and normalisation weights that are the
 // unit's. gamma is 1 where all of a group's scores are equal. Frozen groups get nothing. c.Weights gives weights that stand in for the model's, as in scoring; its other fields are not
 // read.
-func GroupSparsity(a *graphcodec.Analysis, c Criterion, alpha float64) (map[*graphcodec.Constant][]float32, error) {
+func GroupSparsity(a *coupling.Analysis, c Criterion, alpha float64) (map[*op.Constant][]float32, error) {
 	if !(alpha >= 1) || math.IsInf(alpha, 0) {
 		return nil, fmt.Errorf("an alpha of %g: want a number from 1 on", alpha)
 	}
-	return timesWeights(a, c, func(_ *graphcodec.Group, scores []float64) []float64 { return gammas(scores, alpha) })
+	return timesWeights(a, c, func(_ *coupling.Group, scores []float64) []float64 { return gammas(scores, alpha) })
 }
 
 // timesWeights adds up, over all groups that can be pruned, a factor for each unit times the weights on the unit's slices. factors gets the sums of squares of a group's units.
-func timesWeights(a *graphcodec.Analysis, c Criterion, factors func(g *graphcodec.Group, scores []float64) []float64) (map[*graphcodec.Constant][]float32, error) {
-	s := &scorer{a: a, c: Criterion{Kind: "l2", Reduction: "sum", Normalizer: "none", Weights: c.Weights}, sums: map[*graphcodec.Constant]axisSums{}}
-	p := &penalty{s: s, grads: map[*graphcodec.Constant][]float32{}, weights: map[*graphcodec.Constant][]float32{}}
+func timesWeights(a *coupling.Analysis, c Criterion, factors func(g *coupling.Group, scores []float64) []float64) (map[*op.Constant][]float32, error) {
+	s := &scorer{a: a, c: Criterion{Kind: "l2", Reduction: "sum", Normalizer: "none", Weights: c.Weights}, sums: map[*op.Constant]axisSums{}}
+	p := &penalty{s: s, grads: map[*op.Constant][]float32{}, weights: map[*op.Constant][]float32{}}
 	for i := range a.Groups {
 		g := &a.Groups[i]
 		if g.Frozen != "" {
@@ -56,10 +57,10 @@ func gammas(scores []float64, alpha float64) []float64 {
 
 type penalty struct {
 	s              *scorer
-	grads, weights map[*graphcodec.Constant][]float32
+	grads, weights map[*op.Constant][]float32
 }
 
-func (p *penalty) weight(c *graphcodec.Constant) ([]float32, error) {
+func (p *penalty) weight(c *op.Constant) ([]float32, error) {
 	if w, ok := p.weights[c]; ok {
 		return w, nil
 	}
@@ -79,7 +80,7 @@ func (p *penalty) weight(c *graphcodec.Constant) ([]float32, error) {
 }
 
 // add puts gamma*w on every element of a member whose position on its axis belongs to a unit.
-func (p *penalty) add(g *graphcodec.Group, gamma []float64) error {
+func (p *penalty) add(g *coupling.Group, gamma []float64) error {
 	for _, m := range g.Members {
 		if !p.s.counts(m) {
 			continue

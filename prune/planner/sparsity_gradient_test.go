@@ -6,13 +6,14 @@ import (
 	"os"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
 
 // twoLayers is x -> Gemm w1 [3, 2], b1 -> Relu -> Gemm w2 [1, 3].
-func twoLayers(t testing.TB, w1, b1, w2 []float32) *graphcodec.Analysis {
+func twoLayers(t testing.TB, w1, b1, w2 []float32) *coupling.Analysis {
 	t.Helper()
 	tensor := func(name string, v []float32, dims ...int64) *onnxio.Tensor {
 		x := &onnxio.Tensor{Name: name, Dims: dims, DataType: onnxio.Float}
@@ -23,7 +24,7 @@ func twoLayers(t testing.TB, w1, b1, w2 []float32) *graphcodec.Analysis {
 		return &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float, Shape: &onnxio.Shape{Dims: []*onnxio.Dim{{Value: 1, HasValue: true}, {Value: n, HasValue: true}}}}}}
 	}
 	transB := []*onnxio.Attribute{{Name: "transB", Type: onnxio.AttrInt, I: 1}}
-	a, err := graphcodec.Analyze(&onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}}, Graph: &onnxio.Graph{Name: "g",
+	a, err := coupling.Analyze(&onnxio.Model{IRVersion: 8, OpsetImport: []*onnxio.OpsetID{{Version: 17}}, Graph: &onnxio.Graph{Name: "g",
 		Inputs: []*onnxio.ValueInfo{face("x", 2)}, Outputs: []*onnxio.ValueInfo{face("y", 1)},
 		Nodes: []*onnxio.Node{{OpType: "Gemm", Inputs: []string{"x", "w1", "b1"}, Outputs: []string{"h"}, Attributes: transB}, {OpType: "Relu", Inputs: []string{"h"}, Outputs: []string{"r"}},
 			{OpType: "Gemm", Inputs: []string{"r", "w2"}, Outputs: []string{"y"}, Attributes: transB}},
@@ -32,7 +33,7 @@ func twoLayers(t testing.TB, w1, b1, w2 []float32) *graphcodec.Analysis {
 	return a
 }
 
-func byName(g map[*graphcodec.Constant][]float32) map[string][]float32 {
+func byName(g map[*op.Constant][]float32) map[string][]float32 {
 	out := map[string][]float32{}
 	for c, v := range g {
 		out[c.Name] = v
@@ -60,7 +61,7 @@ func TestGroupSparsityOfEqualUnits(t *testing.T) {
 	_, err = GroupSparsity(a, Criterion{}, math.NaN())
 	require.ErrorContains(t, err, "alpha")
 	// Other weights in their place.
-	twice := func(c *graphcodec.Constant) (*onnxio.Tensor, error) {
+	twice := func(c *op.Constant) (*onnxio.Tensor, error) {
 		v, err := c.Tensor.Float32s()
 		for i := range v {
 			v[i] *= 2
@@ -89,7 +90,7 @@ func TestGroupSparsityIsTorchPrunings(t *testing.T) {
 	require.NoError(t, err)
 	m, err := onnxio.Decode(data, nil)
 	require.NoError(t, err)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	g, err := GroupSparsity(a, Criterion{}, want.Alpha)
 	require.NoError(t, err)

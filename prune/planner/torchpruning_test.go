@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -31,13 +32,13 @@ type reference struct {
 	}
 }
 
-func loadReference(t *testing.T, name string) (*graphcodec.Analysis, *reference) {
+func loadReference(t *testing.T, name string) (*coupling.Analysis, *reference) {
 	t.Helper()
 	data, err := os.ReadFile("../../testdata/torch-pruning/" + name + ".onnx")
 	require.NoError(t, err)
 	m, err := onnxio.Decode(data, nil)
 	require.NoError(t, err)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	data, err = os.ReadFile("../../testdata/torch-pruning/" + name + ".json")
 	require.NoError(t, err)
@@ -54,10 +55,10 @@ func memberKey(tensor string, axis int, idxs []int) string {
 }
 
 // ours are a group's weights and normalisations in the reference's terms.
-func ours(a *graphcodec.Analysis, g *graphcodec.Group) map[string]graphcodec.Member {
-	out := map[string]graphcodec.Member{}
+func ours(a *coupling.Analysis, g *coupling.Group) map[string]coupling.Member {
+	out := map[string]coupling.Member{}
 	for _, m := range g.Members {
-		if m.Role == graphcodec.Other || !strings.HasSuffix(m.Const.Name, ".weight") {
+		if m.Role == op.Other || !strings.HasSuffix(m.Const.Name, ".weight") {
 			continue
 		}
 		var idxs []int
@@ -98,8 +99,8 @@ func TestGroupsAndImportancesEqualTorchPruning(t *testing.T) {
 				if c.Normalizer != nil {
 					k.Normalizer = *c.Normalizer
 				}
-				s := &scorer{a: a, c: k, sums: map[*graphcodec.Constant]axisSums{}}
-				got, err := s.Reduce(g, slices.DeleteFunc(slices.Clone(members), func(m graphcodec.Member) bool { return !s.counts(m) }))
+				s := &scorer{a: a, c: k, sums: map[*op.Constant]axisSums{}}
+				got, err := s.Reduce(g, slices.DeleteFunc(slices.Clone(members), func(m coupling.Member) bool { return !s.counts(m) }))
 				require.NoError(t, err)
 				require.Len(t, got, len(c.Importance))
 				for i := range got {
@@ -113,25 +114,25 @@ func TestGroupsAndImportancesEqualTorchPruning(t *testing.T) {
 	t.Logf("%d settings compared", compared)
 }
 
-func isDepthwise(a *graphcodec.Analysis, tensor string) bool {
+func isDepthwise(a *coupling.Analysis, tensor string) bool {
 	for _, c := range a.Constants() {
 		if c.Name == tensor {
-			return slices.Contains(c.Roles, graphcodec.Depthwise)
+			return slices.Contains(c.Roles, op.Depthwise)
 		}
 	}
 	return false
 }
 
 // match finds the group with exactly the reference's members and returns them in the reference's order.
-func match(t *testing.T, a *graphcodec.Analysis, name, root string, keys []string) (*graphcodec.Group, []graphcodec.Member) {
+func match(t *testing.T, a *coupling.Analysis, name, root string, keys []string) (*coupling.Group, []coupling.Member) {
 	t.Helper()
 	var seen []string
 	for i := range a.Groups {
 		g := &a.Groups[i]
 		have := ours(a, g)
-		var members []graphcodec.Member
+		var members []coupling.Member
 		for _, k := range keys {
-			if m, ok := have[k]; ok && !slices.ContainsFunc(members, func(o graphcodec.Member) bool { return o.Const == m.Const && o.Axis == m.Axis }) {
+			if m, ok := have[k]; ok && !slices.ContainsFunc(members, func(o coupling.Member) bool { return o.Const == m.Const && o.Axis == m.Axis }) {
 				members = append(members, m)
 			}
 		}

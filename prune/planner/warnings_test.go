@@ -4,19 +4,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/stretchr/testify/require"
 )
 
 func TestWarnings(t *testing.T) {
-	removed := []graphcodec.Removal{{Tensor: "w", Axis: 0, Indices: []int{1}}}
+	removed := []coupling.Removal{{Tensor: "w", Axis: 0, Indices: []int{1}}}
 	half, little := Achieved{MACs: [2]int64{100, 50}, Params: [2]int64{100, 70}}, Achieved{MACs: [2]int64{100, 95}, Params: [2]int64{100, 90}}
 	fewer := Achieved{MACs: [2]int64{100, 99}, Params: [2]int64{100, 40}}
 	for name, c := range map[string]struct {
 		plan Plan
 		want []string // code and words
 	}{
-		"nothing removed":      {Plan{Repair: "none", Removed: []graphcodec.Removal{}, Achieved: half}, nil},
+		"nothing removed":      {Plan{Repair: "none", Removed: []coupling.Removal{}, Achieved: half}, nil},
 		"removed":              {Plan{Repair: "none", Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", "--calibrate DIR"}},
 		"of an old plan":       {Plan{Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", "--repair noise"}},
 		"few removed":          {Plan{Repair: "none", Removed: removed, Achieved: little}, []string{Unrepaired, "a lower accuracy", "finetune"}},

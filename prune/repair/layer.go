@@ -4,7 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -56,7 +57,7 @@ func intsAttr(n *onnxio.Node, name string, d []int) []int {
 
 // normalises reports whether a node is a normalisation with running statistics.
 func normalises(n *onnxio.Node) bool {
-	return strings.Contains(graphcodec.Describe(n.Domain, n.OpType).Train, "s")
+	return strings.Contains(op.Describe(n.Domain, n.OpType).Train, "s")
 }
 
 // layerOf recognises a layer; nil for every other node, and for layers that are not fitted.
@@ -71,7 +72,7 @@ func (s *stepper) layerOf(i int) *layer {
 		}
 		return &layer{node: n, index: i, weight: n.Inputs[1], bias: n.Inputs[2], channel: 1, norm: true}
 	}
-	d := graphcodec.LayerOf(n)
+	d := coupling.LayerOf(n)
 	if d == nil || s.unfit(d) != "" {
 		return nil
 	}
@@ -83,7 +84,7 @@ func (s *stepper) layerOf(i int) *layer {
 }
 
 // unfit says why least squares do not fit a layer; "" where they do.
-func (s *stepper) unfit(d *graphcodec.NodeLayer) string {
+func (s *stepper) unfit(d *coupling.NodeLayer) string {
 	w := s.constant(d.Weight)
 	switch {
 	case d.Unfit != "":
@@ -120,7 +121,7 @@ func (s *stepper) stored(name string) *onnxio.Tensor {
 			return nil
 		}
 		n := s.nodes[at]
-		if o := graphcodec.Describe(n.Domain, n.OpType); !o.View && o.Operands == "" || len(n.Inputs) == 0 {
+		if o := op.Describe(n.Domain, n.OpType); !o.View && o.Operands == "" || len(n.Inputs) == 0 {
 			return nil
 		}
 		name = n.Inputs[0]

@@ -7,7 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -67,7 +67,7 @@ type Result struct {
 }
 
 // Repair fits a pruned model to its original. removed says which slices are gone; fit are the samples to fit on, held those to choose by, both as the model's inputs by name.
-func Repair(ctx context.Context, e Engine, original, pruned *onnxio.Model, removed []graphcodec.Removal, fit, held map[string]Array, o Options) (*Result, error) {
+func Repair(ctx context.Context, e Engine, original, pruned *onnxio.Model, removed []coupling.Removal, fit, held map[string]Array, o Options) (*Result, error) {
 	r, err := newReference(ctx, e, original, fit, held)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (r *Reference) stepper() *stepper {
 }
 
 // Repair fits a pruned version of the original.
-func (r *Reference) Repair(ctx context.Context, pruned *onnxio.Model, removed []graphcodec.Removal, o Options) (*Result, error) {
+func (r *Reference) Repair(ctx context.Context, pruned *onnxio.Model, removed []coupling.Removal, o Options) (*Result, error) {
 	if o.Methods == nil {
 		o.Methods = []string{Solve, Match}
 	}
@@ -156,7 +156,7 @@ func (r *Reference) Repair(ctx context.Context, pruned *onnxio.Model, removed []
 }
 
 // skipped lists the nodes with pruned weights that no method works on, with the reason.
-func skipped(s *stepper, removed []graphcodec.Removal) []string {
+func skipped(s *stepper, removed []coupling.Removal) []string {
 	pruned := map[*onnxio.Tensor]bool{}
 	for _, r := range removed {
 		if t := s.constant(r.Tensor); t != nil && len(t.Dims) > 1 && slices.Max(t.Dims) < product(t.Dims) {
@@ -165,7 +165,7 @@ func skipped(s *stepper, removed []graphcodec.Removal) []string {
 	}
 	var out []string
 	for i, n := range s.nodes {
-		d := graphcodec.LayerOf(n)
+		d := coupling.LayerOf(n)
 		if d == nil || s.layerOf(i) != nil || !slices.ContainsFunc(n.Inputs, func(in string) bool { return pruned[s.stored(in)] }) {
 			continue
 		}
@@ -281,7 +281,7 @@ type pair struct {
 }
 
 // Fit repairs a pruned version of the original by one method and returns the model with what differs from the pruned one, whether it is better or not.
-func (r *Reference) Fit(ctx context.Context, pruned *onnxio.Model, removed []graphcodec.Removal, method string, o Options) (*onnxio.Model, map[string][]float32, error) {
+func (r *Reference) Fit(ctx context.Context, pruned *onnxio.Model, removed []coupling.Removal, method string, o Options) (*onnxio.Model, map[string][]float32, error) {
 	o.Ridge, o.MaxInputs, o.MaxRows = cmp.Or(o.Ridge, 1e-2), cmp.Or(o.MaxInputs, MaxInputs), cmp.Or(o.MaxRows, MaxRows)
 	q := &pair{o: r.stepper(), p: newStepper(r.engine, pruned, r.fit), removed: map[string]map[int][]int{}, options: o, changed: map[string]bool{}}
 	for _, cut := range removed {

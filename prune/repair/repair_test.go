@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -248,11 +248,11 @@ func twoLayers(r *rand.Rand, in, hidden, out int) *onnxio.Model {
 }
 
 // cutModel removes hidden channels.
-func cutModel(t *testing.T, m *onnxio.Model, gone []int) (*onnxio.Model, []graphcodec.Removal) {
+func cutModel(t *testing.T, m *onnxio.Model, gone []int) (*onnxio.Model, []coupling.Removal) {
 	t.Helper()
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
-	removed := []graphcodec.Removal{{Tensor: "first.w", Axis: 0, Indices: gone}, {Tensor: "first.b", Axis: 0, Indices: gone}, {Tensor: "last.w", Axis: 1, Indices: gone}}
+	removed := []coupling.Removal{{Tensor: "first.w", Axis: 0, Indices: gone}, {Tensor: "first.b", Axis: 0, Indices: gone}, {Tensor: "last.w", Axis: 1, Indices: gone}}
 	us, err := a.UnitsOf(removed)
 	require.NoError(t, err)
 	state := a.NewState()
@@ -360,7 +360,7 @@ func TestSkippedLayersHaveAReason(t *testing.T) {
 			{Name: "whole", OpType: "MatMul", Inputs: []string{"3", "d"}, Outputs: []string{"4"}},
 		},
 		Initializers: []*onnxio.Tensor{weight("a", onnxio.Float, 4, 4, 2, 2), weight("b", onnxio.Int8, 4, 4, 2, 2), weight("c", onnxio.Int8, 4, 4), weight("d", onnxio.Float, 4, 4)}}}
-	removed := []graphcodec.Removal{{Tensor: "a"}, {Tensor: "b"}, {Tensor: "c"}, {Tensor: "d"}}
+	removed := []coupling.Removal{{Tensor: "a"}, {Tensor: "b"}, {Tensor: "c"}, {Tensor: "d"}}
 	require.Equal(t, []string{"up (ConvTranspose: positions of a transposed kernel overlap)", "conv (Conv: its weight is dequantised from integers)", "integer (MatMulInteger: its weight is integers)"},
 		skipped(newStepper(nil, m, nil), removed))
 }

@@ -3,7 +3,8 @@ package repair
 import (
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
@@ -12,7 +13,7 @@ import (
 func unfused(m *onnxio.Model, nodes []*onnxio.Node) []*onnxio.Node {
 	out := make([]*onnxio.Node, 0, len(nodes))
 	for _, n := range nodes {
-		d := graphcodec.LayerOf(n)
+		d := coupling.LayerOf(n)
 		if d == nil || d.Plain == "" {
 			out = append(out, n)
 			continue
@@ -23,7 +24,7 @@ func unfused(m *onnxio.Model, nodes []*onnxio.Node) []*onnxio.Node {
 }
 
 // apart is a fused node as nodes of its layer, its sum and its activation; the last one has its output.
-func apart(m *onnxio.Model, d *graphcodec.NodeLayer) []*onnxio.Node {
+func apart(m *onnxio.Model, d *coupling.NodeLayer) []*onnxio.Node {
 	n := d.Node
 	layer := &onnxio.Node{OpType: d.Plain, Name: n.Name, Inputs: []string{d.Input, d.Weight}}
 	if d.Bias != "" {
@@ -43,7 +44,7 @@ func apart(m *onnxio.Model, d *graphcodec.NodeLayer) []*onnxio.Node {
 			layer.Attributes = append(layer.Attributes, a)
 		}
 	}
-	names := graphcodec.Describe("", activation).Activates
+	names := op.Describe("", activation).Activates
 	if activation != "" && (names == nil || len(params) < len(names)) {
 		return []*onnxio.Node{n}
 	}

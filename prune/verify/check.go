@@ -5,7 +5,8 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/dim"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 )
@@ -13,7 +14,7 @@ import (
 // Side is a model with its analysis.
 type Side struct {
 	Model    *onnxio.Model
-	Analysis *graphcodec.Analysis
+	Analysis *coupling.Analysis
 }
 
 // Engine compares what two models compute.
@@ -144,7 +145,7 @@ func sameFaces(x, y *onnxio.Model) bool {
 		for i, list := range [][]*onnxio.ValueInfo{m.Graph.Inputs, m.Graph.Outputs} {
 			for _, v := range list {
 				if i == 1 || !weights[v.Name] {
-					out[i] = append(out[i], [2]string{v.Name, graphcodec.Face(v)})
+					out[i] = append(out[i], [2]string{v.Name, dim.Face(v)})
 				}
 			}
 		}

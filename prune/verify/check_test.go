@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -31,7 +31,7 @@ func opened(t *testing.T) Side {
 	require.NoError(t, err)
 	m, err := onnxio.Decode(data, nil)
 	require.NoError(t, err)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	return Side{m, a}
 }
@@ -43,7 +43,7 @@ func pruned(t *testing.T, before Side) (Side, *planner.Plan) {
 	require.NoError(t, err)
 	m, err := planner.Apply(before.Analysis, p)
 	require.NoError(t, err)
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
 	return Side{m, a}, p
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/dim"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 )
@@ -40,7 +42,7 @@ func pairs(before, after Side, p *planner.Plan) (out []pair, note, why string, e
 }
 
 // renormalised names a node that takes means over an axis that has become shorter; zeros in the original do not show what it gives then.
-func renormalised(before, after *graphcodec.Analysis) string {
+func renormalised(before, after *coupling.Analysis) string {
 	for _, n := range after.Model.Graph.Nodes {
 		if len(n.Inputs) == 0 || len(n.Outputs) == 0 {
 			continue
@@ -70,7 +72,7 @@ func renormalised(before, after *graphcodec.Analysis) string {
 }
 
 // reduces reports whether a mean that makes x0 and x1 to y0 and y1 is taken over axis k; where the node does not say so itself, dims are dropped and it cannot be told, it is.
-func reduces(n *onnxio.Node, x0, x1, y0, y1 *graphcodec.Value, k int) bool {
+func reduces(n *onnxio.Node, x0, x1, y0, y1 *op.Value, k int) bool {
 	for _, a := range n.Attributes {
 		if a.Name == "axes" {
 			return slices.Contains(a.Ints, int64(k)) || slices.Contains(a.Ints, int64(k-x1.Rank()))
@@ -83,7 +85,7 @@ func reduces(n *onnxio.Node, x0, x1, y0, y1 *graphcodec.Value, k int) bool {
 		return true
 	}
 	for r := range x1.Shape {
-		without := func(v *graphcodec.Value) []graphcodec.Dim { return slices.Delete(slices.Clone(v.Shape), r, r+1) }
+		without := func(v *op.Value) []dim.Dim { return slices.Delete(slices.Clone(v.Shape), r, r+1) }
 		if r != k && slices.Equal(without(x0), y0.Shape) && slices.Equal(without(x1), y1.Shape) {
 			return false
 		}

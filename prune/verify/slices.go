@@ -5,18 +5,19 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 )
 
 // checkSlices says whether the pruned model's constants are the original's without the planned slices.
-func checkSlices(before, after *graphcodec.Analysis, p *planner.Plan) (string, error) {
+func checkSlices(before, after *coupling.Analysis, p *planner.Plan) (string, error) {
 	want, err := planner.Expected(before, p)
 	if err != nil {
 		return "", err
 	}
-	have, named := map[string]*graphcodec.Constant{}, map[string]bool{}
+	have, named := map[string]*op.Constant{}, map[string]bool{}
 	for _, c := range after.Constants() {
 		have[c.Name] = c
 	}
@@ -47,12 +48,12 @@ func sameElements(want, got *onnxio.Tensor) bool {
 }
 
 // checkZeros says whether every constant is what the plan's zeros make of the original's.
-func checkZeros(before *graphcodec.Analysis, have map[string]*graphcodec.Constant, p *planner.Plan) (string, error) {
+func checkZeros(before *coupling.Analysis, have map[string]*op.Constant, p *planner.Plan) (string, error) {
 	m, err := planner.Apply(before, p)
 	if err != nil {
 		return "", err
 	}
-	planned, err := graphcodec.Analyze(m)
+	planned, err := coupling.Analyze(m)
 	if err != nil {
 		return "", err
 	}

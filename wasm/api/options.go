@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/options"
 	"github.com/metaprune/metaprune/prune/planner"
@@ -94,7 +94,7 @@ func size(j *job, v string) error {
 
 func inputSize(j *job, v string) error {
 	all := append(j.inputs, v)
-	if _, err := graphcodec.ParseSizes(all); err != nil {
+	if _, err := coupling.ParseSizes(all); err != nil {
 		return err
 	}
 	j.inputs = all
@@ -103,7 +103,7 @@ func inputSize(j *job, v string) error {
 
 // countAt sets the sizes of inputs that work is counted at.
 func (j *job) countAt(s *prune.Session) error {
-	sizes, err := graphcodec.ParseSizes(j.inputs)
+	sizes, err := coupling.ParseSizes(j.inputs)
 	if err != nil || sizes == nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func unknownOption(place, name string) *Problem {
 
 // badOption says what an option takes.
 func badOption(place string, err error) *Problem {
-	var size *graphcodec.SizeError
+	var size *coupling.SizeError
 	if errors.As(err, &size) {
 		p := problem(http.StatusBadRequest, place, "%v", err)
 		p.Want, p.Got = size.Want, size.Got

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
@@ -29,7 +29,7 @@ func (h *handler) openapi(w http.ResponseWriter, r *http.Request, _ *Event) erro
 }
 
 func (h *handler) ops(w http.ResponseWriter, r *http.Request, _ *Event) error {
-	return writeJSON(w, r, graphcodec.Operators())
+	return writeJSON(w, r, op.Operators())
 }
 
 // weight is about the memory that work on a model takes besides the model: what is made of it, its analysis, and other bytes.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/dim"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -42,7 +42,7 @@ func (t *tool) inputs() []input {
 }
 
 // free is a dimension's size, -1 where any is taken.
-func free(d graphcodec.Dim) int {
+func free(d dim.Dim) int {
 	if d.IsNum() {
 		return int(d.N)
 	}

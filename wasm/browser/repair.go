@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/dim"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/calib"
@@ -154,7 +154,7 @@ func (t *tool) allValues() int64 {
 }
 
 // bytesOfOne is the size of a value of one sample; what is free counts once.
-func bytesOfOne(shape []graphcodec.Dim) int64 {
+func bytesOfOne(shape []dim.Dim) int64 {
 	n := int64(4)
 	for _, d := range shape {
 		n *= max(int64(free(d)), 1)

@@ -11,7 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
@@ -88,7 +88,7 @@ type view struct {
 	Groups []planner.PlanGroup `json:"groups"`
 	Zeros  bool                `json:"zeros"` // zeros instead of smaller tensors
 
-	CountedAt *graphcodec.Counted `json:"counted_at,omitempty"` // sizes of inputs that the model leaves free
+	CountedAt *coupling.Counted `json:"counted_at,omitempty"` // sizes of inputs that the model leaves free
 
 	Warnings []planner.Warning `json:"warnings"` // what to expect of the model
 }
@@ -131,7 +131,7 @@ func (t *tool) countAt(inputs []string) error {
 	if slices.Equal(inputs, t.sizes) {
 		return nil
 	}
-	sizes, err := graphcodec.ParseSizes(inputs)
+	sizes, err := coupling.ParseSizes(inputs)
 	if err == nil {
 		err = t.session.CountAt(sizes)
 	}
@@ -240,7 +240,7 @@ func (t *tool) plan(ctx context.Context, r *request) (*view, error) {
 	}
 	q := prune.Request{Pattern: r.Pattern, Sparsity: cmp.Or(r.Sparsity, .5)}
 	q.Target, q.Criterion, q.Ranking, q.Steps, q.RoundTo, q.MaxRatio, q.Ignore, q.Scores = r.Target, r.criterion(), r.Ranking, r.Steps, r.RoundTo, r.MaxRatio, r.Ignore, scores
-	q.Attention = graphcodec.Kind(r.Attention)
+	q.Attention = coupling.Kind(r.Attention)
 	plan, err := p.MakePlan(ctx, q)
 	if err != nil {
 		return nil, err

@@ -6,13 +6,13 @@ import (
 	"math"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec"
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
 )
 
 // lowering rewrites a model for the engine.
 type lowering struct {
-	a       *graphcodec.Analysis
+	a       *coupling.Analysis
 	consts  map[string]*onnxio.Tensor
 	readers map[string]int
 	out     *onnxio.Graph
@@ -29,7 +29,7 @@ func unsupported(n *onnxio.Node, format string, args ...any) error {
 
 // lower returns an equal model that the engine runs. The batch dimension must be a number.
 func lower(m *onnxio.Model) (*onnxio.Model, error) {
-	a, err := graphcodec.Analyze(m)
+	a, err := coupling.Analyze(m)
 	if err != nil {
 		return nil, err
 	}

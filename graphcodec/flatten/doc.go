@@ -1,0 +1,17 @@
+// Package flatten writes functions and branches of an ONNX model out among its other nodes: calls of the model's own functions, the branch of an If whose condition is known, and both branches of other Ifs. What stands for a
+// call is noted ([Expanded]), so that the call can be put back where nothing of its body changed. [Lift] moves weights out of branches.
+//
+// Functions and Ifs are those of https://github.com/onnx/onnx/blob/main/docs/IR.md.
+//
+// # Limits
+//
+// About a million nodes and 64 MB of names; above that, and for functions that call themselves or use other operator sets, calls stay.
+//
+// # Errors
+//
+// None: what cannot be written out stays as it is.
+//
+// # Concurrency
+//
+// Models are copied where they change; functions may be called from several goroutines.
+package flatten

@@ -1,6 +1,0 @@
-//go:build !js
-
-package graphcodec
-
-// maxLabels bounds the positions of all axes that are followed: a chain of concatenations can ask for the square of its length.
-const maxLabels = 1 << 26

@@ -1,9 +1,0 @@
-package graphcodec
-
-// Operators without a rule, of which is known what their inputs hold.
-func init() {
-	family(Op{Domain: microsoft, Since: 1, Multiply: true}, "GemmFastGelu")
-	family(Op{Domain: microsoft, Since: 1, Operands: "wssss"}, "QLinearReduceMean")
-	family(Op{Domain: microsoft, Since: 1, Operands: ".wsswssss"}, "QLinearWhere")
-	family(Op{Domain: microsoft, Since: 1, Operands: "..wwwww.ssssssssss"}, "QEmbedLayerNormalization")
-}
