@@ -3,10 +3,11 @@ package graphcodec
 import (
 	"cmp"
 	"fmt"
+	"slices"
+
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/graphcodec/label"
 	"github.com/metaprune/metaprune/graphcodec/op"
-	"slices"
 )
 
 // nodeSet is a NodeSet in the making. Its nodes have numbers of their own until the graph is finished.
@@ -156,7 +157,15 @@ type keyed struct {
 	node int32
 }
 
-func byIdentity(a, b keyed) int { return cmp.Compare(a.key, b.key) }
+// sortByKey sorts nodes by identity; those of one identity keep their order. Numbers are sorted and not the nodes themselves: the program has that code already.
+func sortByKey(all []keyed) {
+	order := upFrom(0, len(all))
+	slices.SortStableFunc(order, func(i, j int32) int { return cmp.Compare(all[i].key, all[j].key) })
+	before := slices.Clone(all)
+	for at, i := range order {
+		all[at] = before[i]
+	}
+}
 
 // byKey returns a set's nodes in order of their identity, nil where not all are known.
 func (b *netBuilder) byKey(s *nodeSet) []keyed {
@@ -172,13 +181,13 @@ func (b *netBuilder) byKey(s *nodeSet) []keyed {
 		}
 		s.keys[i] = keyed{key, int32(s.base + i)}
 	}
-	slices.SortStableFunc(s.keys, byIdentity)
+	sortByKey(s.keys)
 	return s.keys
 }
 
 // nodesOf returns the nodes of one identity.
 func nodesOf(all []keyed, key label.Label) []keyed {
-	from, ok := slices.BinarySearchFunc(all, keyed{key, 0}, byIdentity)
+	from, ok := slices.BinarySearchFunc(all, key, func(k keyed, key label.Label) int { return cmp.Compare(k.key, key) })
 	if !ok {
 		return nil
 	}
@@ -233,7 +242,7 @@ func (b *netBuilder) merged(sets []*nodeSet) []keyed {
 	for _, s := range sets {
 		all = append(all, b.byKey(s)...)
 	}
-	slices.SortStableFunc(all, byIdentity)
+	sortByKey(all)
 	return all
 }
 

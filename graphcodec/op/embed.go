@@ -123,7 +123,7 @@ func patchEmbedNorm(p *Patching) {
 		pads[len(pads)-1] = removed
 		full.Inputs = append(full.Inputs, p.through("Pad", name+"/padded", v.name, pads))
 	}
-	full.Inputs, full.Outputs = slices.Insert(full.Inputs, 1, full.Inputs[0]), []string{full.Name}
+	full.Inputs, full.Outputs = append([]string{full.Inputs[0]}, full.Inputs...), []string{full.Name}
 	if a := p.Old.attr("epsilon"); a != nil {
 		full.Attributes = []*onnxio.Attribute{a}
 	}

@@ -97,7 +97,7 @@ func sequenceInsert(c *Call) {
 		c.unknown("the position is not known")
 		return
 	}
-	c.sequence(slices.Insert(slices.Clone(s), at, c.In[1]))
+	c.sequence(append(append(slices.Clone(s[:at]), c.In[1]), s[at:]...))
 }
 
 func sequenceErase(c *Call) {
@@ -234,7 +234,7 @@ func concatFromSequence(c *Call) {
 	if grown == 0 {
 		shape[axis] = length
 	} else {
-		shape, axes = slices.Insert(shape, axis, dim.Num(int64(len(s)))), slices.Insert(axes, axis, []label.Label(nil))
+		shape, axes = slices.Insert(shape, axis, dim.Num(int64(len(s)))), append(axes[:axis:axis], append([][]label.Label{nil}, axes[axis:]...)...)
 	}
 	c.set(0, s[0].Type, shape, axes...).zero = zero
 }

@@ -322,10 +322,19 @@ func (p *planner) rank(scores Scores) []chunk {
 	if p.o.Ranking == "group" || p.o.Ranking == "isomorphic" {
 		p.percentiles(all)
 	}
-	slices.SortStableFunc(all, func(x, y chunk) int {
+	order := make([]int32, len(all)) // numbers are sorted and not the chunks themselves: the program has that code already
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(i, j int32) int {
+		x, y := &all[i], &all[j]
 		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(p.a.Groups[x.group].Tensor, p.a.Groups[y.group].Tensor), cmp.Compare(x.units[0], y.units[0]))
 	})
-	return all
+	sorted := make([]chunk, len(all))
+	for at, i := range order {
+		sorted[at] = all[i]
+	}
+	return sorted
 }
 
 // chunks cuts a group's units, least important first, so that whole multiples of round-to stay.
