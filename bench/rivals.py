@@ -86,7 +86,7 @@ def run(command, limit=LIMIT):
 
 
 PRODUCTS = {  # operator: where its weight or second matrix is
-    **dict.fromkeys(["Conv", "ConvTranspose", "FusedConv", "NhwcConv", "ConvInteger", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "Attention", "QAttention", "MultiHeadAttention", "LSTM", "GRU", "RNN"], 1),
+    **dict.fromkeys(["Conv", "ConvTranspose", "FusedConv", "NhwcConv", "ConvInteger", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "Attention", "QAttention", "MultiHeadAttention", "LSTM", "DynamicQuantizeLSTM", "GRU", "RNN"], 1),
     **dict.fromkeys(["QLinearConv", "QLinearMatMul", "QGemm"], 3)}
 
 
@@ -123,7 +123,7 @@ def cost(model, feeds):
         quantised.add(n.input[at])
         a, w, y = dims.get(n.input[0], []), dims.get(n.input[at], []), dims.get(n.output[0], [])
         if "Conv" in n.op_type: macs += math.prod(a if n.op_type == "ConvTranspose" else y) * math.prod(w[1:])
-        elif n.op_type in ("LSTM", "GRU", "RNN"): macs += math.prod(a[:2]) * (math.prod(w) + math.prod(dims[n.input[2]]))
+        elif n.op_type in ("LSTM", "DynamicQuantizeLSTM", "GRU", "RNN"): macs += math.prod(a[:2]) * (math.prod(w) + math.prod(dims[n.input[2]]))
         elif "Attention" in n.op_type: macs += attention(n, a, w, y)
         elif "Gemm" in n.op_type: macs += math.prod(y) * (w[1] if next((t.i for t in n.attribute if t.name == "transB"), 0) else w[0])
         elif a: macs += math.prod(y) * a[-1]
