@@ -224,6 +224,7 @@ VARIANTS = {
     "opset18": "operator set 18", "opset23": "operator set 23", "opset24": "operator set 24",
 }
 REASONS = (
+    (r"cannot be reached; the most that can be removed gives 1.000", "no channel can be pruned"),
     (r"ONNXRuntimeError.*running Conv", "ONNX Runtime cannot run a Conv of the result"),
     (r"ONNXRuntimeError", "ONNX Runtime cannot run the result"),
     (r"IndexError", "an index is out of range"),
@@ -234,7 +235,7 @@ METHOD = """    bench/rivals.py FOLDER
 - metaprune and onnxsim prune the .onnx file. Torch-Pruning prunes the PyTorch model (timm, torchvision or the file given by --definitions), and its result is exported.
 - onnxsim and Torch-Pruning get the first of the ratios 0.1 to 0.9 that reaches the speed-up, else the ratio with the highest speed-up. A tool that removes nothing at 0.6 is not tried at higher ratios. No other setting depends on the model, except the layer that gives the classes.
 - onnxsim simplifies the model first, which fuses BatchNormalization. Then each of its functions that removes channels or heads is applied, for float and for quantised layers. Where that does not reach the speed-up, its structured pruning of the simplified and of the original file is tried.
-- A result counts if ONNX Runtime runs it and its inputs and outputs are the original's. Whether its outputs are right is judged for metaprune only, by `testdata/check_pruned.py` as in [zoo.md](zoo.md): they equal those of the original whose removed slices are zero.
+- A result counts if ONNX Runtime runs it and its inputs and outputs are the original's. Whether its outputs are right is judged for metaprune only, by `testdata/check_pruned.py` as in [zoo.md](zoo.md): they equal those of the original whose removed slices are zero, up to 0.1 % of the largest output.
 - MACs are counted at the shapes that ONNX Runtime computes, with integer and fused products. Parameters include quantised weights.
 
 A cell holds the ratio of MACs, then the ratio of parameters.
@@ -245,8 +246,9 @@ def cell(r, target):
     if r is None: return ""
     if "error" in r: return "fails: " + next((said for pattern, said in REASONS if re.search(pattern, r["error"])), "error")
     if r["speed_up"] <= 1.001: return "does nothing"
+    wrong = f" (judged not correct: outputs differ by {100 * r['difference']:.1f} %)" if r.get("correct") is False and r.get("difference") is not None else ""
     few = f" (keeps {100 / r['params']:.1f} % of the parameters)" if r["params"] >= 50 else ""
-    return f"{r['speed_up']:.2f}x, {r['params']:.2f}x" + few + ("" if r["speed_up"] >= 0.999 * target else " (highest)")
+    return f"{r['speed_up']:.2f}x, {r['params']:.2f}x" + few + wrong + ("" if r["speed_up"] >= 0.999 * target else " (highest)")
 
 
 def reached(points, tool, target): return sum(x[tool].get("speed_up", 0) >= 0.999 * target for x in points if x.get(tool))
