@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/metanet"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/verify"
 )
 
 // Pruned is a smaller model.
@@ -161,4 +163,26 @@ func (p *Pruned) SavePlan(path string) error {
 // RepairedName is the file of the repaired tensors of the plan at path.
 func RepairedName(path string) string {
 	return path[:len(path)-len(filepath.Ext(path))] + ".repaired.safetensors"
+}
+
+// Verdict says whether a pruned model computes what its plan makes of the original.
+type Verdict = verify.Verdict
+
+// Verify compares the pruned model with its original on random inputs: what the plan removes is set to zero in the original, which is the same function. An engine that does not run the models makes the verdict "not compared".
+func (p *Pruned) Verify(ctx context.Context, e Engine) (*Verdict, error) {
+	a, err := coupling.Analyze(p.Model)
+	if err != nil {
+		return nil, err
+	}
+	before, after := verify.Side{Model: p.original.Model, Analysis: p.original.Analysis}, verify.Side{Model: p.Model, Analysis: a}
+	return verify.Check(ctx, before, after, p.Plan, verify.Options{Engines: []verify.Engine{comparing{e}}, Bound: -1, Seed: 1})
+}
+
+// comparing is an engine that compares models.
+type comparing struct{ engine Engine }
+
+func (comparing) Name() string { return "the given engine" }
+
+func (c comparing) Compare(ctx context.Context, want, got *onnxio.Model, seed int64) (float64, error) {
+	return verify.Outputs(ctx, c.engine, want, got, seed)
 }

@@ -26,6 +26,12 @@ func ExampleOpenEngine() {
 		log.Fatal(err)
 	}
 	fmt.Println(small.Repair.Method, small.Repair.After.Cosine > small.Repair.Before.Cosine+0.2)
+	verdict, err := small.Verify(context.Background(), engine)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(verdict.Verdict)
 	// Output:
 	// solve true
+	// equal
 }
