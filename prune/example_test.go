@@ -40,7 +40,7 @@ func Example() {
 }
 
 // What a model consists of, before anything is removed.
-func ExampleSession_Inspect() {
+func ExampleModel_Inspect() {
 	m, err := prune.Open(resnet)
 	if err != nil {
 		log.Fatal(err)
@@ -55,7 +55,7 @@ func ExampleSession_Inspect() {
 }
 
 // A plan is made once and applied anywhere to the same model: it always gives the same bytes.
-func ExampleSession_Plan() {
+func ExampleModel_Plan() {
 	m, err := prune.Open(resnet)
 	if err != nil {
 		log.Fatal(err)

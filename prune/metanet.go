@@ -107,7 +107,7 @@ type Rewrite struct {
 const keptBytes = 32 << 20
 
 // Rewrite runs a metanetwork over the model. New weights are decoded when they are asked for.
-func (s *Session) Rewrite(ctx context.Context, m *Metanet, o metanet.Options) (*Rewrite, error) {
+func (s *Model) Rewrite(ctx context.Context, m *Metanet, o metanet.Options) (*Rewrite, error) {
 	scheme, err := m.Scheme()
 	if err != nil {
 		return nil, err
@@ -153,8 +153,8 @@ func (r *Rewrite) Weight(c *op.Constant) (*onnxio.Tensor, error) {
 	return t, nil
 }
 
-// Session returns a session of the model with the metanetwork's weights.
-func (r *Rewrite) Session(old *Session) (*Session, error) {
+// Model returns the model with the metanetwork's weights.
+func (r *Rewrite) Model(old *Model) (*Model, error) {
 	m, err := r.decoder.Model()
 	if err != nil {
 		return nil, err
@@ -167,9 +167,9 @@ func (r *Rewrite) Session(old *Session) (*Session, error) {
 	return s, s.CountAt(old.inputs)
 }
 
-// Prepared is a session in which plans are made and applied: the model itself, or the model with a metanetwork's weights.
+// Prepared is a model for which plans are made and applied: the model itself, or the model with a metanetwork's weights.
 type Prepared struct {
-	*Session
+	*Model
 	Rewrite *Rewrite
 	weights string
 	metanet string
@@ -177,10 +177,10 @@ type Prepared struct {
 	normalizer string // that the metanetwork was trained for
 }
 
-// Prepare readies the session for a criterion. The metanetwork m is used for criterion "metanet"; with weights "metanet" the model is pruned as the metanetwork rewrote it, otherwise ("original" or "")
+// Prepare readies the model for a criterion. The metanetwork m is used for criterion "metanet"; with weights "metanet" the model is pruned as the metanetwork rewrote it, otherwise ("original" or "")
 // only scored by it.
-func (s *Session) Prepare(ctx context.Context, criterion, weights string, m *Metanet, o metanet.Options) (*Prepared, error) {
-	p := &Prepared{Session: s, weights: "original"}
+func (s *Model) Prepare(ctx context.Context, criterion, weights string, m *Metanet, o metanet.Options) (*Prepared, error) {
+	p := &Prepared{Model: s, weights: "original"}
 	switch {
 	case weights != "" && weights != "original" && weights != "metanet":
 		return nil, planner.OneOf("weights", weights, "original", "metanet")
@@ -200,7 +200,7 @@ func (s *Session) Prepare(ctx context.Context, criterion, weights string, m *Met
 	p.metanet, p.normalizer = m.SHA256, m.Network.Normalizer()
 	if weights == "metanet" {
 		p.weights = weights
-		p.Session, err = p.Rewrite.Session(s)
+		p.Model, err = p.Rewrite.Model(s)
 	}
 	return p, err
 }
@@ -229,15 +229,15 @@ func (p *Prepared) MakePlan(ctx context.Context, r Request) (*planner.Plan, erro
 		return nil, fmt.Errorf("pattern %s chooses by the present weights: use it with --weights metanet", r.Pattern)
 	}
 	r.Criterion = p.criterion(r.Criterion)
-	plan, err := p.Session.MakePlan(ctx, r)
+	plan, err := p.Model.MakePlan(ctx, r)
 	if err == nil {
 		plan.Weights, plan.Metanet = p.weights, p.metanet
 	}
 	return plan, err
 }
 
-// PrepareReplay readies the session for a plan: with the metanetwork that it names, where it takes weights from one.
-func (s *Session) PrepareReplay(ctx context.Context, plan *planner.Plan, m *Metanet, o metanet.Options) (*Prepared, error) {
+// PrepareReplay readies the model for a plan: with the metanetwork that it names, where it takes weights from one.
+func (s *Model) PrepareReplay(ctx context.Context, plan *planner.Plan, m *Metanet, o metanet.Options) (*Prepared, error) {
 	if plan.Weights != "metanet" {
 		return s.Prepare(ctx, "", "original", nil, o)
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func open(t testing.TB, path string) *prune.Session {
+func open(t testing.TB, path string) *prune.Model {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -214,9 +214,9 @@ func TestBitsOfARewrite(t *testing.T) {
 		s := open(t, path)
 		r, err := s.Rewrite(context.Background(), trained(t, graphcodec.Universal, 5), metanet.Options{})
 		require.NoError(t, err)
-		rewritten, err := r.Session(s)
+		rewritten, err := r.Model(s)
 		require.NoError(t, err)
-		data, err := rewritten.Model.Marshal()
+		data, err := rewritten.ONNX.Marshal()
 		require.NoError(t, err)
 		require.Equal(t, want, fmt.Sprintf("%.16x", sha256.Sum256(data)), path)
 	}

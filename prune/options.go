@@ -107,7 +107,7 @@ type samples struct {
 }
 
 // samples makes the noise and divides the samples; nil where there is no calibration.
-func (c *Calibration) samples(ctx context.Context, s *Session, seed int64) (*samples, error) {
+func (c *Calibration) samples(ctx context.Context, s *Model, seed int64) (*samples, error) {
 	if c == nil {
 		return nil, nil
 	}
@@ -128,17 +128,17 @@ func (c *Calibration) samples(ctx context.Context, s *Session, seed int64) (*sam
 		}
 		n = a.Dims[0]
 	}
-	out.fit, out.held = calib.Divide(ctx, c.Engine, s.Model, all, n)
+	out.fit, out.held = calib.Divide(ctx, c.Engine, s.ONNX, all, n)
 	return out, nil
 }
 
 // named refuses samples that are not by the names of the model's inputs.
-func (s *Session) named(all map[string]Array) error {
+func (s *Model) named(all map[string]Array) error {
 	weights, names := map[string]bool{}, []string{}
-	for _, t := range s.Model.Graph.Initializers {
+	for _, t := range s.ONNX.Graph.Initializers {
 		weights[t.Name] = true
 	}
-	for _, v := range s.Model.Graph.Inputs {
+	for _, v := range s.ONNX.Graph.Inputs {
 		if !weights[v.Name] {
 			names = append(names, v.Name)
 		}

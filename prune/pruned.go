@@ -18,10 +18,10 @@ import (
 // Pruned is a smaller model.
 type Pruned struct {
 	Plan   *Plan         // what was removed
-	Model  *onnxio.Model // it refers to the weights of the original, which has to stay open until it is saved
+	ONNX   *onnxio.Model // it refers to the weights of the original, which has to stay open until it is saved
 	Repair *RepairReport // nil where nothing was repaired
 
-	original *Session
+	original *Model
 	tensors  []byte // file of the tensors that the repair changed
 }
 
@@ -35,13 +35,13 @@ type RepairReport struct {
 
 // Plan chooses which channels are removed, and changes nothing. The plan is not signed: Sign notes which model it is for.
 // Errors: [planner.OptionError] for options without meaning, [planner.TargetError] where the target cannot be reached, with the nearest that can, and the engine's.
-func (s *Session) Plan(ctx context.Context, o Options) (*Plan, error) {
+func (s *Model) Plan(ctx context.Context, o Options) (*Plan, error) {
 	p, _, err := s.plan(ctx, &o)
 	return p, err
 }
 
 // Prune plans, applies the plan and, with a Calibration, repairs the result. The original is unchanged. Errors are those of Plan.
-func (s *Session) Prune(ctx context.Context, o Options) (*Pruned, error) {
+func (s *Model) Prune(ctx context.Context, o Options) (*Pruned, error) {
 	p, in, err := s.plan(ctx, &o)
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (s *Session) Prune(ctx context.Context, o Options) (*Pruned, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Pruned{Plan: p, Model: m, original: s}
+	out := &Pruned{Plan: p, ONNX: m, original: s}
 	if o.Calibration != nil {
 		if err := out.repair(ctx, in, o.stage("repair")); err != nil {
 			return nil, err
@@ -60,7 +60,7 @@ func (s *Session) Prune(ctx context.Context, o Options) (*Pruned, error) {
 	return out, nil
 }
 
-func (s *Session) plan(ctx context.Context, o *Options) (*Plan, *samples, error) {
+func (s *Model) plan(ctx context.Context, o *Options) (*Plan, *samples, error) {
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
@@ -75,7 +75,7 @@ func (s *Session) plan(ctx context.Context, o *Options) (*Plan, *samples, error)
 		return nil, nil, err
 	}
 	if LooksAtSamples(o.Criterion) && r.Scores == nil {
-		if r.Scores, err = calib.Scores(ctx, in.engine, s.Model, s.Analysis, o.Criterion, in.fit); err != nil {
+		if r.Scores, err = calib.Scores(ctx, in.engine, s.ONNX, s.Analysis, o.Criterion, in.fit); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -93,7 +93,7 @@ func (p *Pruned) repair(ctx context.Context, in *samples, progress func(done, to
 	if progress != nil {
 		o.Progress = func(done, total int) { progress(float64(done), float64(total)) }
 	}
-	r, err := repair.Repair(ctx, in.engine, p.original.Model, p.Model, p.Plan.Removed, in.fit, in.held, o)
+	r, err := repair.Repair(ctx, in.engine, p.original.ONNX, p.ONNX, p.Plan.Removed, in.fit, in.held, o)
 	if err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
@@ -104,7 +104,7 @@ func (p *Pruned) repair(ctx context.Context, in *samples, progress func(done, to
 	if p.tensors, err = Repaired(p.Plan, in.mode, "", r.Tensors); err != nil {
 		return err
 	}
-	p.Model, err = p.original.Apply(p.Plan)
+	p.ONNX, err = p.original.Apply(p.Plan)
 	return err
 }
 
@@ -114,11 +114,11 @@ func (p *Pruned) Warnings() []Warning { return p.Plan.NewWarnings() }
 // Save writes the model to path: whole or not at all. Weights that the original keeps in external data go to path+".data".
 // An output that is one of the original's own files is refused with [outfile.ClashError], the data file of another model with [outfile.TakenError].
 func (p *Pruned) Save(path string) error {
-	external := p.original.Model.HasExternal()
+	external := p.original.ONNX.HasExternal()
 	c := &outfile.Claims{}
 	if own := p.original.path; own != "" {
 		c.Read(own, "the original")
-		for _, name := range p.original.Model.DataFiles() {
+		for _, name := range p.original.ONNX.DataFiles() {
 			c.Read(filepath.Join(filepath.Dir(own), filepath.FromSlash(name)), "the original's data")
 		}
 	}
@@ -134,9 +134,9 @@ func (p *Pruned) Save(path string) error {
 		return err
 	}
 	if external {
-		return p.Model.SaveExternal(path, false)
+		return p.ONNX.SaveExternal(path, false)
 	}
-	return p.Model.Save(path)
+	return p.ONNX.Save(path)
 }
 
 // SavePlan writes the plan as JSON to path, signed for the original, and the tensors that a repair changed beside it, as [RepairedName] of path.
@@ -170,11 +170,11 @@ type Verdict = verify.Verdict
 
 // Verify compares the pruned model with its original on random inputs: what the plan removes is set to zero in the original, which is the same function. An engine that does not run the models makes the verdict "not compared".
 func (p *Pruned) Verify(ctx context.Context, e Engine) (*Verdict, error) {
-	a, err := coupling.Analyze(p.Model)
+	a, err := coupling.Analyze(p.ONNX)
 	if err != nil {
 		return nil, err
 	}
-	before, after := verify.Side{Model: p.original.Model, Analysis: p.original.Analysis}, verify.Side{Model: p.Model, Analysis: a}
+	before, after := verify.Side{Model: p.original.ONNX, Analysis: p.original.Analysis}, verify.Side{Model: p.ONNX, Analysis: a}
 	return verify.Check(ctx, before, after, p.Plan, verify.Options{Engines: []verify.Engine{comparing{e}}, Bound: -1, Seed: 1})
 }
 

@@ -16,7 +16,7 @@ func ExampleOpenEngine() {
 		log.Fatal(err)
 	}
 	defer m.Close()
-	engine, err := xla.OpenEngine("go", m.Model)
+	engine, err := xla.OpenEngine("go", m.ONNX)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -28,8 +28,8 @@ func (d *dataFlags) validation(s *data.Splits) (*data.Set, string, error) {
 }
 
 // adaptive looks for the largest speed-up at which the accuracy holds.
-func (a *app) adaptive(ctx context.Context, b *xla.Backend, s *prune.Session, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
-	splits, err := f.data.open(s.Model)
+func (a *app) adaptive(ctx context.Context, b *xla.Backend, s *prune.Model, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
+	splits, err := f.data.open(s.ONNX)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (a *app) adaptive(ctx context.Context, b *xla.Backend, s *prune.Session, pr
 		v, err := score(ctx, b, m, set, f.data.batch)
 		return v.Accuracy, err
 	}
-	base, err := accuracy(ctx, s.Model)
+	base, err := accuracy(ctx, s.ONNX)
 	if err != nil {
 		return nil, err
 	}

@@ -183,12 +183,12 @@ func orOtherModel(difference string) string {
 }
 
 // searched runs the search.
-func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Session, f *allocateFlags) (*allocate.Result, error) {
-	p, err := xla.Load(s.Model)
+func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Model, f *allocateFlags) (*allocate.Result, error) {
+	p, err := xla.Load(s.ONNX)
 	if err != nil {
 		return nil, err
 	}
-	splits, err := f.data.open(s.Model)
+	splits, err := f.data.open(s.ONNX)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Session, f 
 		return nil, fmt.Errorf("%s has %d images; with --samples %d, too few remain to judge by", set.Name, n, f.samples)
 	}
 	fit, held := repair.SplitLast(all, n-f.samples)
-	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.Model, fit, held)
+	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.ONNX, fit, held)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +212,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Session, f 
 	g := a.stage("search")
 	defer g.end()
 	o.Progress = func(done, total int, _ float64) { g.set(float64(done), float64(total)) }
-	if o.Scores, err = calib.Scores(ctx, xla.NewEngine(b, p), s.Model, s.Analysis, f.criterion, fit); err != nil {
+	if o.Scores, err = calib.Scores(ctx, xla.NewEngine(b, p), s.ONNX, s.Analysis, f.criterion, fit); err != nil {
 		return nil, err
 	}
 	return allocate.Search(ctx, s.Analysis, reference, o)
@@ -241,7 +241,7 @@ func (a *app) printAllocation(r *metatrain.Allocation) {
 }
 
 // allocationOf reads the offsets for a model, nil without a file.
-func allocationOf(path string, s *prune.Session) (map[string]float64, error) {
+func allocationOf(path string, s *prune.Model) (map[string]float64, error) {
 	if path == "" {
 		return nil, nil
 	}

@@ -55,7 +55,7 @@ func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
 	}
 	defer closeModel()
 	files := a.claims()
-	files.model(path, "the model", s.Model)
+	files.model(path, "the model", s.ONNX)
 	files.reads(f.metanet.file, "the metanetwork")
 	files.data(&f.data, "")
 	files.writes(f.plot, "the drawing")
@@ -71,7 +71,7 @@ func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
 		if err != nil {
 			return err
 		}
-		groups, err := a.described(ctx, p.Session, f)
+		groups, err := a.described(ctx, p.Model, f)
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
 }
 
 // described measures one version of a model; labelled images give Taylor's part.
-func (a *app) described(ctx context.Context, s *prune.Session, f *analyseFlags) ([]analyse.Group, error) {
+func (a *app) described(ctx context.Context, s *prune.Model, f *analyseFlags) ([]analyse.Group, error) {
 	groups, err := analyse.Weights(s.Analysis, nil)
 	if err != nil || f.data.spec == "" && f.data.images == "" {
 		return groups, err
@@ -103,7 +103,7 @@ func (a *app) described(ctx context.Context, s *prune.Session, f *analyseFlags) 
 		return nil, err
 	}
 	defer b.Finalize()
-	splits, err := f.data.open(s.Model)
+	splits, err := f.data.open(s.ONNX)
 	if err != nil {
 		return nil, err
 	}

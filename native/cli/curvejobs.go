@@ -38,7 +38,7 @@ type curveRun struct {
 
 // measuring is a model with what its jobs share; all of it is made when a job needs it.
 type measuring struct {
-	s       *prune.Session
+	s       *prune.Model
 	set     *data.Set
 	menders map[int64]*mender // by seed; nil without a repair
 }
@@ -48,7 +48,7 @@ func (r *curveRun) mender(ctx context.Context, m *measuring, seed int64) (*mende
 	if w, ok := m.menders[seed]; ok {
 		return w, nil
 	}
-	w, err := r.app.mender(ctx, &r.repair, &r.data, r.backend, m.s.Model, seed)
+	w, err := r.app.mender(ctx, &r.repair, &r.data, r.backend, m.s.ONNX, seed)
 	if err == nil {
 		m.menders[seed] = w
 	}
@@ -56,7 +56,7 @@ func (r *curveRun) mender(ctx context.Context, m *measuring, seed int64) (*mende
 }
 
 // model measures this run's jobs of one model and gathers what others have measured.
-func (r *curveRun) model(ctx context.Context, name string, s *prune.Session) ([]experiment.Point, error) {
+func (r *curveRun) model(ctx context.Context, name string, s *prune.Model) ([]experiment.Point, error) {
 	m := &measuring{s: s, menders: map[int64]*mender{}}
 	var out []experiment.Point
 	options, err := r.options()
@@ -98,7 +98,7 @@ func (r *curveRun) kept(ctx context.Context, j *experiment.Job, do func(done boo
 func (r *curveRun) measure(ctx context.Context, m *measuring, j *experiment.Job) error {
 	defer r.app.stage(j.Model + " by " + j.Criterion).end()
 	if m.set == nil {
-		splits, err := r.data.open(m.s.Model)
+		splits, err := r.data.open(m.s.ONNX)
 		if err != nil {
 			return err
 		}
@@ -107,11 +107,11 @@ func (r *curveRun) measure(ctx context.Context, m *measuring, j *experiment.Job)
 		}
 	}
 	if j.Criterion == "none" {
-		base, err := score(ctx, r.backend, m.s.Model, m.set, r.data.batch)
+		base, err := score(ctx, r.backend, m.s.ONNX, m.set, r.data.batch)
 		if err != nil {
 			return err
 		}
-		j.Points = []experiment.Point{{Model: j.Model, Criterion: "none", Wanted: 1, SpeedUp: 1, Params: m.s.Analysis.NewState().Params(), Bytes: m.s.Size() + m.s.Model.ExternalSize(), Accuracy: base.Accuracy, Loss: base.Loss, Repair: "none"}}
+		j.Points = []experiment.Point{{Model: j.Model, Criterion: "none", Wanted: 1, SpeedUp: 1, Params: m.s.Analysis.NewState().Params(), Bytes: m.s.Size() + m.s.ONNX.ExternalSize(), Accuracy: base.Accuracy, Loss: base.Loss, Repair: "none"}}
 		return nil
 	}
 	w, err := r.mender(ctx, m, j.Seed)

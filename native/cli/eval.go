@@ -33,7 +33,7 @@ func (a *app) evalCommand() *cobra.Command {
 				return err
 			}
 			defer closeModel()
-			splits, err := d.open(s.Model)
+			splits, err := d.open(s.ONNX)
 			if err != nil {
 				return err
 			}
@@ -41,7 +41,7 @@ func (a *app) evalCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := evaluate(c.Context(), backend, s.Model, set, d.batch)
+			r, err := evaluate(c.Context(), backend, s.ONNX, set, d.batch)
 			if err != nil {
 				return err
 			}

@@ -60,7 +60,7 @@ func (a *app) explain(model, layer string, draw, inputs []string) error {
 	}
 	defer closeModel()
 	files := a.claims()
-	files.model(model, "the model", s.Model)
+	files.model(model, "the model", s.ONNX)
 	for _, file := range draw {
 		files.writes(file, "the drawing")
 	}

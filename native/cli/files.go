@@ -17,7 +17,7 @@ import (
 )
 
 // open reads a model from a path or, for "-", from standard input. Work is counted at the given sizes of inputs.
-func (a *app) open(path string, inputs ...string) (*prune.Session, func() error, error) {
+func (a *app) open(path string, inputs ...string) (*prune.Model, func() error, error) {
 	g := a.stage("reading and analysing " + path)
 	s, closeModel, err := a.openModel(path)
 	g.end()
@@ -39,14 +39,14 @@ func badSize(err error) error {
 }
 
 // countAt sets the sizes of --input. Channels, height and width alone are those of pictures, which need not be the model's only input as it is.
-func countAt(s *prune.Session, inputs []string) error {
+func countAt(s *prune.Model, inputs []string) error {
 	sizes, err := coupling.ParseSizes(inputs)
 	if err != nil {
 		return err
 	}
 	if len(sizes[""]) == 3 {
 		var only *op.Value
-		for _, in := range s.Model.Graph.Inputs {
+		for _, in := range s.ONNX.Graph.Inputs {
 			if v := s.Analysis.Value(in.Name); v != nil && v.Const == nil {
 				only = v
 			}
@@ -58,7 +58,7 @@ func countAt(s *prune.Session, inputs []string) error {
 	return s.CountAt(sizes)
 }
 
-func (a *app) openModel(path string) (*prune.Session, func() error, error) {
+func (a *app) openModel(path string) (*prune.Model, func() error, error) {
 	if path == "-" {
 		data, err := io.ReadAll(a.in)
 		if err != nil {

@@ -41,7 +41,7 @@ or the explicit graph that metanet forward and PyTorch Geometric read (.safetens
 			}
 			defer closeModel()
 			files := a.claims()
-			files.model(args[0], "the model", s.Model)
+			files.model(args[0], "the model", s.ONNX)
 			files.writes(out, "the graph")
 			if err := files.check(); err != nil {
 				return err

@@ -48,12 +48,12 @@ func (a *app) inline(path, out string, force bool) error {
 	}
 	flat := s.Analysis.Flat()
 	files := a.claims()
-	files.model(path, "the model", s.Model)
+	files.model(path, "the model", s.ONNX)
 	files.writesModel(out, "the inlined model", flat.HasExternal(), force)
 	if err := files.check(); err != nil {
 		return errors.Join(err, closeModel())
 	}
-	r := inlined{len(s.Model.Graph.Nodes), len(flat.Graph.Nodes), len(flat.Graph.Initializers) - len(s.Model.Graph.Initializers), len(flat.Functions)}
+	r := inlined{len(s.ONNX.Graph.Nodes), len(flat.Graph.Nodes), len(flat.Graph.Initializers) - len(s.ONNX.Graph.Initializers), len(flat.Functions)}
 	if _, err = prune.FromModel(flat, nil); err != nil {
 		err = fmt.Errorf("%s: the result would be inconsistent: %w", path, err)
 	} else {

@@ -17,7 +17,7 @@ var latencyScript string
 const secondsPerShot = 1.5
 
 // byLatency looks for the least speed-up whose model is fast enough in ONNX Runtime, makes that model again and repairs it.
-func (a *app) byLatency(ctx context.Context, s *prune.Session, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
+func (a *app) byLatency(ctx context.Context, s *prune.Model, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
 	report, err := a.latency(ctx, s, prepared, f)
 	if err != nil {
 		return nil, asFlag(err, "latency")
@@ -31,7 +31,7 @@ func (a *app) byLatency(ctx context.Context, s *prune.Session, prepared *prune.P
 }
 
 // latency times original and candidates side by side in ONNX Runtime.
-func (a *app) latency(ctx context.Context, s *prune.Session, prepared *prune.Prepared, f *pruneFlags) (*search.LatencyReport, error) {
+func (a *app) latency(ctx context.Context, s *prune.Model, prepared *prune.Prepared, f *pruneFlags) (*search.LatencyReport, error) {
 	if _, err := search.ParseLatency(f.latency); err != nil {
 		return nil, err
 	}
@@ -40,8 +40,8 @@ func (a *app) latency(ctx context.Context, s *prune.Session, prepared *prune.Pre
 		return nil, err
 	}
 	defer remove()
-	original, candidate, external := filepath.Join(dir, "original.onnx"), filepath.Join(dir, "candidate.onnx"), s.Model.HasExternal()
-	if err := a.write(original, s.Model, external, true); err != nil {
+	original, candidate, external := filepath.Join(dir, "original.onnx"), filepath.Join(dir, "candidate.onnx"), s.ONNX.HasExternal()
+	if err := a.write(original, s.ONNX, external, true); err != nil {
 		return nil, err
 	}
 	defer a.stage("search of a model that is fast enough").end()

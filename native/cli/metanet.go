@@ -52,8 +52,8 @@ func (f *metanetFlags) load() (*prune.Metanet, error) {
 	return m, nil
 }
 
-// prepareMetanet readies a session for a criterion, with the metanetwork where it is metanet.
-func (a *app) prepareMetanet(ctx context.Context, s *prune.Session, criterion, weights string, f *metanetFlags) (*prune.Prepared, error) {
+// prepareMetanet readies a model for a criterion, with the metanetwork where it is metanet.
+func (a *app) prepareMetanet(ctx context.Context, s *prune.Model, criterion, weights string, f *metanetFlags) (*prune.Prepared, error) {
 	if criterion != "metanet" {
 		return s.Prepare(ctx, criterion, weights, nil, metanet.Options{})
 	}
@@ -71,8 +71,8 @@ func (a *app) prepareMetanet(ctx context.Context, s *prune.Session, criterion, w
 	return s.Prepare(ctx, criterion, weights, m, o)
 }
 
-// prepareReplay readies a session for a plan.
-func (a *app) prepareReplay(ctx context.Context, s *prune.Session, p *planner.Plan, f *metanetFlags) (*prune.Prepared, error) {
+// prepareReplay readies a model for a plan.
+func (a *app) prepareReplay(ctx context.Context, s *prune.Model, p *planner.Plan, f *metanetFlags) (*prune.Prepared, error) {
 	var m *prune.Metanet
 	o := metanet.Options{}
 	if p.Weights == "metanet" {

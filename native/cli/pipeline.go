@@ -101,7 +101,7 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 		}
 	}
 	files := a.claims()
-	external := files.model(path, "the model", s.Model)
+	external := files.model(path, "the model", s.ONNX)
 	files.reads(f.file, "the metanetwork")
 	files.model(f.teacher, "the teacher", nil)
 	files.data(&f.data, "")
@@ -110,7 +110,7 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 	if err := files.check(); err != nil {
 		return err
 	}
-	splits, err := f.data.open(s.Model)
+	splits, err := f.data.open(s.ONNX)
 	if err != nil {
 		return err
 	}
@@ -122,12 +122,12 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 		return err
 	}
 	defer b.Finalize()
-	configured := &train.Run{Config: f.config, Model: s.Model, Backend: b}
+	configured := &train.Run{Config: f.config, Model: s.ONNX, Backend: b}
 	if err := a.configure(configured, &f.trainFlags); err != nil {
 		return err
 	}
 	progress := a.trainProgress()
-	r := &metatrain.PipelineRun{Pipeline: f.pipeline, Model: s.Model, Data: splits, Backend: b, Folder: f.folder, Every: f.every, Finished: a.stageDone}
+	r := &metatrain.PipelineRun{Pipeline: f.pipeline, Model: s.ONNX, Data: splits, Backend: b, Folder: f.folder, Every: f.every, Finished: a.stageDone}
 	if progress != nil {
 		r.Report = func(_ string, p train.Progress) { progress(p) }
 	}
@@ -147,7 +147,7 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 	if err != nil {
 		return err
 	}
-	if err := a.write(f.out, m, s.Model.HasExternal(), f.force); err != nil {
+	if err := a.write(f.out, m, s.ONNX.HasExternal(), f.force); err != nil {
 		return err
 	}
 	return a.beside(f.out).printStages(stages, f)

@@ -192,13 +192,13 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 		return err
 	}
 	defer closeModel()
-	if err := a.pruneClaims(path, s.Model, f).check(); err != nil {
+	if err := a.pruneClaims(path, s.ONNX, f).check(); err != nil {
 		return err
 	}
 	if f.planOut != "" || f.planIn != "" {
 		s.StartHash()
 	}
-	f.fileSize = s.Size() + s.Model.ExternalSize()
+	f.fileSize = s.Size() + s.ONNX.ExternalSize()
 	c, err := a.cut(ctx, s, f)
 	if err != nil {
 		return err
@@ -217,8 +217,8 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 }
 
 // dataFile is the name of the file that keeps the external data of what is written to out, empty where there is none.
-func dataFile(s *prune.Session, out string) string {
-	if out == "-" || !s.Model.HasExternal() {
+func dataFile(s *prune.Model, out string) string {
+	if out == "-" || !s.ONNX.HasExternal() {
 		return ""
 	}
 	return filepath.Base(cmp.Or(out, "model.onnx")) + ".data"
@@ -243,11 +243,11 @@ type cut struct {
 }
 
 // writeCut writes the model, the tensors of its repair and the plan: all of them or none.
-func (a *app) writeCut(s *prune.Session, c *cut, f *pruneFlags) error {
+func (a *app) writeCut(s *prune.Model, c *cut, f *pruneFlags) error {
 	b := &outfile.Batch{}
 	defer b.Discard()
 	if !f.dryRun {
-		if err := a.addModel(b, f.out, c.model, s.Model.HasExternal(), f.force); err != nil {
+		if err := a.addModel(b, f.out, c.model, s.ONNX.HasExternal(), f.force); err != nil {
 			return err
 		}
 	}
@@ -292,7 +292,7 @@ func (a *app) pruneClaims(path string, m *onnxio.Model, f *pruneFlags) *claims {
 }
 
 // cut makes or reads the plan, applies it and repairs the smaller model.
-func (a *app) cut(ctx context.Context, s *prune.Session, f *pruneFlags) (*cut, error) {
+func (a *app) cut(ctx context.Context, s *prune.Model, f *pruneFlags) (*cut, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
@@ -312,7 +312,7 @@ func (a *app) cut(ctx context.Context, s *prune.Session, f *pruneFlags) (*cut, e
 		return nil, err
 	}
 	defer b.Finalize()
-	w, err := a.mender(ctx, &f.repair, &f.data, b, s.Model, f.seed)
+	w, err := a.mender(ctx, &f.repair, &f.data, b, s.ONNX, f.seed)
 	if err != nil {
 		return nil, err
 	}
@@ -384,8 +384,8 @@ func (f *pruneFlags) check() error {
 	return nil
 }
 
-// prepare reads the plan, or makes one, and the session in which it holds.
-func (a *app) prepare(ctx context.Context, s *prune.Session, f *pruneFlags) (*prune.Prepared, *planner.Plan, error) {
+// prepare reads the plan, or makes one, and the model for which it holds.
+func (a *app) prepare(ctx context.Context, s *prune.Model, f *pruneFlags) (*prune.Prepared, *planner.Plan, error) {
 	if f.planIn == "" {
 		var err error
 		if f.offsets, err = allocationOf(f.allocation, s); err != nil {
@@ -420,7 +420,7 @@ func (a *app) makePlan(ctx context.Context, s *prune.Prepared, f *pruneFlags) (*
 	g := a.stage("plan")
 	defer g.end()
 	r.Progress = func(done, total float64) { g.set(done, total) }
-	r.DataFile = dataFile(s.Session, f.out)
+	r.DataFile = dataFile(s.Model, f.out)
 	return s.MakePlan(ctx, r)
 }
 
@@ -448,9 +448,9 @@ type result struct {
 	Seconds   float64                `json:"seconds"`
 }
 
-func (a *app) printPruned(s *prune.Session, c *cut, f *pruneFlags, size int64, took time.Duration) error {
+func (a *app) printPruned(s *prune.Model, c *cut, f *pruneFlags, size int64, took time.Duration) error {
 	p := c.plan
-	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.Model.ExternalSize(), size}, Achieved: p.Achieved, CountedAt: p.CountedAt, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings, Warnings: c.warnings(),
+	r := result{Output: f.out, FileBytes: [2]int64{s.Size() + s.ONNX.ExternalSize(), size}, Achieved: p.Achieved, CountedAt: p.CountedAt, Groups: p.Groups, Zeroed: p.Zeroed, Repair: c.report, Search: c.search, Latency: c.timings, Warnings: c.warnings(),
 		SpeedUp: float64(p.Achieved.MACs[0]) / float64(max(p.Achieved.MACs[1], 1)), Seconds: took.Seconds()}
 	saved := a.beside(f.out, f.planOut)
 	defer a.warn(r.Warnings)
@@ -496,7 +496,7 @@ func (a *app) printGroupTable(r result) {
 	t.Render()
 }
 
-func (a *app) printTotals(s *prune.Session, r result, f *pruneFlags) {
+func (a *app) printTotals(s *prune.Model, r result, f *pruneFlags) {
 	t := a.table("", "before", "after", "ratio")
 	t.SetColumnConfigs(rightAligned(2, 3, 4))
 	row := func(name string, v [2]int64, show func(int64) string) {

@@ -195,7 +195,7 @@ func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int
 }
 
 // scores ranks by the samples of the repair, for the criteria that need them; nil for the others.
-func (w *mender) scores(ctx context.Context, s *prune.Session, criterion string) (planner.Scores, error) {
+func (w *mender) scores(ctx context.Context, s *prune.Model, criterion string) (planner.Scores, error) {
 	switch {
 	case !calib.LooksAtSamples(criterion):
 		return nil, nil
@@ -203,7 +203,7 @@ func (w *mender) scores(ctx context.Context, s *prune.Session, criterion string)
 		return nil, fmt.Errorf("criterion %s needs samples: give unlabelled ones with --calibrate, or random ones with --repair noise", criterion)
 	}
 	defer w.stages.begin("scores by " + criterion).end()
-	v, err := calib.Scores(ctx, w.engine, s.Model, s.Analysis, criterion, w.fit)
+	v, err := calib.Scores(ctx, w.engine, s.ONNX, s.Analysis, criterion, w.fit)
 	return v, cannotRun(err)
 }
 
@@ -219,11 +219,11 @@ func looksAtData(criterion string) bool {
 }
 
 // dataScores are the scores of the criteria that need data, nil for the others.
-func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *prune.Session, criterion string, w *mender, d *dataFlags, seed int64) (planner.Scores, error) {
+func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *prune.Model, criterion string, w *mender, d *dataFlags, seed int64) (planner.Scores, error) {
 	if criterion != taylorCriterion {
 		return w.scores(ctx, s, criterion)
 	}
-	splits, err := d.open(s.Model)
+	splits, err := d.open(s.ONNX)
 	if err != nil {
 		return nil, fmt.Errorf("criterion taylor needs labelled images, give --data: %w", err)
 	}
@@ -244,9 +244,9 @@ func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *prune.Session, 
 }
 
 // taylor is what the loss on labelled images does without each unit.
-func taylor(ctx context.Context, b *xla.Backend, s *prune.Session, set *data.Set, batch int) (scores planner.Scores, err error) {
-	err = inBatches(s.Model, batch, func(batch int) error {
-		scores, err = analyse.Taylor(ctx, b, s.Model, s.Analysis, set, batch)
+func taylor(ctx context.Context, b *xla.Backend, s *prune.Model, set *data.Set, batch int) (scores planner.Scores, err error) {
+	err = inBatches(s.ONNX, batch, func(batch int) error {
+		scores, err = analyse.Taylor(ctx, b, s.ONNX, s.Analysis, set, batch)
 		return err
 	})
 	return scores, err

@@ -136,10 +136,10 @@ func (a *app) train(ctx context.Context, path string, f *trainFlags) error {
 			return err
 		}
 	}
-	if err := a.trainClaims(path, s.Model, f).check(); err != nil {
+	if err := a.trainClaims(path, s.ONNX, f).check(); err != nil {
 		return err
 	}
-	splits, err := f.data.open(s.Model)
+	splits, err := f.data.open(s.ONNX)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (a *app) train(ctx context.Context, path string, f *trainFlags) error {
 		return err
 	}
 	defer b.Finalize()
-	r := &train.Run{Config: f.config, Model: s.Model, Data: splits, Backend: b, Folder: f.folder, Every: f.every, Report: a.trainProgress()}
+	r := &train.Run{Config: f.config, Model: s.ONNX, Data: splits, Backend: b, Folder: f.folder, Every: f.every, Report: a.trainProgress()}
 	if err := a.configure(r, f); err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (a *app) train(ctx context.Context, path string, f *trainFlags) error {
 		defer best.Close()
 		m = best.Model
 	}
-	if err := a.write(f.out, m, s.Model.HasExternal(), f.force); err != nil {
+	if err := a.write(f.out, m, s.ONNX.HasExternal(), f.force); err != nil {
 		return err
 	}
 	return a.beside(f.out).trained(result, f.out)

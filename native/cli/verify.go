@@ -105,10 +105,10 @@ func (a *app) verify(ctx context.Context, original, pruned string, f *verifyFlag
 	return failedCheck{v.Err()}
 }
 
-func side(s *prune.Session) verify.Side { return verify.Side{Model: s.Model, Analysis: s.Analysis} }
+func side(s *prune.Model) verify.Side { return verify.Side{Model: s.ONNX, Analysis: s.Analysis} }
 
 // verifiedPlan reads the plan, and the original as the plan sees it: with the weights of the metanetwork that it names.
-func (a *app) verifiedPlan(ctx context.Context, before *prune.Session, f *verifyFlags) (*planner.Plan, *prune.Session, error) {
+func (a *app) verifiedPlan(ctx context.Context, before *prune.Model, f *verifyFlags) (*planner.Plan, *prune.Model, error) {
 	p, err := readPlan(f.plan)
 	if err != nil {
 		return nil, nil, err
@@ -121,7 +121,7 @@ func (a *app) verifiedPlan(ctx context.Context, before *prune.Session, f *verify
 	if err != nil {
 		return nil, nil, err
 	}
-	return p, prepared.Session, nil
+	return p, prepared.Model, nil
 }
 
 func (a *app) printVerdict(v *verify.Verdict) error {

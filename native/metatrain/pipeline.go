@@ -67,8 +67,8 @@ type PipelineRun struct {
 
 type prunedCost struct{ macs, params float64 }
 
-// open is a session of a model whose work is counted at the pipeline's sizes.
-func (r *PipelineRun) open(m *onnxio.Model) (*prune.Session, error) {
+// open is a model whose work is counted at the pipeline's sizes.
+func (r *PipelineRun) open(m *onnxio.Model) (*prune.Model, error) {
 	s, err := prune.FromModel(m, nil)
 	if err != nil || len(r.Pipeline.Inputs) == 0 {
 		return s, err
@@ -221,7 +221,7 @@ func (r *PipelineRun) rewrite(ctx context.Context, _ string, _ *Stage) error {
 	if err != nil {
 		return err
 	}
-	r.model, err = settled(p.Model)
+	r.model, err = settled(p.ONNX)
 	return err
 }
 

@@ -74,7 +74,7 @@ func multi(t testing.TB, parts ...any) (io.Reader, string) {
 }
 
 // planned is what the session makes of the same request.
-func planned(t testing.TB, data []byte, speedUp float64) (*prune.Session, *planner.Plan, []byte) {
+func planned(t testing.TB, data []byte, speedUp float64) (*prune.Model, *planner.Plan, []byte) {
 	t.Helper()
 	s, err := prune.Read(data, nil)
 	require.NoError(t, err)

@@ -102,7 +102,7 @@ func inputSize(j *job, v string) error {
 }
 
 // countAt sets the sizes of inputs that work is counted at.
-func (j *job) countAt(s *prune.Session) error {
+func (j *job) countAt(s *prune.Model) error {
 	sizes, err := coupling.ParseSizes(j.inputs)
 	if err != nil || sizes == nil {
 		return err

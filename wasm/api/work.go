@@ -42,7 +42,7 @@ func weight(model, other int64, metanetwork bool) int64 {
 }
 
 // with receives a request, waits for room, opens the model and works on it.
-func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s *prune.Session, f *form) error) error {
+func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s *prune.Model, f *form) error) error {
 	f, err := h.receive(r)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 }
 
 // streamed works on a model whose larger tensors are read when they are wanted.
-func (h *handler) streamed(r *http.Request, e *Event, f *form, do func(ctx context.Context, s *prune.Session, f *form) error) error {
+func (h *handler) streamed(r *http.Request, e *Event, f *form, do func(ctx context.Context, s *prune.Model, f *form) error) error {
 	e.Received = f.model.Size
 	done, err := h.gate.work(r.Context(), weight(h.config.Stream.Tensor+h.config.Stream.Kept, 0, false))
 	if err != nil {
@@ -114,7 +114,7 @@ func (h *handler) streamed(r *http.Request, e *Event, f *form, do func(ctx conte
 }
 
 func (h *handler) inspect(w http.ResponseWriter, r *http.Request, e *Event) error {
-	return h.with(r, e, func(_ context.Context, s *prune.Session, f *form) error {
+	return h.with(r, e, func(_ context.Context, s *prune.Model, f *form) error {
 		if err := h.condition(w, r, s, "inspect", f); err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func (h *handler) inspect(w http.ResponseWriter, r *http.Request, e *Event) erro
 }
 
 // plan chooses what leaves, unless the client has the answer already.
-func (h *handler) plan(ctx context.Context, w http.ResponseWriter, r *http.Request, what string, s *prune.Session, f *form) (*prune.Prepared, *planner.Plan, error) {
+func (h *handler) plan(ctx context.Context, w http.ResponseWriter, r *http.Request, what string, s *prune.Model, f *form) (*prune.Prepared, *planner.Plan, error) {
 	if f.job.share > 0 {
 		f.job.Target.Bytes = int64(f.job.share * float64(s.Size()))
 	}
@@ -146,7 +146,7 @@ func (h *handler) plan(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	return p, plan, nil
 }
 
-func (h *handler) prepare(ctx context.Context, s *prune.Session, criterion, weights string) (*prune.Prepared, error) {
+func (h *handler) prepare(ctx context.Context, s *prune.Model, criterion, weights string) (*prune.Prepared, error) {
 	if criterion != "metanet" {
 		return s.Prepare(ctx, criterion, weights, nil, metanet.Options{})
 	}
@@ -158,7 +158,7 @@ func (h *handler) prepare(ctx context.Context, s *prune.Session, criterion, weig
 }
 
 func (h *handler) masks(w http.ResponseWriter, r *http.Request, e *Event) error {
-	return h.with(r, e, func(ctx context.Context, s *prune.Session, f *form) error {
+	return h.with(r, e, func(ctx context.Context, s *prune.Model, f *form) error {
 		_, plan, err := h.plan(ctx, w, r, "masks", s, f)
 		if err != nil {
 			return err
@@ -172,7 +172,7 @@ func (h *handler) masks(w http.ResponseWriter, r *http.Request, e *Event) error 
 }
 
 func (h *handler) prune(w http.ResponseWriter, r *http.Request, e *Event) error {
-	return h.with(r, e, func(ctx context.Context, s *prune.Session, f *form) error {
+	return h.with(r, e, func(ctx context.Context, s *prune.Model, f *form) error {
 		p, plan, err := h.plan(ctx, w, r, "prune", s, f)
 		if err != nil {
 			return err
@@ -186,7 +186,7 @@ func (h *handler) prune(w http.ResponseWriter, r *http.Request, e *Event) error 
 }
 
 func (h *handler) apply(w http.ResponseWriter, r *http.Request, e *Event) error {
-	return h.with(r, e, func(ctx context.Context, s *prune.Session, f *form) error {
+	return h.with(r, e, func(ctx context.Context, s *prune.Model, f *form) error {
 		if f.plan == nil {
 			return problem(http.StatusBadRequest, "body", "the request has no plan; send model and plan as parts of a form")
 		}
@@ -225,7 +225,7 @@ func (h *handler) apply(w http.ResponseWriter, r *http.Request, e *Event) error 
 }
 
 // condition tags the answer by the model's hash and what is asked of it, and fails where the client has it already.
-func (h *handler) condition(w http.ResponseWriter, r *http.Request, s *prune.Session, what string, f *form) error {
+func (h *handler) condition(w http.ResponseWriter, r *http.Request, s *prune.Model, what string, f *form) error {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q %q %q %q", h.config.Version, what, s.SHA256(), f.job.key())
 	for _, u := range []*Upload{f.plan, f.repaired} {

@@ -27,7 +27,7 @@ type input struct {
 // inputs lists what a model wants to be fed.
 func (t *tool) inputs() []input {
 	out := []input{}
-	for _, v := range t.session.Model.Graph.Inputs {
+	for _, v := range t.session.ONNX.Graph.Inputs {
 		x := t.session.Analysis.Value(v.Name)
 		if x == nil || x.Const != nil {
 			continue

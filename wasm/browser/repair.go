@@ -98,7 +98,7 @@ func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, 
 	}
 	fit, held := repair.SplitLast(t.given.feeds, repair.Held(t.given.samples))
 	o := repair.Options{MaxInputs: pageInputs, MaxRows: pageRows, Progress: func(done, total int) { t.report("repair", done, total) }}
-	r, err := repair.Repair(ctx, engine{run}, t.session.Model, m, p.Removed, fit, held, o)
+	r, err := repair.Repair(ctx, engine{run}, t.session.ONNX, m, p.Removed, fit, held, o)
 	if err != nil {
 		return nil, fmt.Errorf("repair: %w", err)
 	}
@@ -132,7 +132,7 @@ func (t *tool) observe(ctx context.Context, run runtime) error {
 		return fmt.Errorf("criterion obs needs every layer's values at once, and the page has memory for %d samples; give fewer samples, or use the command line", n)
 	}
 	some, _ := calib.AtMost(t.given.feeds, t.given.samples, n)
-	s, err := calib.Scores(ctx, engine{run}, t.session.Model, t.session.Analysis, observed, some)
+	s, err := calib.Scores(ctx, engine{run}, t.session.ONNX, t.session.Analysis, observed, some)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (t *tool) observe(ctx context.Context, run runtime) error {
 // allValues are the bytes of all values of one sample's run.
 func (t *tool) allValues() int64 {
 	sum := int64(0)
-	for _, n := range t.session.Model.Graph.Nodes {
+	for _, n := range t.session.ONNX.Graph.Nodes {
 		for _, o := range n.Outputs {
 			if v := t.session.Analysis.Value(o); v != nil && v.Const == nil && v.Ranked {
 				sum += bytesOfOne(v.Shape)

@@ -35,7 +35,7 @@ func estimate(size int64) int64 {
 
 // tool is one open model.
 type tool struct {
-	session  *prune.Session
+	session  *prune.Model
 	prepared map[string]*prune.Prepared // by criterion and weights
 	scores   map[scoring]planner.Scores
 	given    *given   // nil where the page has no samples
@@ -109,8 +109,8 @@ func (t *tool) open(data []byte) (*opened, error) {
 	return t.with(s), nil
 }
 
-// with takes a session.
-func (t *tool) with(s *prune.Session) *opened {
+// with takes an open model.
+func (t *tool) with(s *prune.Model) *opened {
 	t.sizes = nil
 	t.session, t.prepared, t.scores, t.given = s, map[string]*prune.Prepared{}, map[scoring]planner.Scores{}, nil
 	return &opened{s.Inspect(), t.inputs()}

@@ -18,9 +18,9 @@ import (
 	"github.com/metaprune/metaprune/prune/planner"
 )
 
-// Session is one open model.
-type Session struct {
-	Model    *onnxio.Model
+// Model is an open ONNX model with its groups of coupled channels.
+type Model struct {
+	ONNX     *onnxio.Model
 	Analysis *coupling.Analysis
 	data     []byte
 	size     int64
@@ -31,8 +31,8 @@ type Session struct {
 	closing  func() error // releases the file
 }
 
-// Read decodes and analyses the bytes of an .onnx file, which must not change while the session is in use. External data is read from store; nil refuses models that have any.
-func Read(data []byte, store onnxio.ExternalData) (*Session, error) {
+// Read decodes and analyses the bytes of an .onnx file, which must not change while the model is in use. External data is read from store; nil refuses models that have any.
+func Read(data []byte, store onnxio.ExternalData) (*Model, error) {
 	m, err := onnxio.Decode(data, store)
 	if err != nil {
 		return nil, err
@@ -41,16 +41,16 @@ func Read(data []byte, store onnxio.ExternalData) (*Session, error) {
 }
 
 // FromModel analyses a decoded model; data is the file that it came from.
-func FromModel(m *onnxio.Model, data []byte) (*Session, error) {
+func FromModel(m *onnxio.Model, data []byte) (*Model, error) {
 	a, err := coupling.Analyze(m)
 	if err != nil {
 		return nil, err
 	}
-	return &Session{Model: m, Analysis: a, data: data, size: int64(len(data)), elements: &elementHash{model: m}}, nil
+	return &Model{ONNX: m, Analysis: a, data: data, size: int64(len(data)), elements: &elementHash{model: m}}, nil
 }
 
 // FromStream analyses a model that onnxio.DecodeStream read from a file of size bytes; Hashed has to be told its hash.
-func FromStream(m *onnxio.Model, size int64) (*Session, error) {
+func FromStream(m *onnxio.Model, size int64) (*Model, error) {
 	s, err := FromModel(m, nil)
 	if err == nil {
 		s.size = size
@@ -59,7 +59,7 @@ func FromStream(m *onnxio.Model, size int64) (*Session, error) {
 }
 
 // Close waits for work that still reads the model's bytes and releases the file that Open mapped. Nothing that was made from the model may be used afterwards, unless it was saved.
-func (s *Session) Close() error {
+func (s *Model) Close() error {
 	if s.sha != nil {
 		s.SHA256()
 		s.DataSHA256()
@@ -70,15 +70,15 @@ func (s *Session) Close() error {
 	return s.closing()
 }
 
-// Hashed tells the session the hash of its file in hexadecimal, which the caller has or is about to have.
-func (s *Session) Hashed(sum func() string) {
+// Hashed tells the model the hash of its file in hexadecimal, which the caller has or is about to have.
+func (s *Model) Hashed(sum func() string) {
 	s.sha = make(chan string, 1)
 	go func() { s.sha <- sum() }()
 }
 
 // StartHash begins hashing the file and its external data beside other work; SHA256 and DataSHA256 wait
 // for it.
-func (s *Session) StartHash() {
+func (s *Model) StartHash() {
 	if s.sha != nil {
 		return
 	}
@@ -93,7 +93,7 @@ func hash(data []byte) string {
 }
 
 // SHA256 returns the hash of the model's file in hexadecimal.
-func (s *Session) SHA256() string {
+func (s *Model) SHA256() string {
 	s.StartHash()
 	sum := <-s.sha
 	s.sha <- sum
@@ -104,7 +104,7 @@ func (s *Session) SHA256() string {
 // of the CRC-32C (4 bytes, little-endian) of every MiB of every such tensor, in the order of the model's
 // file. It tells data apart that differ in anything, at the speed of memory; it does not resist forgery.
 // It is empty where the model keeps all elements itself, or where the data cannot be read.
-func (s *Session) DataSHA256() string { return s.elements.get() }
+func (s *Model) DataSHA256() string { return s.elements.get() }
 
 // elementHash hashes external data once, when it is first asked for.
 type elementHash struct {
@@ -139,13 +139,13 @@ func (h *elementHash) get() string {
 }
 
 // CountAt sets the sizes of inputs that work is counted at (graphcodec.Analysis.CountAt).
-func (s *Session) CountAt(inputs map[string][]int64) error {
+func (s *Model) CountAt(inputs map[string][]int64) error {
 	s.inputs = inputs
 	return s.Analysis.CountAt(inputs)
 }
 
 // Inputs are the sizes that CountAt was given.
-func (s *Session) Inputs() map[string][]int64 { return s.inputs }
+func (s *Model) Inputs() map[string][]int64 { return s.inputs }
 
 // Request says what to remove.
 type Request struct {
@@ -155,7 +155,7 @@ type Request struct {
 }
 
 // MakePlan chooses which channels are removed. The plan is not signed yet.
-func (s *Session) MakePlan(ctx context.Context, r Request) (*planner.Plan, error) {
+func (s *Model) MakePlan(ctx context.Context, r Request) (*planner.Plan, error) {
 	var p *planner.Plan
 	var err error
 	switch r.Pattern {
@@ -170,10 +170,10 @@ func (s *Session) MakePlan(ctx context.Context, r Request) (*planner.Plan, error
 }
 
 // Sign notes in a plan which model and which external data it is for.
-func (s *Session) Sign(p *planner.Plan) { p.ModelSHA256, p.DataSHA256 = s.SHA256(), s.DataSHA256() }
+func (s *Model) Sign(p *planner.Plan) { p.ModelSHA256, p.DataSHA256 = s.SHA256(), s.DataSHA256() }
 
 // CheckPlan compares a signed plan with the model and its external data.
-func (s *Session) CheckPlan(p *planner.Plan) error {
+func (s *Model) CheckPlan(p *planner.Plan) error {
 	if err := p.Check(s.SHA256()); err != nil || p.DataSHA256 == "" {
 		return err
 	}
@@ -181,7 +181,7 @@ func (s *Session) CheckPlan(p *planner.Plan) error {
 }
 
 // Apply returns the model that a plan describes. A signed plan of another model is refused.
-func (s *Session) Apply(p *planner.Plan) (*onnxio.Model, error) {
+func (s *Model) Apply(p *planner.Plan) (*onnxio.Model, error) {
 	if p.ModelSHA256 != "" {
 		if err := s.CheckPlan(p); err != nil {
 			return nil, err
@@ -262,9 +262,9 @@ type MemberReport struct {
 }
 
 // Inspect reports what the model consists of.
-func (s *Session) Inspect() *Report {
+func (s *Model) Inspect() *Report {
 	st := s.Analysis.NewState()
-	m := s.Model
+	m := s.ONNX
 	r := &Report{IRVersion: m.IRVersion, Opset: map[string]int64{}, Producer: strings.TrimSpace(m.ProducerName + " " + m.ProducerVersion),
 		Nodes: len(m.Graph.Nodes), FileBytes: int(s.size), MACs: st.MACs(), Params: st.Params(), Bytes: st.Bytes(),
 		Activations: s.Analysis.Activations(st), CountedAt: s.Analysis.CountedAt(), Layers: st.Layers(), Unknown: s.Analysis.Unknown(), Advice: s.Analysis.Advice(), Inputs: []string{}, Outputs: []string{}}
@@ -315,4 +315,4 @@ func describe(v *op.Value) string {
 }
 
 // Size returns the size of the model's file in bytes.
-func (s *Session) Size() int64 { return s.size }
+func (s *Model) Size() int64 { return s.size }
