@@ -333,7 +333,7 @@ func TestSpecialGraphs(t *testing.T) {
 	_, err = n.Forward(context.Background(), bad, Options{})
 	require.ErrorContains(t, err, "node 0: the metanetwork's result is not finite")
 	_, err = n.Forward(context.Background(), &Graph{N: 1, F: 3, Nodes: make([]float32, 3)}, Options{})
-	require.ErrorContains(t, err, "the metanetwork takes 2 features")
+	require.ErrorContains(t, err, "the metanetwork needs 2 features")
 	_, err = n.Forward(context.Background(), &Graph{N: 1, F: 2, Nodes: make([]float32, 2), Blocks: []Block{{Rows: 2, Cols: 1}}}, Options{})
 	require.ErrorContains(t, err, "edge block 0")
 	ctx, cancel := context.WithCancel(context.Background())
