@@ -163,7 +163,7 @@ func encodeGather(b *netBuilder, c *op.Call) bool {
 
 // encodeRecurrent makes the hidden channels of LSTM, GRU and RNN nodes: edges from the input's channels and from one another, whose kernels are the gates of all directions.
 func encodeRecurrent(b *netBuilder, c *op.Call) bool {
-	gates := map[string]int{"LSTM": 4, "GRU": 3, "RNN": 1}[c.Node.OpType]
+	gates := c.Op().Gates
 	x, y := c.Input(op.InputX), c.Out[0]
 	for _, v := range c.Out {
 		if y == nil {

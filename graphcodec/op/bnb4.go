@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	register(Op{Domain: Microsoft, Name: "MatMulBnb4", Since: 1, Infer: matMulBnb4, Patch: patchBnb4, Multiply: true, Operands: "wws", Layer: &Layer{Weight: 1, In: 1, Channel: -1, Unfit: unfitPacked},
+	register(Op{Domain: Microsoft, Name: "MatMulBnb4", Since: 1, Packing: func(*Call, *onnxio.Tensor, int) (int64, int64) { return perByte(4) }, Infer: matMulBnb4, Patch: patchBnb4, Multiply: true, Operands: "wws", Layer: &Layer{Weight: 1, In: 1, Channel: -1, Unfit: unfitPacked},
 		Note: "rows of the flattened weight = output channels; input channels are removed in whole blocks, where blocks divide rows"})
 }
 

@@ -1,10 +1,11 @@
 package op
 
 import (
-	"github.com/metaprune/metaprune/graphcodec/dim"
-	"github.com/metaprune/metaprune/graphcodec/label"
 	"slices"
 	"strings"
+
+	"github.com/metaprune/metaprune/graphcodec/dim"
+	"github.com/metaprune/metaprune/graphcodec/label"
 )
 
 func init() {

@@ -10,16 +10,16 @@ import (
 )
 
 func init() {
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Activates: []string{}, Sign: neverBelow, Note: "element-wise, zero stays zero"}, "Relu")
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Activates: []string{"alpha"}, Note: "element-wise, zero stays zero"}, "LeakyRelu")
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Activates: []string{}, Note: "element-wise, zero stays zero"}, "Tanh")
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Note: "element-wise, zero stays zero"}, "Elu", "Selu", "Celu", "Gelu", "Sin", "Tan", "Asin", "Atan", "Sinh", "Asinh", "Atanh", "Sign", "Erf", "HardSwish", "Mish", "Softsign", "Swish", "ThresholdedRelu")
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Sign: neverBelow, Eval: &Eval{Unary: math.Abs, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Abs")
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: opposite, Negates: true}, Note: "element-wise, zero stays zero"}, "Neg")
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: math.Floor, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Floor")
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: math.Ceil, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Ceil")
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: math.RoundToEven, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Round")
-	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, Eval: &Eval{Unary: math.Sqrt, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Sqrt")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Activates: []string{}, Sign: neverBelow, Note: "element-wise, zero stays zero"}, "Relu")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Activates: []string{"alpha"}, Note: "element-wise, zero stays zero"}, "LeakyRelu")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Activates: []string{}, Note: "element-wise, zero stays zero"}, "Tanh")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Note: "element-wise, zero stays zero"}, "Elu", "Selu", "Celu", "Gelu", "Sin", "Tan", "Asin", "Atan", "Sinh", "Asinh", "Atanh", "Sign", "Erf", "HardSwish", "Mish", "Softsign", "Swish", "ThresholdedRelu")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Sign: neverBelow, Eval: &Eval{Unary: math.Abs, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Abs")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Eval: &Eval{Unary: opposite, Negates: true}, Note: "element-wise, zero stays zero"}, "Neg")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Eval: &Eval{Unary: math.Floor, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Floor")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Eval: &Eval{Unary: math.Ceil, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Ceil")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Eval: &Eval{Unary: math.RoundToEven, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Round")
+	family(Op{Since: 1, Infer: unary(isZero), ElementWise: true, KeepsZero: true, Eval: &Eval{Unary: math.Sqrt, Symbolic: true}, Note: "element-wise, zero stays zero"}, "Sqrt")
 	family(Op{Since: 1, Infer: unary(nonZero), ElementWise: true, Activates: []string{}, Sign: neverBelow, Note: "element-wise"}, "Sigmoid")
 	family(Op{Since: 1, Infer: unary(nonZero), ElementWise: true, Activates: []string{"alpha", "beta"}, Sign: neverBelow, Note: "element-wise"}, "HardSigmoid")
 	family(Op{Since: 1, Infer: unary(nonZero), ElementWise: true, Sign: neverBelow, Note: "element-wise"}, "Softplus")
@@ -35,19 +35,20 @@ func init() {
 	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Graph: GraphProduct, Zero: zeroOfFirst, Eval: quotients, Note: "element-wise with broadcasting"}, "Div")
 	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfBase, Eval: powers, Note: "element-wise with broadcasting"}, "Pow")
 	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfFirst, Eval: remainders, Note: "element-wise with broadcasting"}, "Mod")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAny, Eval: conjunctions, Note: "element-wise with broadcasting"}, "And")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAll, Eval: disjunctions, Note: "element-wise with broadcasting"}, "Or")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAll, Eval: exclusives, Note: "element-wise with broadcasting"}, "Xor")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: equal, Note: "element-wise with broadcasting"}, "Equal")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: less, Note: "element-wise with broadcasting"}, "Less")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: greater, Note: "element-wise with broadcasting"}, "Greater")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: lessOrEqual, Note: "element-wise with broadcasting"}, "LessOrEqual")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Eval: greaterOrEqual, Note: "element-wise with broadcasting"}, "GreaterOrEqual")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAll, Note: "element-wise with broadcasting"}, "BitShift", "BitwiseOr", "BitwiseXor", "Mean")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Truth: true, Zero: zeroOfAny, Eval: conjunctions, Note: "element-wise with broadcasting"}, "And")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Truth: true, Zero: zeroOfAll, Eval: disjunctions, Note: "element-wise with broadcasting"}, "Or")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Truth: true, Zero: zeroOfAll, Eval: exclusives, Note: "element-wise with broadcasting"}, "Xor")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Truth: true, Eval: equal, Note: "element-wise with broadcasting"}, "Equal")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Truth: true, Eval: less, Note: "element-wise with broadcasting"}, "Less")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Truth: true, Eval: greater, Note: "element-wise with broadcasting"}, "Greater")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Truth: true, Eval: lessOrEqual, Note: "element-wise with broadcasting"}, "LessOrEqual")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Truth: true, Eval: greaterOrEqual, Note: "element-wise with broadcasting"}, "GreaterOrEqual")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Variadic: true, Zero: zeroOfAll, Note: "element-wise with broadcasting"}, "Mean")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAll, Note: "element-wise with broadcasting"}, "BitShift", "BitwiseOr", "BitwiseXor")
 	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfAny, Note: "element-wise with broadcasting"}, "BitwiseAnd")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfBounds, Eval: maxima, Note: "element-wise with broadcasting"}, "Max")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Zero: zeroOfBounds, Eval: minima, Note: "element-wise with broadcasting"}, "Min")
-	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Graph: GraphSum, Zero: zeroOfAll, Eval: sums, Note: "element-wise with broadcasting"}, "Sum")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Variadic: true, Zero: zeroOfBounds, Eval: maxima, Note: "element-wise with broadcasting"}, "Max")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Variadic: true, Zero: zeroOfBounds, Eval: minima, Note: "element-wise with broadcasting"}, "Min")
+	family(Op{Since: 1, Infer: broadcastOp, ElementWise: true, Variadic: true, Graph: GraphSum, Zero: zeroOfAll, Eval: sums, Note: "element-wise with broadcasting"}, "Sum")
 	family(Op{Since: 1, Infer: where, ElementWise: true, Note: "element-wise with broadcasting"}, "Where")
 	family(Op{Since: 1, Infer: prelu, ElementWise: true, Train: ".v", Note: "element-wise with broadcasting; slope is per channel"}, "PRelu")
 	family(Op{Since: 1, Infer: clip, ElementWise: true, Activates: []string{"min", "max"}, Eval: symbolic, Note: "element-wise; bounds are scalars"}, "Clip")
@@ -303,8 +304,6 @@ func (c *Call) covers(v, out *Value) bool {
 	return true
 }
 
-var variadic = map[string]bool{"Max": true, "Min": true, "Sum": true, "Mean": true}
-
 func broadcastOp(c *Call) {
 	for _, v := range c.In {
 		if v == nil {
@@ -316,13 +315,12 @@ func broadcastOp(c *Call) {
 		c.unknown("has no input")
 		return
 	}
-	if len(c.In) < 2 && !variadic[c.Node.OpType] {
+	if len(c.In) < 2 && !c.Op().Variadic {
 		c.unknown("needs two inputs")
 		return
 	}
 	t := c.In[0].Type
-	switch c.Node.OpType {
-	case "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Xor":
+	if c.Op().Truth {
 		t = onnxio.Bool
 	}
 	elems := c.evalBinary()

@@ -15,7 +15,7 @@ func init() {
 	register(
 		Op{Domain: Microsoft, Name: "EmbedLayerNormalization", Since: 1, Infer: embedNorm, Patch: patchEmbedNorm,
 			Note: "columns of all tables = scale and shift, rows are kept; zeros take the place of removed channels in the mean"},
-		Op{Domain: Microsoft, Name: "GatherBlockQuantized", Since: 1, Infer: gatherBlocks, Patch: patchGatherBlocks, Operands: "w.ss",
+		Op{Domain: Microsoft, Name: "GatherBlockQuantized", Since: 1, Packing: func(c *Call, _ *onnxio.Tensor, _ int) (int64, int64) { return perByte(c.Int("bits", 4)) }, Infer: gatherBlocks, Patch: patchGatherBlocks, Operands: "w.ss",
 			Note: "columns are pruned in whole blocks; rows of the table are kept"},
 	)
 }

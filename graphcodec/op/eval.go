@@ -1,10 +1,11 @@
 package op
 
 import (
-	"github.com/metaprune/metaprune/graphcodec/dim"
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/metaprune/metaprune/graphcodec/dim"
 )
 
 // evalUnary evaluates an element-wise function of known contents into output 0 and reports whether it could.

@@ -1,8 +1,9 @@
 package op
 
 import (
-	"github.com/metaprune/metaprune/graphcodec/dim"
 	"math"
+
+	"github.com/metaprune/metaprune/graphcodec/dim"
 )
 
 // What operators do with known contents. The first four have forms for whole numbers that are known as

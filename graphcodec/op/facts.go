@@ -43,6 +43,17 @@ const (
 	ruledSign         // of a function of its own in sign.go
 )
 
+// Means says over which axes an operator takes means: zeros in place of removed channels do not show what
+// it gives for the kept ones.
+type Means int8
+
+const (
+	NoMeans       Means = iota
+	MeansOfLast         // the last axis
+	MeansOfPlaces       // the axes after the channels, which are the second
+	MeansOfAxes         // the axes that the node names
+)
+
 // Zero says where the result of two or more inputs is zero at removed channels.
 type Zero int8
 

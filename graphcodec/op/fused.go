@@ -38,9 +38,9 @@ func fusedGemm(c *Call) {
 
 // activated notes what the activation that is named in the node makes of zeros.
 func (c *Call) activated(y *Value) {
-	switch c.str("activation", "") {
-	case "", "Relu", "Tanh", "LeakyRelu":
-	case "Clip":
+	switch name := c.str("activation", ""); {
+	case name == "", Describe("", name).Activates != nil && Describe("", name).KeepsZero:
+	case name == "Clip":
 		if a := c.attr("activation_params"); a == nil || len(a.Floats) != 2 || a.Floats[0] > 0 || a.Floats[1] < 0 {
 			y.zero = nonZero
 		}

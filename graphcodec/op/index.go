@@ -2,9 +2,10 @@ package op
 
 import (
 	"fmt"
+	"math"
+
 	"github.com/metaprune/metaprune/graphcodec/dim"
 	"github.com/metaprune/metaprune/graphcodec/label"
-	"math"
 )
 
 func init() {

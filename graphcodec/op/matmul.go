@@ -1,9 +1,10 @@
 package op
 
 import (
+	"slices"
+
 	"github.com/metaprune/metaprune/graphcodec/dim"
 	"github.com/metaprune/metaprune/graphcodec/label"
-	"slices"
 )
 
 func init() {

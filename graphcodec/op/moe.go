@@ -12,7 +12,7 @@ func init() {
 	const experts = "hidden channels of all experts together; experts and the router are kept"
 	register(
 		Op{Domain: Microsoft, Name: "MoE", Since: 1, Infer: moe, Layer: &Layer{Weight: 2, Out: 1, In: 2, Channel: -1, Unfit: unfitExperts}, Multiply: true, Note: experts},
-		Op{Domain: Microsoft, Name: "QMoE", Since: 1, Infer: quantisedMoE, Patch: patchExperts, Layer: &Layer{Weight: 2, Out: 1, In: 2, Channel: -1, Unfit: unfitExperts}, Multiply: true, Operands: "..ws.ws.ws.sss", Note: experts + "; packed channels are removed in whole bytes or blocks"},
+		Op{Domain: Microsoft, Name: "QMoE", Since: 1, Packing: expertBits, Infer: quantisedMoE, Patch: patchExperts, Layer: &Layer{Weight: 2, Out: 1, In: 2, Channel: -1, Unfit: unfitExperts}, Multiply: true, Operands: "..ws.ws.ws.sss", Note: experts + "; packed channels are removed in whole bytes or blocks"},
 	)
 }
 
@@ -256,4 +256,9 @@ func patchExperts(p *Patching) {
 		dims[k] = (int64(len(keep))*layer.bits + 7) / 8
 		p.repack(layer.zero, dims, stride, layer.bits, keep)
 	}
+}
+
+// expertBits is how the weights of experts, input i, are packed.
+func expertBits(c *Call, _ *onnxio.Tensor, i int) (num, den int64) {
+	return perByte(c.Int("fc"+dim.Num(int64(i/3+1)).String()+"_expert_weight_bits", c.Int("expert_weight_bits", 4)))
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	register(Op{Domain: Microsoft, Name: "MatMulNBits", Since: 1, Infer: matMulNBits, Patch: patchNBits, Multiply: true, Operands: "wwss.w", Layer: &Layer{Weight: 1, Bias: 5, In: 1, Channel: -1, Unfit: unfitPacked},
+	register(Op{Domain: Microsoft, Name: "MatMulNBits", Since: 1, Packing: blockBits, Infer: matMulNBits, Patch: patchNBits, Multiply: true, Operands: "wwss.w", Layer: &Layer{Weight: 1, Bias: 5, In: 1, Channel: -1, Unfit: unfitPacked},
 		Note: "rows of the packed weight = output channels; input channels are removed in whole blocks, or one by one where a row is one block"})
 }
 
@@ -270,4 +270,13 @@ func (p *Patching) repack(i int, dims []int64, stride, bits int64, keep []int) {
 	t := &onnxio.Tensor{DataType: onnxio.Uint8, Dims: dims}
 	t.SetRaw(out)
 	p.setInput(i, t)
+}
+
+// blockBits is how rows of K numbers are packed; the last block of a row may be filled up.
+func blockBits(c *Call, t *onnxio.Tensor, _ int) (num, den int64) {
+	n, err := t.NumElements()
+	if rows, k := c.Int("N", 0), c.Int("K", 0); err == nil && rows > 0 && k > 0 && n >= rows && len(t.Dims) > 1 {
+		return k, n / rows
+	}
+	return 0, 0
 }

@@ -11,8 +11,8 @@ import (
 func init() {
 	family(Op{Since: 1, Infer: batchNorm, Graph: GraphNorm, Vectors: &Vectors{1, []Vector{VectorScale, VectorShift, VectorMean, VectorVariance}}, Train: ".nnss", Note: "channels = scale, bias, mean and variance"}, "BatchNormalization")
 	register(
-		Op{Name: "InstanceNormalization", Since: 1, Infer: instanceNorm, Patch: patchUniform, Graph: GraphNorm, Vectors: &Vectors{1, []Vector{VectorScale, VectorShift}}, Train: ".nn", Note: "channels = scale and bias"},
-		Op{Name: "LayerNormalization", Since: 1, Infer: layerNorm, Graph: GraphNorm, Vectors: &Vectors{-1, []Vector{VectorScale, VectorShift}}, Train: ".nn", Note: "normalised axis = scale and bias; computes over the surviving channels"},
+		Op{Name: "InstanceNormalization", Since: 1, Infer: instanceNorm, Means: MeansOfPlaces, Patch: patchUniform, Graph: GraphNorm, Vectors: &Vectors{1, []Vector{VectorScale, VectorShift}}, Train: ".nn", Note: "channels = scale and bias"},
+		Op{Name: "LayerNormalization", Since: 1, Infer: layerNorm, Means: MeansOfLast, Graph: GraphNorm, Vectors: &Vectors{-1, []Vector{VectorScale, VectorShift}}, Train: ".nn", Note: "normalised axis = scale and bias; computes over the surviving channels"},
 	)
 	family(Op{Since: 1, Infer: lrn, Note: "cannot be pruned on the channels that it normalises over"}, "LRN")
 	family(Op{Since: 1, Infer: lpNorm, Note: "zeros do not change the norm"}, "LpNormalization")

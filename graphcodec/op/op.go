@@ -2,6 +2,8 @@ package op
 
 import (
 	"sort"
+
+	"github.com/metaprune/metaprune/onnxio"
 )
 
 // Op describes one operator. What the program knows of an operator by its name is a field here, and
@@ -23,16 +25,22 @@ type Op struct {
 	Rounds        bool // rounds real numbers to few bits
 	LaterOutputs  bool // a model may want its later outputs only
 
-	Vectors   *Vectors // of a normalisation in the parameter graph
-	Layer     *Layer   // where its weight and bias are; nil: it has none that is repaired and scored
-	Multiply  bool     // multiplies with its weights, with a rule or without
-	Operands  string   // inputs of operators on quantised values, by Op.operand
-	Train     string   // inputs that training changes, by Op.Trains
-	Activates []string // its attributes as fused nodes list them that name it; nil: none names it
-	Sign      Sign     // of the result
-	Zero      Zero     // the result of two or more inputs where channels are removed
-	Eval      *Eval    // how known contents are computed
-	Static    Static   // what ONNX's shape inference does with it
+	KeepsZero bool                                                    // of one input: zero for zero
+	Variadic  bool                                                    // takes any number of inputs
+	Truth     bool                                                    // the result is a truth value
+	Gates     int                                                     // blocks of hidden channels in a recurrent weight; 0: not recurrent
+	Means     Means                                                   // axes over which it takes means of what is kept
+	Vectors   *Vectors                                                // of a normalisation in the parameter graph
+	Layer     *Layer                                                  // where its weight and bias are; nil: it has none that is repaired and scored
+	Multiply  bool                                                    // multiplies with its weights, with a rule or without
+	Operands  string                                                  // inputs of operators on quantised values, by Op.operand
+	Packing   func(c *Call, t *onnxio.Tensor, i int) (num, den int64) // of input i, whose bytes hold parts of numbers: num numbers in den elements; nil: each element is one
+	Train     string                                                  // inputs that training changes, by Op.Trains
+	Activates []string                                                // its attributes as fused nodes list them that name it; nil: none names it
+	Sign      Sign                                                    // of the result
+	Zero      Zero                                                    // the result of two or more inputs where channels are removed
+	Eval      *Eval                                                   // how known contents are computed
+	Static    Static                                                  // what ONNX's shape inference does with it
 }
 
 type opKey struct{ domain, name string }

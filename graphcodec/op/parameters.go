@@ -71,26 +71,17 @@ func (c *Call) scaleProduct() bool {
 
 // unpack notes how many numbers a tensor of bytes holds, input i, whose elements are parts of them.
 func (c *Call) unpack(r *Reading, t *onnxio.Tensor, i int) {
-	if t.DataType.Bits() != 8 {
-		return
+	if o := c.Like(); o.Packing != nil && t.DataType.Bits() == 8 {
+		r.num, r.den = o.Packing(c, t, i)
 	}
-	bits := int64(8)
-	switch c.Node.OpType {
-	case "MatMulNBits":
-		n, err := t.NumElements()
-		if rows, k := c.Int("N", 0), c.Int("K", 0); err == nil && rows > 0 && k > 0 && n >= rows && len(t.Dims) > 1 {
-			r.num, r.den = k, n/rows // the last block of a row may be filled up
-		}
-	case "MatMulBnb4":
-		bits = 4
-	case "GatherBlockQuantized":
-		bits = c.Int("bits", 4)
-	case "QMoE":
-		bits = c.Int("fc"+dim.Num(int64(i/3+1)).String()+"_expert_weight_bits", c.Int("expert_weight_bits", 4))
-	}
+}
+
+// perByte is the packing of numbers of so many bits.
+func perByte(bits int64) (num, den int64) {
 	if bits > 0 && bits < 8 {
-		r.num, r.den = 8/bits, 1
+		return 8 / bits, 1
 	}
+	return 0, 0
 }
 
 // Numbers returns how many parameters n elements of a tensor are.

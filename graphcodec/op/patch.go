@@ -222,17 +222,14 @@ func patchGroup(p *Patching) {
 	if old == 1 {
 		return
 	}
-	weight := 1
-	if p.Node.OpType == "QLinearConv" {
-		weight = 3
-	}
+	layer := p.Old.Op().Layer
 	_, ranked := p.Old.Input(0).dim(1) // of an input of unknown rank nothing is cut, nor are groups that read it
-	each, fits := p.now(weight).dim(1)
+	each, fits := p.now(layer.Weight).dim(1)
 	if !ranked || !fits {
 		return
 	}
 	channels, known := p.now(0).dim(1)
-	if p.Node.OpType == "ConvTranspose" {
+	if layer.Out == 1 {
 		channels, known = dimOf(p.want(0), 1)
 	}
 	if g, ok := channels.DivExact(each); known && ok && g.IsNum() && g.N != old {

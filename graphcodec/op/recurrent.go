@@ -11,10 +11,10 @@ import (
 func init() {
 	const note = "hidden channels = every gate's rows of W and R = columns of R = outputs; input channels = columns of W"
 	register(
-		Op{Name: "LSTM", Since: 7, Infer: recurrent(4, 1), Patch: patchHidden, Graph: GraphRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
-		Op{Name: "GRU", Since: 7, Infer: recurrent(3, 1), Patch: patchHidden, Graph: GraphRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
-		Op{Name: "RNN", Since: 7, Infer: recurrent(1, 1), Patch: patchHidden, Graph: GraphRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
-		Op{Domain: Microsoft, Name: "DynamicQuantizeLSTM", Since: 1, Infer: recurrent(4, 2), Patch: patchHidden, Layer: &Layer{Weight: 1, Bias: 3, Out: 2, In: 1, Channel: -1, Unfit: unfitGates}, Multiply: true, Operands: ".ww.....ssss", Note: "as LSTM with W and R transposed; scales and zero points = every gate's columns"},
+		Op{Name: "LSTM", Gates: 4, Since: 7, Infer: recurrent(4, 1), Patch: patchHidden, Graph: GraphRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
+		Op{Name: "GRU", Gates: 3, Since: 7, Infer: recurrent(3, 1), Patch: patchHidden, Graph: GraphRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
+		Op{Name: "RNN", Gates: 1, Since: 7, Infer: recurrent(1, 1), Patch: patchHidden, Graph: GraphRecurrent, Layer: &Layer{Weight: 1, Bias: 3, Out: 1, In: 2, Channel: -1, Unfit: unfitGates}, Multiply: true, Train: ".wwv", LaterOutputs: true, Note: note},
+		Op{Domain: Microsoft, Name: "DynamicQuantizeLSTM", Gates: 4, Since: 1, Infer: recurrent(4, 2), Patch: patchHidden, Layer: &Layer{Weight: 1, Bias: 3, Out: 2, In: 1, Channel: -1, Unfit: unfitGates}, Multiply: true, Operands: ".ww.....ssss", Note: "as LSTM with W and R transposed; scales and zero points = every gate's columns"},
 	)
 }
 
@@ -168,8 +168,10 @@ func (c *Call) gate(v *Value, k, blocks, n int) []label.Label {
 	return inner
 }
 
-// keepsZero are the activations that give zero for zero.
-var keepsZero = []string{"Tanh", "Relu", "LeakyRelu", "ScaledTanh", "Elu", "Softsign", "ThresholdedRelu"}
+// keepsZero reports whether an activation gives zero for zero.
+func keepsZero(name string) bool {
+	return name == "ScaledTanh" || Describe("", name).KeepsZero
+}
 
 // startsAtZero tells what removed hidden channels hold when their weights are zero: zero, where they start there and the activations keep it.
 func (c *Call) startsAtZero() zeroState {
@@ -182,9 +184,9 @@ func (c *Call) startsAtZero() zeroState {
 	if a == nil {
 		return isZero
 	}
-	each := map[string]int{"LSTM": 3, "GRU": 2, "RNN": 1, "DynamicQuantizeLSTM": 3}[c.Node.OpType]
+	each := max(c.Op().Gates-1, 1) // activations of a direction
 	for i, name := range a.Strings {
-		if gate := i%each == 0 && each > 1; !gate && !slices.Contains(keepsZero, string(name)) {
+		if gate := i%each == 0 && each > 1; !gate && !keepsZero(string(name)) {
 			return nonZero
 		}
 	}

@@ -9,7 +9,7 @@ import (
 func init() {
 	family(Op{Since: 1, Infer: reduce(sumLike), AnyShape: true, Eval: &Eval{Fold: sums}, Note: "zeros do not change it"}, "ReduceSum")
 	family(Op{Since: 1, Infer: reduce(sumLike), Note: "zeros do not change it"}, "ReduceL1", "ReduceL2", "ReduceSumSquare")
-	family(Op{Since: 1, Infer: reduce(meanLike), AnyShape: true, Sign: keepsSign, Note: "computes over the surviving channels"}, "ReduceMean")
+	family(Op{Since: 1, Infer: reduce(meanLike), Means: MeansOfAxes, AnyShape: true, Sign: keepsSign, Note: "computes over the surviving channels"}, "ReduceMean")
 	family(Op{Since: 1, Infer: reduce(strict), AnyShape: true, Eval: &Eval{Fold: maxima}, Note: "cannot be pruned on the reduced axes"}, "ReduceMax")
 	family(Op{Since: 1, Infer: reduce(strict), Eval: &Eval{Fold: minima}, Note: "cannot be pruned on the reduced axes"}, "ReduceMin")
 	family(Op{Since: 1, Infer: reduce(strict), Eval: &Eval{Fold: multiples}, Note: "cannot be pruned on the reduced axes"}, "ReduceProd")

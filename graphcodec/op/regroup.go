@@ -1,9 +1,10 @@
 package op
 
 import (
+	"slices"
+
 	"github.com/metaprune/metaprune/graphcodec/dim"
 	"github.com/metaprune/metaprune/graphcodec/label"
-	"slices"
 )
 
 // regroup carries labels from one shape to another of the same number of elements. First and last axes of equal length are the same; between them axes are matched in segments of equal products.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/graphcodec/dim"
+	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/planner"
 )
@@ -131,7 +132,7 @@ func BoundOf(m *onnxio.Model) float64 {
 // rounds reports whether real numbers are rounded to few bits on the way.
 func rounds(m *onnxio.Model) bool {
 	return slices.ContainsFunc(m.Graph.Nodes, func(n *onnxio.Node) bool {
-		return n.OpType == "QuantizeLinear" || n.OpType == "DynamicQuantizeLinear" || n.OpType == "DynamicQuantizeMatMul"
+		return op.Describe(n.Domain, n.OpType).Rounds
 	})
 }
 

@@ -53,12 +53,12 @@ func renormalised(before, after *coupling.Analysis) string {
 		}
 		for k := range x.Shape {
 			shorter := x.Shape[k] != y.Shape[k]
-			switch n.OpType {
-			case "LayerNormalization":
+			switch op.Describe(n.Domain, n.OpType).Means {
+			case op.MeansOfLast:
 				shorter = shorter && k == len(x.Shape)-1
-			case "ReduceMean":
+			case op.MeansOfAxes:
 				shorter = shorter && reduces(n, x, y, before.Value(n.Outputs[0]), z, k)
-			case "InstanceNormalization":
+			case op.MeansOfPlaces:
 				shorter = shorter && k > 1
 			default:
 				shorter = false

@@ -264,9 +264,9 @@ test("a repair on dropped samples: most of the accuracy is back, and the command
   await page.waitForFunction(() => document.querySelector("#had").textContent === "6 samples");
   for (const [files, what] of [
     [[{ name: "x.png", mimeType: "image/png", buffer: Buffer.from("no picture") }], /x\.png is not a picture/],
-    [[{ name: "0.png", mimeType: "image/png", buffer: png }], /wants at least 5/],
-    [[{ name: "x.npz", mimeType: "application/zip", buffer: Buffer.from("no archive, by its end") }], /no \.npz file/],
-    [[{ name: "x.npz", mimeType: "application/zip", buffer: Buffer.from(shortArray, "base64") }], /array x\.npy has 20 bytes, and its shape \[2, 3\] wants 24/],
+    [[{ name: "0.png", mimeType: "image/png", buffer: png }], /needs at least 5/],
+    [[{ name: "x.npz", mimeType: "application/zip", buffer: Buffer.from("no archive, by its end") }], /not an \.npz file/],
+    [[{ name: "x.npz", mimeType: "application/zip", buffer: Buffer.from(shortArray, "base64") }], /array x\.npy has 20 bytes, but its shape \[2, 3\] needs 24/],
     [[{ name: "x-idx3-ubyte", mimeType: "application/octet-stream", buffer: Buffer.from("text") }], /not an IDX file/],
   ]) {
     await page.locator("#samples").setInputFiles(files);
