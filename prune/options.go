@@ -3,8 +3,6 @@ package prune
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/prune/calib"
@@ -118,40 +116,10 @@ func (c *Calibration) samples(ctx context.Context, s *Model, seed int64) (*sampl
 			all[name] = repair.Noise(noiseSamples, dims, uint64(seed))
 		}
 	}
-	if err := s.named(all); err != nil {
-		return nil, err
-	}
-	n := -1
-	for name, a := range all {
-		if len(a.Dims) == 0 || a.Dims[0] < repair.Least || n >= 0 && a.Dims[0] != n {
-			return nil, &planner.OptionError{Where: "calibration", Want: fmt.Sprintf("at least %d samples along the first axis, the same number for each input", repair.Least), Got: fmt.Sprintf("input %s of dims %v", name, a.Dims)}
-		}
-		n = a.Dims[0]
+	n, err := calib.Check(calib.InputsOf(s.Analysis), all)
+	if err != nil {
+		return nil, fmt.Errorf("calibration: %w", err)
 	}
 	out.fit, out.held = calib.Divide(ctx, c.Engine, s.ONNX, all, n)
 	return out, nil
-}
-
-// named refuses samples that are not by the names of the model's inputs.
-func (s *Model) named(all map[string]Array) error {
-	weights, names := map[string]bool{}, []string{}
-	for _, t := range s.ONNX.Graph.Initializers {
-		weights[t.Name] = true
-	}
-	for _, v := range s.ONNX.Graph.Inputs {
-		if !weights[v.Name] {
-			names = append(names, v.Name)
-		}
-	}
-	for _, name := range names {
-		if _, ok := all[name]; !ok {
-			return &planner.OptionError{Where: "calibration", Want: fmt.Sprintf("values for the model's input %q", name), Got: "values for " + planner.Listed(slices.Sorted(maps.Keys(all)))}
-		}
-	}
-	for name := range all {
-		if !slices.Contains(names, name) {
-			return planner.OneOf("calibration: input", name, names...)
-		}
-	}
-	return nil
 }

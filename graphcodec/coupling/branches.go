@@ -95,7 +95,7 @@ func (sh *shrinker) touches(n *onnxio.Node) bool {
 	return false
 }
 
-// typed is a body without the shapes that were noted in it; outputs keep their ranks, and the dims that stay.
+// typed is a body without the shapes that were declared in it. Its outputs keep their ranks, and the dims that did not change.
 func (sh *shrinker) typed(g *onnxio.Graph, n *onnxio.Node) *onnxio.Graph {
 	out := *g
 	out.ValueInfos, out.Outputs = nil, slices.Clone(g.Outputs)

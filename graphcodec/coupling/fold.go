@@ -51,8 +51,10 @@ func (a *Analysis) Fold(m *onnxio.Model) *onnxio.Model {
 	return &out
 }
 
-// folded lists the nodes, which stand where the Analysis's model has them, with others in front of some and without those that are gone; functions are called where nothing of their bodies has changed, and
-// branches taken back into the node that kept gives, or into an If with the branches as they are now, whose outputs typed puts right.
+// folded lists the nodes of a model whose nodes are at the same places as the Analysis's own. Nodes of before are put in
+// front of some places, and places in gone are left out. A function is called again where nothing of its body has
+// changed. A branch becomes the node that kept gives, or else an If with the branches as they are now, whose output types
+// are corrected by typed.
 func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool, kept func(flatten.Expanded) *onnxio.Node, typed func(n *onnxio.Node)) []*onnxio.Node {
 	old := a.Model.Graph.Nodes
 	var out []*onnxio.Node

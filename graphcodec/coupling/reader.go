@@ -9,7 +9,7 @@ import (
 // A reader of the file that counts multiply-accumulates, as ONNX's shape inference lets it, knows less than the analysis: contents that it does not propagate are unknown to it, and so is what comes out of operators of other domains. Its
 // view is the same rules run with those unknown; where a dim is a number there, the reader sees it.
 
-// readAt sets what each node costs in a reader's eyes. base are the rules' results that the reader knows at most: those with free sizes or with numbers for them.
+// readAt sets what each node costs at static shapes. base has the most that static shape inference can know: the results of the rules with free sizes, or with numbers for them.
 func (a *Analysis) readAt(costs []callCost, base *op.Analyzer) {
 	needed, fused := []int{}, a.mostlyFused(costs)
 	for i, c := range a.Analyzer.Calls {
@@ -68,14 +68,14 @@ func plainShapes(c *op.Call) bool {
 	return true
 }
 
-// sight is how a reader looks at one node: call has the labels, base the shapes that the reader knows at most.
+// sight counts one node at static shapes: call has its labels, base the shapes that can be known at most.
 type sight struct {
 	cost       *callCost
 	call, base *op.Call
 	reader     *op.Analyzer
 }
 
-// look sets the node's cost as the reader counts it: the dims of the result that it sees, times those of the kernel or of the axis that is summed over.
+// look sets the cost of the node at static shapes: the known dims of its result, times those of the kernel or of the axis that is summed over.
 func (s *sight) look() {
 	s.cost.seen, s.cost.seenFixed = nil, 1
 	c, o := s.base, s.base.Like()
@@ -121,7 +121,7 @@ func (s *sight) all(output bool, i, from int) {
 	}
 }
 
-// see multiplies the cost by one axis of v, which the analysis has as own, where the reader sees its length.
+// see multiplies the cost by one axis of v, which the analysis has as own, where its length is known at static shapes.
 func (s *sight) see(v, own *op.Value, k int) {
 	if v == nil || own == nil {
 		return

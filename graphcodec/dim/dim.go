@@ -55,6 +55,7 @@ func (d Dim) Mul(e Dim) Dim {
 	return Dim{n, strings.Join(syms, "*")}
 }
 
+// MulOK multiplies; false where the product does not fit.
 func MulOK(a, b int64) (int64, bool) {
 	c := a * b
 	if a != 0 && (c/a != b || (a == -1 && b == -1<<63)) {
@@ -253,6 +254,7 @@ func Face(v *onnxio.ValueInfo) string {
 	return s
 }
 
+// Text writes lengths as 1x3xheight.
 func Text(dims []Dim) string {
 	s := ""
 	for i, d := range dims {
@@ -264,6 +266,7 @@ func Text(dims []Dim) string {
 	return s
 }
 
+// Of makes lengths of numbers.
 func Of(dims []int64) []Dim {
 	out := make([]Dim, len(dims))
 	for i, d := range dims {

@@ -7,11 +7,14 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// A branch whose condition is known stands in the analysis in place of its If, so that what stands behind is followed; the file keeps the If where nothing of the branch has changed. Exporters write such branches for squeezes whose
-// axis may have another length.
+// An If whose condition is known is replaced by the nodes of its taken branch in the analysed model, so that the analysis
+// follows them. The written file keeps the If where nothing of the branch has changed. Exporters write such Ifs around a
+// Squeeze whose axis may have another length.
 //
-// Where the condition is not known (a decoder with and without a cache in one file), both branches stand there, one behind the other, and behind them a node for each output that joins what they give: an If with the condition and
-// these two values as inputs, which no file has. The file gets the If back, with the branches as they are now in it. Weights that the branches read from outside can leave then.
+// An If whose condition is unknown (a decoder with and without a cache in one file) is replaced by the nodes of both
+// branches, and then one node for each output. That node is an If whose inputs are the condition and the two values; no
+// file has such a node. The written file gets the If back, with the branches as they are now. So weights outside the
+// branches that both of them read can be pruned.
 
 // Taken is an If at the top of the graph and the branch that its condition picks, or both.
 type Taken struct {
@@ -19,7 +22,8 @@ type Taken struct {
 	Bodies []*onnxio.Graph
 }
 
-// WithBranches returns the model with the branches in place of their Ifs, and what stands for calls now; nil where that would be too large, or nothing new.
+// WithBranches returns the model with the nodes of the branches in place of their Ifs, and the ranges of nodes that
+// replace calls now. Both are nil where the model would be too large, or where nothing was replaced.
 func WithBranches(m *onnxio.Model, calls []Expanded, branches []Taken) (*onnxio.Model, []Expanded) {
 	bodies := map[*onnxio.Node][]*onnxio.Graph{}
 	for _, t := range branches {
@@ -149,7 +153,8 @@ func (in *inliner) add(nodes []*onnxio.Node) {
 	}
 }
 
-// Rebuilt is an If of which both branches stand among the nodes, with them as they are now, and what has to stand in front of it: added nodes that read nothing of the branches, which others may read too.
+// Rebuilt makes the If again whose branches are both among the nodes, with the branches as they are now. The nodes in
+// outside have to be put in front of it: they were added and read nothing of the branches, so other nodes may read them.
 func (e Expanded) Rebuilt(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool) (outside []*onnxio.Node, n *onnxio.Node) {
 	own := *e.Call
 	own.Attributes = slices.Clone(own.Attributes)

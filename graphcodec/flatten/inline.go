@@ -15,12 +15,12 @@ const (
 	maxInlinedBytes = 1 << 26 // of names
 )
 
-// Expanded is a call of a function of the model, or an If whose branch is known, and the nodes from first up to last that stand for it.
+// Expanded is a call of a function of the model, or an If whose branch is known, and the nodes from first up to last that replace it.
 type Expanded struct {
 	Call        *onnxio.Node
 	First, Last int
 	Branch      bool
-	Parts       []int // of an If of which both branches stand there: where the second one begins, and where they are joined
+	Parts       []int // of an If of which both branches are among the nodes: where the second one begins, and where they are joined
 }
 
 // Inline returns the model with calls of its own functions replaced by their bodies, and which nodes they are; the model itself where it has none. A function whose operator sets differ from the model's, or that calls itself, stays a

@@ -40,6 +40,7 @@ type Labels struct {
 	Flat    bool // nothing is ever cut: for runs that only look for shapes
 }
 
+// New returns an algebra without units.
 func New() *Labels {
 	return &Labels{parent: make([]int32, 1), expand: make([]Label, 1), Frozen: make([]int32, 1), Factor: make([]factorID, 1), memo: map[string]Label{}}
 }
@@ -71,6 +72,7 @@ func (l *Labels) find(u int32) int32 {
 	return u
 }
 
+// FindFactor returns the factor that a unit belongs to now.
 func (l *Labels) FindFactor(f factorID) factorID {
 	for l.factors[f] != f {
 		l.factors[f] = l.factors[l.factors[f]]
@@ -186,6 +188,7 @@ func (l *Labels) Reason(r Reason) int32 {
 	return int32(len(l.Reasons))
 }
 
+// Freeze notes that a label's units cannot be removed, for a reason.
 func (l *Labels) Freeze(x Label, why int32) {
 	x = l.Norm(x)
 	for _, u := range slices.Clone(l.Units(x)) {
@@ -193,6 +196,7 @@ func (l *Labels) Freeze(x Label, why int32) {
 	}
 }
 
+// FreezeAll freezes every label of an axis.
 func (l *Labels) FreezeAll(xs []Label, why int32) {
 	for _, x := range xs {
 		l.Freeze(x, why)

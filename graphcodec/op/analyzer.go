@@ -25,7 +25,7 @@ type Analyzer struct {
 	Readings  map[*onnxio.Tensor]Reading
 	Splits    []label.SplitRecord
 	Funcs     map[string]bool
-	Bodies    map[*onnxio.Node]bool     // nodes that stood in a function: their constants are not the model's to cut
+	Bodies    map[*onnxio.Node]bool     // nodes that come from a function: their constants are not the model's to cut
 	Heads     [][]label.Label           // axes that activations are multiplied along as a batch: heads of an attention
 	HeadDims  [][]label.Label           // axes of such a product's matrices: channels of a head
 	readers   map[string][]*onnxio.Node // made when first asked for
@@ -34,10 +34,10 @@ type Analyzer struct {
 	Taken     []flatten.Taken           // Ifs whose branch is known
 	makers    map[*Value]*Call          // of the first outputs of calls, as far as made
 	made      int
-	Concealed map[*onnxio.Node]bool // nodes that stood in a branch: a reader of the file does not see through them
-	Seen      *onnxio.Model         // what a reader sees: the model without the branches in place
+	Concealed map[*onnxio.Node]bool // nodes that come from a branch: static shape inference does not look into it
+	Seen      *onnxio.Model         // what static shape inference sees: the model with its Ifs
 	reading   bool                  // as a reader of the file, see reader.go
-	view      *Analyzer             // that reader's, made when first asked for
+	view      *Analyzer             // the results of static shape inference, made when first asked for
 	sizes     map[string][]int64    // of inputs, where the rules run with numbers for free ones
 	symbols   map[string]int64      // numbers for free sizes in what the file declares
 	outer     *Analyzer             // of the graph around a body
@@ -48,6 +48,7 @@ type Analyzer struct {
 	Broken    error                 // what stopped a rule: the model contradicts itself
 }
 
+// NewAnalyzer prepares the rules for a model; Begin has to be called before the first node.
 func NewAnalyzer(m *onnxio.Model) *Analyzer {
 	a := &Analyzer{model: m, Versions: map[string]int64{}, Values: map[string]*Value{}, Infos: map[string]*onnxio.ValueInfo{},
 		Labels: label.New(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, scales: map[*Value]bool{}, Readings: map[*onnxio.Tensor]Reading{}, Funcs: map[string]bool{}, Bodies: map[*onnxio.Node]bool{}, budget: new(int), counted: map[*label.Label]bool{}}
@@ -140,6 +141,7 @@ func (a *Analyzer) Begin() error {
 	return nil
 }
 
+// Malformed is the error of a model that contradicts itself.
 func Malformed(format string, args ...any) error {
 	return &onnxio.FormatError{Offset: -1, Err: fmt.Errorf(format, args...)}
 }

@@ -31,6 +31,7 @@ type inputSet struct {
 	high map[int]bool // from 64 on
 }
 
+// Has reports whether input i is in the set.
 func (s *inputSet) Has(i int) bool {
 	if i < 64 {
 		return s.low>>i&1 != 0
@@ -66,7 +67,7 @@ const (
 	plainWork   workKind = iota // convolutions and matrices of floating-point numbers
 	integerWork                 // products of quantised numbers
 	FusedWork                   // attention, recurrent layers and whatever else multiplies
-	HiddenWork                  // inside a function or a branch, which a reader of the file does not look into
+	HiddenWork                  // inside a function or a branch, which static shape inference does not look into
 )
 
 // work is the kind of the node's products.
@@ -82,11 +83,13 @@ func (c *Call) work() workKind {
 	return FusedWork
 }
 
+// CostAxis is one axis that a node's cost is multiplied by: its labels, nil where it is not followed, and its length.
 type CostAxis struct {
 	Labels []label.Label
 	Size   int64
 }
 
+// Name is what the node is called in reasons: its name, its first output, or its number.
 func (c *Call) Name() string {
 	if c.Node.Name != "" {
 		return c.Node.Name
@@ -110,6 +113,7 @@ func (c *Call) met() int32 {
 	return c.why
 }
 
+// Input returns input i, nil where the node leaves it out.
 func (c *Call) Input(i int) *Value {
 	if i >= len(c.In) {
 		return nil
@@ -372,6 +376,7 @@ func (c *Call) attr(name string) *onnxio.Attribute {
 	return nil
 }
 
+// Int returns an integer attribute, def where the node does not give it.
 func (c *Call) Int(name string, def int64) int64 {
 	if a := c.attr(name); a != nil {
 		return a.I

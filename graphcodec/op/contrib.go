@@ -4,6 +4,7 @@ import "slices"
 
 // Operators of ONNX Runtime's own domain that optimised files hold.
 
+// Microsoft is the domain of ONNX Runtime's own operators.
 const Microsoft = "com.microsoft"
 
 func init() {
@@ -74,4 +75,5 @@ func fusedMatMul(c *Call) {
 // LayoutDomains are the domains of operators that ONNX Runtime writes for the memory layout of one processor, with blocked and reordered weights.
 var LayoutDomains = map[string]bool{"com.microsoft.nchwc": true, "com.ms.internal.nhwc": true}
 
+// SaveExtended says how to save a model without operators for one processor.
 const SaveExtended = "ONNX Runtime writes such operators at graph_optimization_level ORT_ENABLE_ALL: save the model at ORT_ENABLE_EXTENDED and prune that file"

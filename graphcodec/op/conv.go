@@ -92,11 +92,7 @@ func conv(c *Call) {
 		c.unknown("weight %v does not fit input %v with %d groups", ws, x.Shape, group)
 		return
 	}
-	kernel := make([]int64, n)
-	for i := range kernel {
-		kernel[i] = int64(dims[i+2])
-	}
-	win, ok := c.window(kernel, n)
+	win, ok := c.kernelWindow(dims)
 	if !ok {
 		c.unknown("its attributes contradict one another")
 		return
@@ -178,11 +174,7 @@ func convTranspose(c *Call) {
 		c.unknown("weight %v does not fit input %v with %d groups", ws, x.Shape, group)
 		return
 	}
-	kernel := make([]int64, n)
-	for i := range kernel {
-		kernel[i] = int64(dims[i+2])
-	}
-	win, ok := c.window(kernel, n)
+	win, ok := c.kernelWindow(dims)
 	if !ok {
 		c.unknown("its attributes contradict one another")
 		return
@@ -242,4 +234,13 @@ func (c *Call) cost(fixed int64, axes ...CostAxis) {
 
 func axisCost(v *Value, k int, labels []label.Label) CostAxis {
 	return CostAxis{labels, v.Shape[k].N}
+}
+
+// kernelWindow is the window of a convolution whose weight has the given dims.
+func (c *Call) kernelWindow(dims []int) (window, bool) {
+	kernel := make([]int64, len(dims)-2)
+	for i := range kernel {
+		kernel[i] = int64(dims[i+2])
+	}
+	return c.window(kernel, len(kernel))
 }

@@ -81,17 +81,24 @@ func (c *Call) same(i int, t onnxio.DataType, v *Value) *Value {
 //go:noinline
 func unary(state zeroState) func(c *Call) {
 	return func(c *Call) {
-		v := c.Input(0)
+		v, out := c.activation()
 		if v == nil {
-			c.unknown("has no input")
 			return
 		}
-		c.shapeIn.set(0, c.evalUnary(v))
-		out := c.pass(0, v)
 		if v.zero == isZero && state == nonZero && c.tracked(out) {
 			out.zero = nonZero
 		}
 	}
+}
+
+// activation computes the first output from the first input, nil where the node has none.
+func (c *Call) activation() (v, out *Value) {
+	if v = c.Input(0); v == nil {
+		c.unknown("has no input")
+		return nil, nil
+	}
+	c.shapeIn.set(0, c.evalUnary(v))
+	return v, c.pass(0, v)
 }
 
 // pass is same for activations; a constant's contents are not followed as a weight's.
@@ -116,13 +123,10 @@ func (c *Call) tracked(v *Value) bool {
 }
 
 func singular(c *Call) {
-	v := c.Input(0)
+	v, out := c.activation()
 	if v == nil {
-		c.unknown("has no input")
 		return
 	}
-	c.shapeIn.set(0, c.evalUnary(v))
-	out := c.pass(0, v)
 	if v.zero != nonZero {
 		for k := range v.Shape {
 			c.freeze(v, k, "is not finite where a removed channel would be zero")

@@ -80,7 +80,8 @@ func (e Elem) text() string {
 // realPrefix marks expressions of real numbers that are no whole number's.
 const realPrefix = "real "
 
-// inSymbols is what arithmetic gives whose operands are not all numbers: an expression, so that what stands beside it in a shape stays known. What depends on tracked axes is none.
+// inSymbols computes with operands of which some are expressions. The result is an expression, so that the other dims of a
+// shape stay known. There is no result for what depends on tracked axes.
 func inSymbols(eval *Eval, op string, operands ...Elem) (Elem, bool) {
 	if eval == nil || !eval.Symbolic {
 		return Elem{}, false

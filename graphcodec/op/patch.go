@@ -20,6 +20,7 @@ type Patching struct {
 	Err     error
 }
 
+// Resolve looks up the values of the node's inputs in the smaller model.
 func (p *Patching) Resolve() error {
 	p.in = nil
 	for _, name := range p.Node.Inputs {

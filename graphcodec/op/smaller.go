@@ -19,6 +19,7 @@ type Smaller struct {
 	survivors func(axis []label.Label) []int // positions of an axis that are kept
 }
 
+// NewSmaller starts a smaller model; survivors gives the positions of an axis that are kept.
 func NewSmaller(survivors func(axis []label.Label) []int) *Smaller {
 	return &Smaller{Before: map[int][]*onnxio.Node{}, Names: map[string]bool{}, cache: map[AxisKey][]int{}, survivors: survivors}
 }
@@ -39,6 +40,7 @@ type AxisKey struct {
 	n     int
 }
 
+// KeyOf identifies an axis, which is not empty.
 func KeyOf(axis []label.Label) AxisKey { return AxisKey{&axis[0], len(axis)} }
 
 // Keep returns the surviving positions of an axis, nil where all survive.

@@ -9,7 +9,7 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// propagates reports whether the contents of the node's result are known to a reader who knows its inputs'.
+// propagates reports whether static shape inference knows the contents of the result where it knows those of the inputs.
 func (c *Call) propagates() bool {
 	since := c.Op().Static.Contents
 	return since > 0 && c.Version >= since
@@ -25,7 +25,7 @@ func (c *Call) lostTarget() bool {
 	return c.Node.OpType == "Reshape" && c.Version < 14 && c.Input(1) != nil && c.Input(1).Const == nil
 }
 
-// forget takes away what the reader does not know of the outputs.
+// forget removes from the outputs what static shape inference does not know.
 func (c *Call) forget(domain string) {
 	computed, static := c.hasComputedBounds(), c.Op().Static
 	x := c.Input(0)
@@ -84,7 +84,8 @@ func (c *Call) hasComputedBounds() bool {
 	return static.Bounds > 0 && slices.ContainsFunc(c.In[min(static.Bounds-1, len(c.In)):], func(v *Value) bool { return v != nil && v.Const == nil })
 }
 
-// readTarget gives a Reshape what its target alone says, where the reader can work out no more: of an input it knows nothing about, and where a dim that is left to be inferred stands beside one that it does not know.
+// readTarget computes the output shape of a Reshape from its target alone, where static shape inference can do no more: the
+// input is unknown, or the target has a dim to be inferred beside an unknown one. It reports whether that was the case.
 func (c *Call) readTarget(x, s *Value) bool {
 	inferred, open := false, !x.Ranked
 	for _, e := range s.Elements {
@@ -122,7 +123,7 @@ func (c *Call) forgetContents(v *Value) {
 	}
 }
 
-// readable reports whether a reader of the file sees how long axis k of a value is.
+// readable reports whether static shape inference knows the length of axis k of a value.
 func (c *Call) readable(v *Value, k int) bool {
 	if c.Concealed[c.Node] {
 		return false
@@ -134,7 +135,7 @@ func (c *Call) readable(v *Value, k int) bool {
 	return rv != nil && rv.Ranked && k < len(rv.Shape) && rv.Shape[k].IsNum()
 }
 
-// Reader runs the rules as a reader would, once. What breaks there only leaves more unknown.
+// Reader runs the rules once with the knowledge of static shape inference. After an error there, more is unknown.
 func (a *Analyzer) Reader() (r *Analyzer) {
 	if a.view != nil {
 		return a.view

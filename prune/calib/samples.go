@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/graphcodec/dim"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/repair"
 )
@@ -16,6 +18,31 @@ type Input struct {
 	Name string
 	Type onnxio.DataType
 	Dims []int // below 0 where any size is taken
+}
+
+// InputsOf lists what a model has to be given: its inputs that are no constants. Free sizes are -1.
+func InputsOf(a *coupling.Analysis) []Input {
+	var out []Input
+	for _, v := range a.Model.Graph.Inputs {
+		x := a.Value(v.Name)
+		if x == nil || x.Const != nil {
+			continue
+		}
+		in := Input{Name: v.Name, Type: x.Type, Dims: []int{}}
+		for _, d := range x.Shape {
+			in.Dims = append(in.Dims, Size(d))
+		}
+		out = append(out, in)
+	}
+	return out
+}
+
+// Size is a length as a number, -1 where it is free.
+func Size(d dim.Dim) int {
+	if d.IsNum() {
+		return int(d.N)
+	}
+	return -1
 }
 
 // SampleError reports samples that do not fit a model's inputs.

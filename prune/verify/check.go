@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/graphcodec/dim"
@@ -85,14 +86,11 @@ func (v *Verdict) plan(ctx context.Context, before, after Side, p *planner.Plan,
 }
 
 func joined(all []error) string {
-	text := ""
-	for i, err := range all {
-		if i > 0 {
-			text += "; "
-		}
-		text += err.Error()
+	var texts []string
+	for _, err := range all {
+		texts = append(texts, err.Error())
 	}
-	return text
+	return strings.Join(texts, "; ")
 }
 
 // compareAll returns the largest difference of all pairs in one engine.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/metaprune/metaprune/graphcodec/dim"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -27,26 +26,10 @@ type input struct {
 // inputs lists what a model wants to be fed.
 func (t *tool) inputs() []input {
 	out := []input{}
-	for _, v := range t.session.ONNX.Graph.Inputs {
-		x := t.session.Analysis.Value(v.Name)
-		if x == nil || x.Const != nil {
-			continue
-		}
-		in := input{Name: v.Name, Type: x.Type.String(), Dims: []int{}}
-		for _, d := range x.Shape {
-			in.Dims = append(in.Dims, free(d))
-		}
-		out = append(out, in)
+	for _, in := range calib.InputsOf(t.session.Analysis) {
+		out = append(out, input{in.Name, in.Type.String(), in.Dims})
 	}
 	return out
-}
-
-// free is a dimension's size, -1 where any is taken.
-func free(d dim.Dim) int {
-	if d.IsNum() {
-		return int(d.N)
-	}
-	return -1
 }
 
 // given are the samples that a page has: arrays of the inputs by name, each a stack of samples.
@@ -73,20 +56,11 @@ func (t *tool) give(feeds map[string]repair.Array) (int, error) {
 			return 0, err
 		}
 	}
-	samples, err := calib.Check(samplesOf(inputs), feeds)
+	samples, err := calib.Check(calib.InputsOf(t.session.Analysis), feeds)
 	if err != nil {
 		return 0, err
 	}
 	return t.keep(feeds, samples, "data")
-}
-
-// samplesOf are the inputs as samples are checked against them.
-func samplesOf(inputs []input) []calib.Input {
-	out := make([]calib.Input, len(inputs))
-	for i, in := range inputs {
-		out[i] = calib.Input{Name: in.Name, Type: onnxio.Float, Dims: in.Dims}
-	}
-	return out
 }
 
 // refused says why the page does not run samples of an input: it runs float32, one sample at a time.

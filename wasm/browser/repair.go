@@ -157,7 +157,7 @@ func (t *tool) allValues() int64 {
 func bytesOfOne(shape []dim.Dim) int64 {
 	n := int64(4)
 	for _, d := range shape {
-		n *= max(int64(free(d)), 1)
+		n *= max(int64(calib.Size(d)), 1)
 	}
 	return n
 }

@@ -1,4 +1,3 @@
-// Package judge lets tests ask the independent judge of pruned models, testdata/check_pruned.py in ONNX Runtime. One Python process judges all models of a test.
 package judge
 
 import (
