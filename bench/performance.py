@@ -173,8 +173,11 @@ def alternately(ref, count, only):
         subprocess.run(["git", "worktree", "add", "-q", "--detach", tree, ref], cwd=ROOT, check=True)
         try:
             shutil.copytree(os.path.join(ROOT, "bench/stages"), tree + "/bench/stages", dirs_exist_ok=True)
-            for where, name in ((tree, "old"), (ROOT, "new")):
-                subprocess.run(["go", "test", "-c", "-o", f"{folder}/{name}", "./bench/stages"], cwd=where, check=True)
+            def build(where, name, **more): return subprocess.run(["go", "test", "-c", "-o", f"{folder}/{name}", "./bench/stages"], cwd=where, **more)
+            if build(tree, "old", capture_output=True).returncode:  # packages were called otherwise there: take the stages of that commit
+                subprocess.run(["git", "checkout", "-q", "--", "bench/stages"], cwd=tree, check=True)
+                build(tree, "old", check=True)
+            build(ROOT, "new", check=True)
             texts = {"old": "", "new": ""}
             for _ in range(count):
                 for name in texts:
