@@ -100,3 +100,18 @@ func TestScoresOfOtherCriteria(t *testing.T) {
 	require.True(t, LooksAtSamples("wanda"))
 	require.False(t, LooksAtSamples("taylor"))
 }
+
+func TestMemorySource(t *testing.T) {
+	s := Memory(map[string]repair.Array{"x": {Dims: []int{3, 2}, Floats: []float32{0, 1, 2, 3, 4, 5}, Type: onnxio.Float}, "n": {Dims: []int{3}, Ints: []int64{7, 8, 9}, Type: onnxio.Int64}})
+	require.Equal(t, 3, s.Len())
+	part, err := s.Read(1, 2)
+	require.NoError(t, err)
+	require.Equal(t, []float32{2, 3, 4, 5}, part["x"].Floats)
+	require.Equal(t, []int{2, 2}, part["x"].Dims)
+	require.Equal(t, []int64{8, 9}, part["n"].Ints)
+	_, err = s.Read(2, 2)
+	require.ErrorContains(t, err, "samples 2 to 4 of 3")
+	all, err := ReadAll(s)
+	require.NoError(t, err)
+	require.Len(t, all["x"].Floats, 6)
+}

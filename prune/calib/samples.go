@@ -45,18 +45,51 @@ func Size(d dim.Dim) int {
 	return -1
 }
 
-// SampleError reports samples that do not fit a model's inputs.
+// SampleError reports samples that do not fit a model's inputs, or a file that holds none.
 type SampleError struct {
+	File  string // empty where they are in no file
 	Input string // empty where it is about all of them
 	Want  string
 	Got   string
+	Do    string // what to do; may be empty
+	Err   error  // what a decoder said; may be nil
 }
 
 func (e *SampleError) Error() string {
-	if e.Input == "" {
-		return e.Got + " samples; a repair needs " + e.Want
+	text := ""
+	switch {
+	case e.Err != nil && e.Want == "":
+		text = e.Err.Error()
+	case e.Err != nil:
+		text = "want " + e.Want + ": " + e.Err.Error()
+	case e.Input == "" && e.File == "":
+		text = e.Got + " samples; a repair needs " + e.Want
+	case e.Input == "":
+		text = "want " + e.Want + ", got " + e.Got
+	default:
+		text = "array " + strconv.Quote(e.Input) + ": want " + e.Want + ", got " + e.Got
 	}
-	return "array " + strconv.Quote(e.Input) + ": want " + e.Want + ", got " + e.Got
+	if e.File != "" {
+		text = e.File + ": " + text
+	}
+	if e.Do != "" {
+		text += "; " + e.Do
+	}
+	return text
+}
+
+func (e *SampleError) Unwrap() error { return e.Err }
+
+// Fault says where the fault is, what was wanted and what was found (package faults).
+func (e *SampleError) Fault() (where, want, got string) {
+	where, got = e.File, e.Got
+	if e.Input != "" {
+		where = strings.TrimPrefix(where+": input "+strconv.Quote(e.Input), ": ")
+	}
+	if e.Err != nil {
+		got = e.Err.Error()
+	}
+	return where, e.Want, got
 }
 
 // Check returns how many samples there are: the same number for every input, at least [repair.Least], of the input's type
@@ -69,12 +102,12 @@ func Check(inputs []Input, samples map[string]repair.Array) (int, error) {
 			if !ok {
 				got = "only " + listed(samples)
 			}
-			return 0, &SampleError{in.Name, want, got}
+			return 0, &SampleError{Input: in.Name, Want: want, Got: got}
 		}
 		n = a.Dims[0]
 	}
 	if n < repair.Least {
-		return n, &SampleError{"", "at least " + strconv.Itoa(repair.Least), strconv.Itoa(n)}
+		return n, &SampleError{Want: "at least " + strconv.Itoa(repair.Least), Got: strconv.Itoa(n)}
 	}
 	return n, nil
 }

@@ -28,6 +28,12 @@ type Fault struct {
 	Got   string
 }
 
+// sampleFault is an error of calibration samples; calib.SampleError.
+type sampleFault interface {
+	error
+	Fault() (where, want, got string)
+}
+
 // Of describes an error; Kind is [Other] where it is none of a portable package's.
 func Of(err error) Fault {
 	var target *planner.TargetError
@@ -39,6 +45,7 @@ func Of(err error) Fault {
 	var unsupported *onnxio.UnsupportedError
 	var format *onnxio.FormatError
 	var plan *planner.PlanError
+	var samples sampleFault
 	switch {
 	case errors.As(err, &target):
 		return Fault{Kind: Target, Want: target.Want, Got: target.Got}
@@ -56,6 +63,9 @@ func Of(err error) Fault {
 		return Fault{Kind: Unsupported, Where: unsupported.Path, Got: unsupported.What}
 	case errors.As(err, &format):
 		return Fault{Format, format.Path, format.Want, format.Got}
+	case errors.As(err, &samples):
+		where, want, got := samples.Fault()
+		return Fault{Format, where, want, got}
 	case errors.As(err, &plan):
 		return Fault{Kind: Format, Where: "plan"}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
+	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/search"
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,8 @@ func TestOf(t *testing.T) {
 		{&outfile.TakenError{Data: "a.data", Model: "a"}, Fault{Usage, "a.data", "the data file of a, or none", "a file of another model"}},
 		{&outfile.WriteError{Name: "a", Err: errors.New("full")}, Fault{IO, "a", "", "full"}},
 		{&planner.PlanError{}, Fault{Format, "plan", "", ""}},
+		{&calib.SampleError{File: "a.wav", Input: "x", Want: "16000 numbers", Got: "8000"}, Fault{Format, `a.wav: input "x"`, "16000 numbers", "8000"}},
+		{&calib.SampleError{File: "a.jpg", Err: errors.New("cut off")}, Fault{Format, "a.jpg", "", "cut off"}},
 		{errors.New("something else"), Fault{Kind: Other}},
 	} {
 		require.Equal(t, c.want, Of(c.err), "%T", c.err)
