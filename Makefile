@@ -24,6 +24,12 @@ MUST := test -z "$$CI"
 
 # Paths of the checkout do not get into what is compiled, so that a clone elsewhere and the release find it in Go's cache.
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
+# vector instructions for the embedded engine, where the toolchain has them; the WebAssembly programs are built without
+ifeq ($(origin GOEXPERIMENT),undefined)
+GOEXPERIMENT := $(shell GO=$(GO) .ci/experiment)
+endif
+export GOEXPERIMENT
+TOWASM := GOOS=js GOARCH=wasm GOEXPERIMENT=
 # Tests in a short run: `make check` has vetted them, and links without debugging data are quick.
 SHORT := -short -count=1 -vet=off -ldflags='-s -w'
 LONG  := tutorials training gradients wasm release
@@ -76,7 +82,7 @@ long-training:
 	CI=$(CI) $(GO) test -count=1 -timeout 60m -v -run '^(TestTasks|TestKilledRunsResume|TestRepairIsPartOfThePlan|TestAccuracyIsATarget|TestDatamodels|TestPipeline)$$' ./native/cli
 
 long-wasm:
-	@if command -v node >/dev/null; then GOOS=js GOARCH=wasm $(GO) test -count=1 -timeout 30m -v -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" -run '^TestOperatorsBehindTheUnknown$$' ./graphcodec; else $(MUST); fi
+	@if command -v node >/dev/null; then $(TOWASM) $(GO) test -count=1 -timeout 30m -v -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" -run '^TestOperatorsBehindTheUnknown$$' ./graphcodec; else $(MUST); fi
 
 long-gradients:
 	@if [ -f $(PJRT)/pjrt_c_api_cpu_plugin.so ]; then METAPRUNE_BACKEND=xla:cpu CI=$(CI) $(GO) test -count=1 -timeout 30m -v -run '^TestGradientsOfModels$$' ./xla; else $(MUST); fi
@@ -84,20 +90,20 @@ long-gradients:
 long-release: test-dist
 
 test-wasm: ## run the portable packages' tests as WebAssembly in node
-	@if command -v node >/dev/null; then GOOS=js GOARCH=wasm $(GO) test $(SHORT) -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" $(PORTABLE); \
+	@if command -v node >/dev/null; then $(TOWASM) $(GO) test $(SHORT) -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" $(PORTABLE); \
 	else echo "note: node is not installed; the WebAssembly tests are left out"; $(MUST); fi
 
 edge: ## build the worker for the edge in wasm/edge/build
 	@rm -rf wasm/edge/build && mkdir -p wasm/edge/build
-	GOOS=js GOARCH=wasm $(GO) build $(WASM) -ldflags '-s -w -X main.Version=$(VERSION)' -o wasm/edge/build/metaprune.wasm ./wasm/edge
+	$(TOWASM) $(GO) build $(WASM) -ldflags '-s -w -X main.Version=$(VERSION)' -o wasm/edge/build/metaprune.wasm ./wasm/edge
 	@cp wasm/edge/worker.mjs wasm/edge/build/ && cp "$$($(GO) list -m -f '{{.Dir}}' github.com/syumai/workers)/cmd/workers-assets-gen/assets/wasm_exec_go.js" wasm/edge/build/wasm_exec.js && chmod u+w wasm/edge/build/wasm_exec.js
 
 module: ## build the browser's module in wasm/browser/npm
-	GOOS=js GOARCH=wasm $(GO) build $(WASM) -ldflags '-s -w' -o wasm/browser/npm/metaprune.wasm ./wasm/browser
+	$(TOWASM) $(GO) build $(WASM) -ldflags '-s -w' -o wasm/browser/npm/metaprune.wasm ./wasm/browser
 	@cp -f "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" wasm/browser/npm/
 
 engine: ## build onnx-go with Gorgonia for the page in site/public/engines
-	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o site/public/engines/gorgonia.wasm ./wasm/gorgonia
+	$(TOWASM) $(GO) build -trimpath -ldflags '-s -w' -o site/public/engines/gorgonia.wasm ./wasm/gorgonia
 
 site: module engine ## build the page in site/dist, for any web server
 	cd site && npm ci --ignore-scripts --no-audit --no-fund --silent
@@ -123,10 +129,10 @@ check: lint ## formatting, vet, staticcheck, import directions, WebAssembly buil
 	@test -z "$$(gofmt -l .)" || (gofmt -l .; echo "run gofmt -w on these"; exit 1)
 	$(GO) vet ./...
 	bash .ci/imports
-	GOOS=js GOARCH=wasm $(GO) build $(PORTABLE)
+	$(TOWASM) $(GO) build $(PORTABLE)
 	GO=$(GO) bash .ci/size
 	GOOS=windows $(GO) vet $(PORTABLE)
-	GOARCH=arm64 $(GO) vet ./metanet
+	GOARCH=arm64 GOEXPERIMENT= $(GO) vet ./metanet
 	@mkdir -p bin && $(GO) run -C metanet/avo . -out "$$PWD/bin/kernels.s" && tail -n +2 metanet/kernel_amd64.s >bin/committed.s && tail -n +2 bin/kernels.s | cmp - bin/committed.s || (echo "metanet/kernel_amd64.s is not what metanet/avo writes: run go generate ./metanet"; exit 1)
 
 lint: ## run staticcheck

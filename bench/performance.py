@@ -30,7 +30,7 @@ def bench(count, only, wasm=False):
     command = ["go", "test", "./bench/stages", "-run", "xxx", "-bench", only, "-benchtime", "0.3s", "-count", str(count), "-timeout", "60m"]
     if not wasm: return run(command)
     root = run(["go", "env", "GOROOT"]).strip()
-    return run(command + ["-exec", f"{root}/lib/wasm/go_js_wasm_exec"], GOOS="js", GOARCH="wasm")
+    return run(command + ["-exec", f"{root}/lib/wasm/go_js_wasm_exec"], GOOS="js", GOARCH="wasm", GOEXPERIMENT="")
 
 
 def plain(ms):

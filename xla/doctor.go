@@ -14,7 +14,7 @@ type Diagnosis struct {
 	Backend string  `json:"backend"`
 	Works   bool    `json:"works"`
 	Detail  string  `json:"detail"`
-	Install string  `json:"install,omitempty"` // the command that makes it work
+	Install string  `json:"install,omitempty"` // the command that makes it work, or work faster
 	GFLOPS  float64 `json:"matmul_gflops,omitempty"`
 }
 
@@ -58,6 +58,10 @@ func (d *Diagnosis) try() (err error) {
 		return fmt.Errorf("convolution and gradient: %w", err)
 	}
 	d.Detail = fmt.Sprintf("%s: matrix product, convolution and gradient are right", b.Description())
+	if d.Backend == Go && !simd {
+		d.Detail += "; this build has no vector instructions for matrix products, which makes them several times slower"
+		d.Install = "for vector instructions take a program of a release, or build it with `GOEXPERIMENT=simd go install github.com/metaprune/metaprune/native/metaprune@latest` (Go 1.26 or newer)"
+	}
 	return nil
 }
 

@@ -1,0 +1,7 @@
+//go:build !goexperiment.simd && amd64
+
+package xla
+
+// simd reports that GoMLX's matrix product is the fastest one that it has for this processor; here
+// GOEXPERIMENT=simd was not set when the program was built.
+const simd = false
