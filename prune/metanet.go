@@ -41,7 +41,7 @@ func LoadMetanet(data []byte) (*Metanet, error) {
 func (m *Metanet) Scheme() (graphcodec.Scheme, error) {
 	name := m.Network.Scheme()
 	if name == "" {
-		return graphcodec.Scheme{}, errors.New("the metanetwork does not say which features it was trained for; `metaprune metanet convert --scheme reference-cnn` notes that of the paper's checkpoints")
+		return graphcodec.Scheme{}, errors.New(`the metanetwork does not say which features it was trained for; for the paper's checkpoints, metaprune metanet convert notes them with option "scheme reference-cnn"`)
 	}
 	s, err := graphcodec.SchemeByName(name)
 	if err != nil {
@@ -226,7 +226,7 @@ func (p *Prepared) Score(c planner.Criterion) (planner.Scores, error) {
 // MakePlan chooses which channels are removed. Where the criterion names no normaliser, a metanetwork's own counts.
 func (p *Prepared) MakePlan(ctx context.Context, r Request) (*planner.Plan, error) {
 	if p.Rewrite != nil && p.weights == "original" && r.Pattern != "" && r.Pattern != "channels" {
-		return nil, fmt.Errorf("pattern %s chooses by the present weights: use it with --weights metanet", r.Pattern)
+		return nil, fmt.Errorf(`pattern %s chooses by the present weights: use it with option "weights metanet"`, r.Pattern)
 	}
 	r.Criterion = p.criterion(r.Criterion)
 	plan, err := p.Model.MakePlan(ctx, r)
@@ -246,7 +246,7 @@ func (s *Model) PrepareReplay(ctx context.Context, plan *planner.Plan, m *Metane
 		if m != nil {
 			have = fmt.Sprintf("%.12s…", m.SHA256)
 		}
-		return nil, &planner.PlanError{What: fmt.Sprintf("it takes its weights from a metanetwork with SHA-256 %.12s… (given: %s); give that file with --metanet", plan.Metanet, have)}
+		return nil, &planner.PlanError{What: fmt.Sprintf("it takes its weights from a metanetwork with SHA-256 %.12s… (given: %s); give that file with option \"metanet\"", plan.Metanet, have)}
 	}
 	return s.Prepare(ctx, "metanet", "metanet", m, o)
 }

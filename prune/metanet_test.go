@@ -197,7 +197,7 @@ func TestPlanWithMetanetWeights(t *testing.T) {
 		require.Equal(t, first, second, "recomputed states and portable kernels give the same bits")
 
 		_, err = again.PrepareReplay(ctx, plan, trained(t, scheme, 2), metanet.Options{})
-		require.ErrorContains(t, err, "give that file with --metanet")
+		require.ErrorContains(t, err, `give that file with option "metanet"`)
 		l2, err := s.MakePlan(ctx, request(1.5, "l2"))
 		require.NoError(t, err)
 		require.NotEqual(t, l2.Removed, plan.Removed, "this metanetwork does change scores")
@@ -251,7 +251,7 @@ func TestWeightsOriginal(t *testing.T) {
 		require.Equal(t, raw, have[x.Name])
 	}
 	_, err = p.MakePlan(ctx, prune.Request{Pattern: "2:4"})
-	require.ErrorContains(t, err, "--weights metanet")
+	require.ErrorContains(t, err, `option "weights metanet"`)
 }
 
 func TestSchemesAreRefused(t *testing.T) {

@@ -107,7 +107,7 @@ func Wrap(err error) error {
 		return f.err
 	}
 	if err != nil {
-		return fmt.Errorf("the engine failed (GoMLX: %s); another one may run it: give --backend", firstLine(err))
+		return fmt.Errorf("the engine failed (GoMLX: %s); another backend may run it: give option \"backend\"", firstLine(err))
 	}
 	return nil
 }

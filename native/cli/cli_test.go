@@ -254,7 +254,7 @@ func TestIgnoreThatFitsNothing(t *testing.T) {
 	for _, how := range [][]string{{"--speed-up", "1.5"}, {"--pattern", "2:4"}, {"--pattern", "unstructured", "--sparsity", "0.5"}} {
 		code, _, said := run(t, append([]string{"prune", fashion, "--ignore", "fc.*,layer.0.*", "-o", out, "-q"}, how...)...)
 		require.Equal(t, exitInput, code, said)
-		require.Contains(t, said, `ignore "layer.0.*": want a node, a tensor or a group of the model (metaprune inspect --all --groups lists them)`)
+		require.Contains(t, said, `ignore "layer.0.*": want a node, a tensor or a group of the model (inspect lists them with --all and --groups)`)
 		require.Contains(t, said, "did you mean layers.0.*")
 		require.NotContains(t, said, "fc.*")
 		require.NoFileExists(t, out)

@@ -56,7 +56,7 @@ type faultReport struct {
 // faultOf says what kind of error it is, and where it is. An error that came after a signal is the signal's.
 func faultOf(err error, signal os.Signal) fault {
 	known := faults.Of(err)
-	f := fault{Kind: known.Kind, Where: known.Where, Want: known.Want, Got: known.Got, Message: plain(err.Error())}
+	f := fault{Kind: known.Kind, Where: known.Where, Want: known.Want, Got: known.Got, Message: plain(withFlags(err.Error()))}
 	var usage *usageError
 	var format *onnxio.FormatError
 	var check failedCheck
@@ -82,7 +82,7 @@ func faultOf(err error, signal os.Signal) fault {
 		f.Got = cmp.Or(f.Got, format.Err.Error())
 	}
 	for _, text := range []*string{&f.Where, &f.Want, &f.Got} {
-		*text = plain(*text)
+		*text = plain(withFlags(*text))
 	}
 	return f
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/metaprune/metaprune/prune/planner"
@@ -120,6 +121,12 @@ func asFlag(err error, name string) error {
 	}
 	return err
 }
+
+// optionName is how libraries name an option in a sentence, with or without its value.
+var optionName = regexp.MustCompile(`\boption "([a-z][^"]*)"`)
+
+// withFlags gives the options in a library's sentence the spelling of flags: option "repair noise" becomes --repair noise.
+func withFlags(s string) string { return optionName.ReplaceAllString(s, "--$1") }
 
 func unknownFlag(c *cobra.Command, e *pflag.NotExistError) error {
 	given, want := "--"+e.GetSpecifiedName(), "a flag of "+c.CommandPath()

@@ -17,7 +17,7 @@ func (a *app) warn(warnings []planner.Warning) {
 		mark = "\x1b[1;33m" + mark + "\x1b[0m"
 	}
 	for _, w := range warnings {
-		fmt.Fprintln(a.err, mark, plain(w.String()))
+		fmt.Fprintln(a.err, mark, plain(withFlags(w.String())))
 	}
 }
 

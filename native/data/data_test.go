@@ -164,7 +164,7 @@ func TestFolders(t *testing.T) {
 	require.InDelta(t, (1-0.485)/0.229, x[0], 1e-2, "red")
 	require.InDelta(t, (0-0.406)/0.225, x[2*16*12], 1e-2, "no blue")
 	_, err = Open(dir, Geometry{})
-	require.ErrorContains(t, err, "--input CxHxW")
+	require.ErrorContains(t, err, `option "input CxHxW"`)
 	_, err = Open(t.TempDir(), Geometry{C: 3, H: 4, W: 4})
 	require.ErrorContains(t, err, "no JPEG or PNG")
 

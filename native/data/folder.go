@@ -56,7 +56,7 @@ func openFolder(dir string, g Geometry) (*Splits, error) {
 
 func readFolder(dir string, g Geometry) (*Set, error) {
 	if g.C == 0 || g.H == 0 || g.W == 0 {
-		return nil, fmt.Errorf("%s: the model's input has no fixed size; give the size of the images with --input CxHxW", dir)
+		return nil, fmt.Errorf(`%s: the model's input has no fixed size; give the size of the images with option "input CxHxW"`, dir)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -24,7 +24,7 @@ func DataName(model string) string { return model + ".data" }
 type TakenError struct{ Model, Data string }
 
 func (e *TakenError) Error() string {
-	return fmt.Sprintf("%s: the weights of this model would be written to %s, which exists and may belong to another model: choose another name, move the file away, or overwrite it with --force", e.Model, e.Data)
+	return fmt.Sprintf("%s: the weights of this model would be written to %s, which exists and may belong to another model: choose another name, move the file away, or overwrite it with option \"force\"", e.Model, e.Data)
 }
 
 // TakesPair reports whether a data file can be put beside the target, so that the model finds it under each of its names: the target is a file, and the name is no link into another folder.

@@ -50,7 +50,7 @@ func NoSuchName(where, pattern string, names []string) *OptionError {
 		near = append(near, name)
 		names = slices.DeleteFunc(names, func(n string) bool { return n == name })
 	}
-	return &OptionError{Where: where, Want: "a node, a tensor or a group of the model (metaprune inspect --all --groups lists them), or a pattern that fits one", Got: pattern, Near: Listed(near)}
+	return &OptionError{Where: where, Want: `a node, a tensor or a group of the model (inspect lists them with option "all" and option "groups"), or a pattern that fits one`, Got: pattern, Near: Listed(near)}
 }
 
 // withoutZeros are the constants that Options.Ignore keeps without zeros: those of the layers and tensors whose names fit, and those whose output channels are the channels of a group whose name or ID fits.

@@ -9,8 +9,11 @@ import (
 )
 
 // OptionError reports an option that has no meaning: an unknown name, a number out of range, or an option that another one excludes.
+//
+// Sentences of libraries name an option so: option "ranking", or option "repair noise" with its value. A front end that
+// spells options otherwise, as the command line does with --ranking, rewrites that.
 type OptionError struct {
-	Where string // the option, such as "ranking" or "--steps"
+	Where string // the option, such as "ranking"; a front end may give it its own spelling, such as "--steps"
 	Want  string // what it takes
 	Got   string // what it was given; empty where it was given nothing
 	Near  string // the name that was probably meant; empty where no name is near

@@ -43,7 +43,7 @@ func UnrepairedWarning(factor float64) Warning {
 		expect = "a lower accuracy"
 	}
 	return Warning{Unrepaired, fmt.Sprintf("expect %s: channels were removed and nothing was repaired or finetuned", expect),
-		"repair it on about 100 unlabelled samples (metaprune prune --calibrate DIR) or on noise (--repair noise), or finetune the smaller model"}
+		`repair it on about 100 unlabelled samples (option "calibrate DIR") or on noise (option "repair noise"), or finetune the smaller model`}
 }
 
 // ZerosWarning says what a pattern of zeros gives and what it does not.
@@ -53,7 +53,7 @@ func ZerosWarning(pattern string) Warning {
 		who = "TensorRT on GPUs with sparse tensor cores is"
 	}
 	return Warning{ZerosOnly, fmt.Sprintf("expect a lower accuracy and the same size and speed: pattern %s only sets weights to zero, which makes neither the file smaller nor a dense runtime faster; only %s faster", pattern, who),
-		"finetune with --keep-zeros for the accuracy, or remove channels with --speed-up for size and speed everywhere"}
+		`finetune with option "keep-zeros" for the accuracy, or remove channels with option "speed-up" for size and speed everywhere`}
 }
 
 // factor is by how much multiply-accumulates or parameters fell, whichever fell further.

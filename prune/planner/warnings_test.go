@@ -17,16 +17,16 @@ func TestWarnings(t *testing.T) {
 		want []string // code and words
 	}{
 		"nothing removed":      {Plan{Repair: "none", Removed: []coupling.Removal{}, Achieved: half}, nil},
-		"removed":              {Plan{Repair: "none", Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", "--calibrate DIR"}},
-		"of an old plan":       {Plan{Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", "--repair noise"}},
+		"removed":              {Plan{Repair: "none", Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", `option "calibrate DIR"`}},
+		"of an old plan":       {Plan{Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", `option "repair noise"`}},
 		"few removed":          {Plan{Repair: "none", Removed: removed, Achieved: little}, []string{Unrepaired, "a lower accuracy", "finetune"}},
 		"parameters":           {Plan{Repair: "none", Removed: removed, Achieved: fewer}, []string{Unrepaired, "near chance", "finetune"}},
 		"metanetwork's weight": {Plan{Repair: "none", Weights: "metanet", Removed: removed, Achieved: half}, []string{Unrepaired, "near chance", "finetune"}},
 		"repaired":             {Plan{Repair: "data", Removed: removed, Achieved: half}, nil},
 		"repaired on noise":    {Plan{Repair: "noise", Removed: removed, Achieved: half}, nil},
-		"2:4":                  {Plan{Repair: "none", Zeroed: []Zeroed{{Tensor: "w", Pattern: "2:4"}}}, []string{ZerosOnly, "sparse tensor cores", "--keep-zeros"}},
-		"1:8":                  {Plan{Repair: "none", Zeroed: []Zeroed{{Tensor: "w", Pattern: "1:8"}}}, []string{ZerosOnly, "neither the file smaller", "--keep-zeros"}},
-		"unstructured":         {Plan{Repair: "none", Zeroed: []Zeroed{{Tensor: "w", Pattern: "unstructured", Count: 3}}}, []string{ZerosOnly, "pattern unstructured", "--speed-up"}},
+		"2:4":                  {Plan{Repair: "none", Zeroed: []Zeroed{{Tensor: "w", Pattern: "2:4"}}}, []string{ZerosOnly, "sparse tensor cores", `option "keep-zeros"`}},
+		"1:8":                  {Plan{Repair: "none", Zeroed: []Zeroed{{Tensor: "w", Pattern: "1:8"}}}, []string{ZerosOnly, "neither the file smaller", `option "keep-zeros"`}},
+		"unstructured":         {Plan{Repair: "none", Zeroed: []Zeroed{{Tensor: "w", Pattern: "unstructured", Count: 3}}}, []string{ZerosOnly, "pattern unstructured", `option "speed-up"`}},
 		"no zeros":             {Plan{Repair: "none", Zeroed: []Zeroed{{Tensor: "w", Pattern: "unstructured"}}}, nil},
 	} {
 		got := c.plan.NewWarnings()

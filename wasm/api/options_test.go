@@ -110,7 +110,7 @@ func TestIgnoreThatFitsNothing(t *testing.T) {
 		var p Problem
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p))
 		require.Equal(t, []string{"usage", "ignore", "fc.wieght"}, []string{p.Kind, p.Where, p.Got})
-		require.Contains(t, p.Detail, `ignore "fc.wieght": want a node, a tensor or a group of the model (metaprune inspect --all --groups lists them)`)
+		require.Contains(t, p.Detail, `ignore "fc.wieght": want a node, a tensor or a group of the model (inspect lists them with option "all" and option "groups")`)
 		require.Contains(t, p.Detail, "did you mean fc.weight")
 	}
 }

@@ -57,7 +57,7 @@ func (h *handler) asProblem(ctx context.Context, err error) *Problem {
 	case errors.As(err, &room):
 		return limited(http.StatusRequestEntityTooLarge, room.Limit, "%v; run metaprune on a machine with more memory", room)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return limited(http.StatusRequestTimeout, h.config.Timeout.Milliseconds(), "the request took longer than %s; send a smaller model, or run metaprune with a larger --timeout", h.config.Timeout)
+		return limited(http.StatusRequestTimeout, h.config.Timeout.Milliseconds(), "the request took longer than %s; send a smaller model, or run metaprune with a larger option \"timeout\"", h.config.Timeout)
 	case ctx.Err() != nil:
 		return problem(499, "", "the client went away")
 	}
