@@ -6,6 +6,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/prune/calib"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 )
@@ -15,8 +16,8 @@ type (
 	Plan     = planner.Plan    // which channels are removed; JSON, and complete: applied to the same model it gives the same bytes
 	Scores   = planner.Scores  // importance of every unit
 	Warning  = planner.Warning // what to expect of a pruned model, and what to do about it
-	Array    = repair.Array    // values of an input or output: dims, and floats or integers
-	Engine   = repair.Engine   // runs models; package xla has one
+	Array    = engine.Array    // values of an input or output: dims, and floats or integers
+	Engine   = engine.Engine   // runs models; package xla has one
 	Fidelity = repair.Fidelity // how much a model's outputs are like the original's
 	Kind     = coupling.Kind   // of a group within an attention: heads, or channels of a head
 )

@@ -4,10 +4,10 @@ import (
 	"context"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/engine"
 )
 
-// Engine runs models for prune/repair.
+// Engine runs models on a backend for everything that looks at their values.
 type Engine struct {
 	backend *Backend
 	batch   int // that the whole model declares, 0 for a free one
@@ -22,8 +22,18 @@ func NewEngine(b *Backend, p *Program) *Engine {
 	return e
 }
 
-// Run implements repair.Engine.
-func (e *Engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repair.Array) ([]repair.Array, error) {
+// Run implements engine.Engine.
+func (e *Engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]engine.Array) ([]engine.Array, error) {
+	s, err := e.Compile(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.Run(ctx, feeds)
+}
+
+// Compile implements engine.Compiler. A graph is built for each shape of the feeds.
+func (e *Engine) Compile(ctx context.Context, m *onnxio.Model) (engine.Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -42,14 +52,20 @@ func (e *Engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repa
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	var in []Array
-	return repair.OneByOne(feeds, func(feeds map[string]repair.Array) ([]repair.Array, error) {
+	return &session{r}, nil
+}
+
+// session is a model on a backend.
+type session struct{ runner *Runner }
+
+// Run implements engine.Session.
+func (s *session) Run(ctx context.Context, feeds map[string]engine.Array) ([]engine.Array, error) {
+	return engine.OneByOne(feeds, func(feeds map[string]engine.Array) ([]engine.Array, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		in = in[:0]
-		for _, i := range p.Inputs {
+		var in []Array
+		for _, i := range s.runner.Program.Inputs {
 			a := feeds[i.Name]
 			t := onnxio.Float
 			if a.Ints != nil || a.Type == onnxio.Double {
@@ -57,24 +73,27 @@ func (e *Engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repa
 			}
 			in = append(in, Array{Dims: a.Dims, Floats: a.Floats, Ints: a.Ints, Type: t})
 		}
-		out, err := r.Run(in...)
+		out, err := s.runner.Run(in...)
 		if err != nil {
 			return nil, err
 		}
-		result := make([]repair.Array, len(out))
+		result := make([]engine.Array, len(out))
 		for i, a := range out {
-			result[i] = repair.Array{Dims: a.Dims, Floats: a.Floats, Ints: a.Ints, Type: a.Type}
+			result[i] = engine.Array{Dims: a.Dims, Floats: a.Floats, Ints: a.Ints, Type: a.Type}
 		}
 		return result, nil
 	})
 }
 
+// Close implements engine.Session.
+func (s *session) Close() { s.runner.Close() }
+
 // Batches says how many samples a model has to be run on at a time: 0 for any number, else the batch that it declares, where it does not give for more samples what it gives for each batch.
-func (e *Engine) Batches(ctx context.Context, m *onnxio.Model, samples map[string]repair.Array) int {
+func (e *Engine) Batches(ctx context.Context, m *onnxio.Model, samples map[string]engine.Array) int {
 	if e.batch == 0 {
 		return 0
 	}
-	few := map[string]repair.Array{}
+	few := map[string]engine.Array{}
 	for name, a := range samples {
 		if len(a.Dims) == 0 || a.Dims[0] < 2*e.batch {
 			return 0

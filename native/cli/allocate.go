@@ -21,6 +21,7 @@ import (
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/allocate"
 	"github.com/metaprune/metaprune/prune/calib"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
@@ -203,7 +204,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Model, f *a
 	if n < f.samples+5 {
 		return nil, fmt.Errorf("%s has %d images; with --samples %d, too few remain to judge by", set.Name, n, f.samples)
 	}
-	fit, held := repair.SplitLast(all, n-f.samples)
+	fit, held := engine.SplitLast(all, n-f.samples)
 	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.ONNX, fit, held)
 	if err != nil {
 		return nil, err

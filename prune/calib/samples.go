@@ -10,6 +10,7 @@ import (
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/graphcodec/dim"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/metaprune/metaprune/prune/repair"
 )
 
@@ -183,7 +184,7 @@ func AtMost(samples map[string]repair.Array, n, limit int) (map[string]repair.Ar
 	if n <= limit {
 		return samples, n
 	}
-	_, samples = repair.SplitLast(samples, limit)
+	_, samples = engine.SplitLast(samples, limit)
 	return samples, limit
 }
 
@@ -195,10 +196,10 @@ type batcher interface {
 // Divide returns the samples to fit on and, a fifth, those that only judge. An engine that knows a fixed batch of the
 // model's (xla.Engine) gets stacks of that many samples.
 func Divide(ctx context.Context, e repair.Engine, m *onnxio.Model, samples map[string]repair.Array, n int) (fit, held map[string]repair.Array) {
-	fit, held = repair.SplitLast(samples, repair.Held(n))
+	fit, held = engine.SplitLast(samples, repair.Held(n))
 	if b, ok := e.(batcher); ok {
 		if size := b.Batches(ctx, m, samples); size > 0 {
-			fit, held = repair.Stacks(fit, size), repair.Stacks(held, size)
+			fit, held = engine.Stacks(fit, size), engine.Stacks(held, size)
 		}
 	}
 	return fit, held

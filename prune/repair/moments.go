@@ -5,23 +5,6 @@ import "math"
 // moments are mean and variance per channel.
 type moments struct{ mean, variance []float64 }
 
-// Blocks says how a value's channels lie, before x channels x after; an axis below 0 counts from the end.
-func (a Array) Blocks(channel int) (before, channels, after int) {
-	if channel < 0 {
-		channel += len(a.Dims)
-	}
-	before, after = 1, 1
-	for i, d := range a.Dims {
-		switch {
-		case i < channel:
-			before *= d
-		case i > channel:
-			after *= d
-		}
-	}
-	return before, a.Dims[channel], after
-}
-
 func momentsOf(a Array, channel int) moments {
 	before, c, after := a.Blocks(channel)
 	m := moments{make([]float64, c), make([]float64, c)}

@@ -197,7 +197,7 @@ func (r *Reference) Fidelity(ctx context.Context, m *onnxio.Model) (Fidelity, er
 	outputs := 0
 	for i, w := range r.want {
 		g := got[i]
-		n := w.samples(r.held)
+		n := w.Samples(r.held)
 		if len(w.Floats) == 0 || len(w.Floats) != len(g.Floats) || n == 0 || outputs > 0 && n != f.N {
 			continue
 		}
@@ -211,22 +211,6 @@ func (r *Reference) Fidelity(ctx context.Context, m *onnxio.Model) (Fidelity, er
 	f.Cosine /= float64(outputs * f.N)
 	f.Top1 /= float64(outputs * f.N)
 	return f, nil
-}
-
-// samples is how many samples an output is of: the length of its first axis, or what a stack of inputs has.
-func (a Array) samples(inputs map[string]Array) int {
-	if a.Stack == 0 {
-		if len(a.Dims) == 0 {
-			return 0
-		}
-		return a.Dims[0]
-	}
-	for _, in := range inputs {
-		if in.Stack == a.Stack && in.Dims[0] == a.Dims[0] { // several samples at a time
-			return a.Dims[0]
-		}
-	}
-	return a.Stack
 }
 
 // Distance is one minus the cosine, at least 0, and 2 where the outputs are no numbers: the goal of searches.

@@ -9,11 +9,6 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Engine runs models. The model's inputs that feeds does not name are initializers.
-type Engine interface {
-	Run(ctx context.Context, m *onnxio.Model, feeds map[string]Array) ([]Array, error)
-}
-
 // stepper runs a model piece by piece, so that constants may change between what has run and what has not.
 type stepper struct {
 	engine Engine
@@ -209,7 +204,7 @@ func (s *stepper) provide(g *onnxio.Graph, name string, feeds map[string]Array) 
 	}
 	feeds[name] = v
 	shape := &onnxio.Shape{}
-	for _, d := range v.sampleDims() {
+	for _, d := range v.SampleDims() {
 		shape.Dims = append(shape.Dims, &onnxio.Dim{Value: int64(d), HasValue: true})
 	}
 	kind := onnxio.Float

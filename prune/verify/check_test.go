@@ -9,8 +9,8 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/metaprune/metaprune/prune/planner"
-	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/stretchr/testify/require"
 )
 
@@ -81,8 +81,8 @@ func TestCheckHasThreeVerdicts(t *testing.T) {
 // scaled returns its inputs, times a factor for each model.
 type scaled map[*onnxio.Model]float32
 
-func (s scaled) Run(_ context.Context, m *onnxio.Model, in map[string]repair.Array) ([]repair.Array, error) {
-	var out []repair.Array
+func (s scaled) Run(_ context.Context, m *onnxio.Model, in map[string]engine.Array) ([]engine.Array, error) {
+	var out []engine.Array
 	for _, a := range in {
 		for i := range a.Floats {
 			a.Floats[i] *= s[m]

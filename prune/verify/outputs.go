@@ -9,13 +9,13 @@ import (
 	"slices"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/engine"
 )
 
 // Outputs runs two models on the same random inputs and returns the largest relative difference of their outputs, as
 // [Engine].Compare does. Integers that differ count as infinitely different.
-func Outputs(ctx context.Context, e repair.Engine, want, got *onnxio.Model, seed int64) (float64, error) {
-	var outs [2][]repair.Array
+func Outputs(ctx context.Context, e engine.Engine, want, got *onnxio.Model, seed int64) (float64, error) {
+	var outs [2][]engine.Array
 	for i, m := range []*onnxio.Model{want, got} {
 		in, err := drawn(m, seed)
 		if err != nil {
@@ -75,8 +75,8 @@ func Normals(r *rand.Rand, n int) []float32 {
 }
 
 // drawn are random values for a model's inputs: normal numbers for real inputs, zeros and ones for others; free dims are 2.
-func drawn(m *onnxio.Model, seed int64) (map[string]repair.Array, error) {
-	weights, out, r := map[string]bool{}, map[string]repair.Array{}, Random(seed)
+func drawn(m *onnxio.Model, seed int64) (map[string]engine.Array, error) {
+	weights, out, r := map[string]bool{}, map[string]engine.Array{}, Random(seed)
 	for _, t := range m.Graph.Initializers {
 		weights[t.Name] = true
 	}
@@ -87,7 +87,7 @@ func drawn(m *onnxio.Model, seed int64) (map[string]repair.Array, error) {
 		if v.Type == nil || v.Type.Tensor == nil || v.Type.Tensor.Shape == nil {
 			return nil, &onnxio.UnsupportedError{Path: fmt.Sprintf("input %q", v.Name), What: "anything but a tensor of known rank"}
 		}
-		a, n := repair.Array{Type: v.Type.Tensor.ElemType}, 1
+		a, n := engine.Array{Type: v.Type.Tensor.ElemType}, 1
 		for _, d := range v.Type.Tensor.Shape.Dims {
 			size := 2
 			if d.HasValue && d.Value >= 0 {

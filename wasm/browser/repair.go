@@ -9,6 +9,7 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/calib"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/metaprune/metaprune/prune/obs"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
@@ -23,11 +24,11 @@ const (
 // runtime runs a model's file on stacks of samples, one sample after the other, and returns stacks.
 type runtime func(ctx context.Context, file []byte, feeds map[string]repair.Array, samples int) ([]repair.Array, error)
 
-// engine is a runtime for prune/repair.
-type engine struct{ run runtime }
+// runner is a runtime for prune/repair.
+type runner struct{ run runtime }
 
 // Run implements repair.Engine.
-func (e engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repair.Array) ([]repair.Array, error) {
+func (e runner) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repair.Array) ([]repair.Array, error) {
 	samples := 1
 	for _, a := range feeds {
 		samples = max(samples, a.Stack)
@@ -96,9 +97,9 @@ func (t *tool) repair(ctx context.Context, raw []byte, run runtime) (*repaired, 
 	if err != nil {
 		return nil, err
 	}
-	fit, held := repair.SplitLast(t.given.feeds, repair.Held(t.given.samples))
+	fit, held := engine.SplitLast(t.given.feeds, repair.Held(t.given.samples))
 	o := repair.Options{MaxInputs: pageInputs, MaxRows: pageRows, Progress: func(done, total int) { t.report("repair", done, total) }}
-	r, err := repair.Repair(ctx, engine{run}, t.session.ONNX, m, p.Removed, fit, held, o)
+	r, err := repair.Repair(ctx, runner{run}, t.session.ONNX, m, p.Removed, fit, held, o)
 	if err != nil {
 		return nil, fmt.Errorf("repair: %w", err)
 	}
@@ -132,7 +133,7 @@ func (t *tool) observe(ctx context.Context, run runtime) error {
 		return fmt.Errorf("criterion obs needs every layer's values at once, and the page has memory for %d samples; give fewer samples, or use the command line", n)
 	}
 	some, _ := calib.AtMost(t.given.feeds, t.given.samples, n)
-	s, err := calib.Scores(ctx, engine{run}, t.session.ONNX, t.session.Analysis, observed, some)
+	s, err := calib.Scores(ctx, runner{run}, t.session.ONNX, t.session.Analysis, observed, some)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package repair
+package engine
 
 import (
 	"testing"
@@ -49,8 +49,8 @@ func TestOneByOne(t *testing.T) {
 	require.Equal(t, []float32{6, 7, 8, 9, 10, 11}, out[0].Sample(1).Floats)
 	require.Equal(t, []float32{6}, out[2].Sample(1).Floats)
 	require.Equal(t, []int64{6}, out[4].Sample(1).Ints)
-	require.Equal(t, 6, feeds["x"].samples(feeds), "inputs and outputs of two samples a time")
-	require.Equal(t, 3, out[0].samples(feeds))
+	require.Equal(t, 6, feeds["x"].Samples(feeds), "inputs and outputs of two samples a time")
+	require.Equal(t, 3, out[0].Samples(feeds))
 }
 
 func TestOneByOneOfDifferentShapes(t *testing.T) {

@@ -1,4 +1,4 @@
-package repair
+package engine
 
 import (
 	"slices"
@@ -21,7 +21,7 @@ func (a Array) Sample(i int) Array {
 	if a.Stack == 0 {
 		return a
 	}
-	out := Array{Dims: a.sampleDims(), Type: a.Type}
+	out := Array{Dims: a.SampleDims(), Type: a.Type}
 	if n := len(a.Floats) / a.Stack; a.Floats != nil {
 		out.Floats = a.Floats[i*n : (i+1)*n]
 	}
@@ -31,8 +31,8 @@ func (a Array) Sample(i int) Array {
 	return out
 }
 
-// sampleDims are the dims of one sample of a stack.
-func (a Array) sampleDims() []int {
+// SampleDims are the dims of one sample of a stack.
+func (a Array) SampleDims() []int {
 	switch {
 	case a.Stack == 0:
 		return a.Dims
@@ -142,8 +142,35 @@ func SplitLast(all map[string]Array, n int) (first, last map[string]Array) {
 	return first, last
 }
 
-// Least is how many samples a repair wants at least: the last of them only judge it.
-const Least = 5
+// Blocks says how a value's channels lie, before x channels x after; an axis below 0 counts from the end.
+func (a Array) Blocks(channel int) (before, channels, after int) {
+	if channel < 0 {
+		channel += len(a.Dims)
+	}
+	before, after = 1, 1
+	for i, d := range a.Dims {
+		switch {
+		case i < channel:
+			before *= d
+		case i > channel:
+			after *= d
+		}
+	}
+	return before, a.Dims[channel], after
+}
 
-// Held is how many of so many samples only judge a repair: a fifth, at least one.
-func Held(samples int) int { return max(samples/5, 1) }
+// Samples is how many samples an output is of: the length of its first axis, or what a stack of inputs has.
+func (a Array) Samples(inputs map[string]Array) int {
+	if a.Stack == 0 {
+		if len(a.Dims) == 0 {
+			return 0
+		}
+		return a.Dims[0]
+	}
+	for _, in := range inputs {
+		if in.Stack == a.Stack && in.Dims[0] == a.Dims[0] { // several samples at a time
+			return a.Dims[0]
+		}
+	}
+	return a.Stack
+}
