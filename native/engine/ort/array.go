@@ -6,11 +6,11 @@ import (
 	"math"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/engine"
 )
 
 // tensorOf is an array as an input takes it: real numbers in the input's own width.
-func tensorOf(in Info, a repair.Array) (Tensor, error) {
+func tensorOf(in Info, a engine.Array) (Tensor, error) {
 	t := Tensor{Type: in.Type, Dims: make([]int64, len(a.Dims))}
 	for i, d := range a.Dims {
 		t.Dims[i] = int64(d)
@@ -35,7 +35,7 @@ func tensorOf(in Info, a repair.Array) (Tensor, error) {
 }
 
 // fill writes an array's elements in a tensor's type.
-func fill(t *onnxio.Tensor, a repair.Array) error {
+func fill(t *onnxio.Tensor, a engine.Array) error {
 	switch {
 	case t.DataType.IsFloat() && a.Ints == nil:
 		return t.SetFloat32s(a.Floats)
@@ -55,8 +55,8 @@ func fill(t *onnxio.Tensor, a repair.Array) error {
 	return fmt.Errorf("input %q: want %s, got %s", t.Name, t.DataType, kind)
 }
 
-func arraysOf(tensors []Tensor) ([]repair.Array, error) {
-	out := make([]repair.Array, len(tensors))
+func arraysOf(tensors []Tensor) ([]engine.Array, error) {
+	out := make([]engine.Array, len(tensors))
 	for i, t := range tensors {
 		var err error
 		if out[i], err = arrayOf(t); err != nil {
@@ -67,8 +67,8 @@ func arraysOf(tensors []Tensor) ([]repair.Array, error) {
 }
 
 // arrayOf is a tensor as an array, of the tensor's own type; real numbers are rounded to float32.
-func arrayOf(t Tensor) (repair.Array, error) {
-	a := repair.Array{Type: t.Type, Dims: make([]int, len(t.Dims))}
+func arrayOf(t Tensor) (engine.Array, error) {
+	a := engine.Array{Type: t.Type, Dims: make([]int, len(t.Dims))}
 	for i, d := range t.Dims {
 		a.Dims[i] = int(d)
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/engine"
 )
 
 // batchTolerance is how far results of one batch may be from those of its parts, relative to the largest
@@ -15,7 +15,7 @@ const batchTolerance = 1e-3
 
 // Batches says how many samples a model has to be run on at a time: 0 for any number, else the batch that
 // it declares, where two batches at once do not give what each of them gives.
-func (e *Engine) Batches(ctx context.Context, m *onnxio.Model, samples map[string]repair.Array) int {
+func (e *Engine) Batches(ctx context.Context, m *onnxio.Model, samples map[string]engine.Array) int {
 	n := declaredBatch(m)
 	if n == 0 {
 		return 0
@@ -30,7 +30,7 @@ func (e *Engine) Batches(ctx context.Context, m *onnxio.Model, samples map[strin
 		return n
 	}
 	defer c.Close()
-	if together, apart := c.twice(ctx, samples, n); !alike(together, apart, n) {
+	if together, apart := twice(ctx, c, samples, n); !alike(together, apart, n) {
 		return n
 	}
 	return 0
@@ -51,8 +51,8 @@ func declaredBatch(m *onnxio.Model) int {
 }
 
 // twice runs the first two batches of n samples, together and each alone; nil where that fails.
-func (c *Compiled) twice(ctx context.Context, samples map[string]repair.Array, n int) (together, apart []repair.Array) {
-	both, stack := map[string]repair.Array{}, map[string]repair.Array{}
+func twice(ctx context.Context, c engine.Session, samples map[string]engine.Array, n int) (together, apart []engine.Array) {
+	both, stack := map[string]engine.Array{}, map[string]engine.Array{}
 	for name, a := range samples {
 		a, _ = a.Split(2 * n)
 		both[name] = a
@@ -71,7 +71,7 @@ func (c *Compiled) twice(ctx context.Context, samples map[string]repair.Array, n
 }
 
 // alike reports whether a run on two batches gave what runs on each gave.
-func alike(together, apart []repair.Array, n int) bool {
+func alike(together, apart []engine.Array, n int) bool {
 	if len(together) == 0 || len(together) != len(apart) {
 		return false
 	}

@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/engine"
 )
 
-// Engine runs models for calibration, repair and verification; it implements repair.Engine.
+// Engine runs models for calibration, repair and verification; it implements engine.Compiler.
 type Engine struct {
 	library *Library
 	options Options
@@ -23,12 +23,9 @@ func NewEngine(l *Library, o Options) *Engine { return &Engine{l, o} }
 // Name is the engine's name for people.
 func (e *Engine) Name() string { return "ONNX Runtime " + e.library.Version }
 
-// Compiled is a model that ONNX Runtime has prepared, to be run on arrays.
-type Compiled struct{ session *Session }
-
 // Compile prepares a model. Its inputs' first axes take any length. An onnxio.UnsupportedError says why
 // ONNX Runtime does not run the model.
-func (e *Engine) Compile(ctx context.Context, m *onnxio.Model) (*Compiled, error) {
+func (e *Engine) Compile(ctx context.Context, m *onnxio.Model) (engine.Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -36,16 +33,19 @@ func (e *Engine) Compile(ctx context.Context, m *onnxio.Model) (*Compiled, error
 	if err != nil {
 		return nil, refused(err)
 	}
-	return &Compiled{s}, nil
+	return &compiled{s}, nil
 }
 
-// Close frees the model.
-func (c *Compiled) Close() { c.session.Close() }
+// compiled is a model that ONNX Runtime has prepared.
+type compiled struct{ session *Session }
+
+// Close implements engine.Session.
+func (c *compiled) Close() { c.session.Close() }
 
 // Run runs the model on feeds, by the names of its inputs, and returns all outputs. Stacks of samples are
 // run sample by sample.
-func (c *Compiled) Run(ctx context.Context, feeds map[string]repair.Array) ([]repair.Array, error) {
-	return repair.OneByOne(feeds, func(feeds map[string]repair.Array) ([]repair.Array, error) {
+func (c *compiled) Run(ctx context.Context, feeds map[string]engine.Array) ([]engine.Array, error) {
+	return engine.OneByOne(feeds, func(feeds map[string]engine.Array) ([]engine.Array, error) {
 		in := map[string]Tensor{}
 		for _, i := range c.session.Inputs {
 			a, ok := feeds[i.Name]
@@ -66,8 +66,8 @@ func (c *Compiled) Run(ctx context.Context, feeds map[string]repair.Array) ([]re
 	})
 }
 
-// Run implements repair.Engine.
-func (e *Engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]repair.Array) ([]repair.Array, error) {
+// Run implements engine.Compiler.
+func (e *Engine) Run(ctx context.Context, m *onnxio.Model, feeds map[string]engine.Array) ([]engine.Array, error) {
 	c, err := e.Compile(ctx, m)
 	if err != nil {
 		return nil, err

@@ -10,11 +10,11 @@ import (
 	"github.com/metaprune/metaprune/native/engine/ort"
 	"github.com/metaprune/metaprune/native/engine/ort/orttest"
 	"github.com/metaprune/metaprune/onnxio"
-	"github.com/metaprune/metaprune/prune/repair"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/stretchr/testify/require"
 )
 
-var _ repair.Engine = (*ort.Engine)(nil)
+var _ engine.Compiler = (*ort.Engine)(nil)
 
 func newEngine(t testing.TB) *ort.Engine { return ort.NewEngine(orttest.Library(t), ort.Options{}) }
 
@@ -25,19 +25,19 @@ func TestArrays(t *testing.T) {
 		onnxio.Float: {1.5, -2}, onnxio.Double: {1.5, -2}, onnxio.Float16: {1.5, -2}, onnxio.BFloat16: {1.5, -2},
 	} {
 		m := model(tensorType(kind, -1), tensorType(kind, -1), node("Identity", "y", "x"))
-		out, err := e.Run(ctx, m, map[string]repair.Array{"x": {Dims: []int{2}, Floats: v, Type: onnxio.Float}})
+		out, err := e.Run(ctx, m, map[string]engine.Array{"x": {Dims: []int{2}, Floats: v, Type: onnxio.Float}})
 		require.NoError(t, err, kind)
-		require.Equal(t, []repair.Array{{Dims: []int{2}, Floats: v, Type: kind}}, out)
+		require.Equal(t, []engine.Array{{Dims: []int{2}, Floats: v, Type: kind}}, out)
 	}
 	for kind, v := range map[onnxio.DataType][]int64{
 		onnxio.Bool: {1, 0}, onnxio.Int8: {-3, 7}, onnxio.Uint8: {255, 0}, onnxio.Int16: {-300, 7}, onnxio.Uint16: {65535, 0},
 		onnxio.Int32: {-70000, 1}, onnxio.Uint32: {1 << 31, 0}, onnxio.Int64: {-1 << 40, 1}, onnxio.Uint64: {1 << 40, 1},
 	} {
 		m := model(tensorType(kind, -1), tensorType(kind, -1), node("Identity", "y", "x"))
-		out, err := e.Run(ctx, m, map[string]repair.Array{"x": {Dims: []int{2}, Ints: v, Type: kind}})
+		out, err := e.Run(ctx, m, map[string]engine.Array{"x": {Dims: []int{2}, Ints: v, Type: kind}})
 		require.NoError(t, err, kind)
-		require.Equal(t, []repair.Array{{Dims: []int{2}, Ints: v, Type: kind}}, out)
-		_, err = e.Run(ctx, m, map[string]repair.Array{"x": {Dims: []int{2}, Floats: []float32{1, 2}}})
+		require.Equal(t, []engine.Array{{Dims: []int{2}, Ints: v, Type: kind}}, out)
+		_, err = e.Run(ctx, m, map[string]engine.Array{"x": {Dims: []int{2}, Floats: []float32{1, 2}}})
 		require.ErrorContains(t, err, "got real numbers", kind)
 	}
 }
@@ -45,7 +45,7 @@ func TestArrays(t *testing.T) {
 // What a piece of a model does not know, the types of its outputs, is inferred; what it declares wrongly does not matter.
 func TestOutputTypesAreInferred(t *testing.T) {
 	m := model(tensorType(onnxio.Float, 2, 3), tensorType(onnxio.Float), node("Shape", "y", "x"))
-	out, err := newEngine(t).Run(context.Background(), m, map[string]repair.Array{"x": {Dims: []int{5, 3}, Floats: make([]float32, 15)}})
+	out, err := newEngine(t).Run(context.Background(), m, map[string]engine.Array{"x": {Dims: []int{5, 3}, Floats: make([]float32, 15)}})
 	require.NoError(t, err)
 	require.Equal(t, []int64{5, 3}, out[0].Ints)
 	require.Equal(t, onnxio.Float, m.Graph.Outputs[0].Type.Tensor.ElemType, "the model is not changed")
@@ -75,12 +75,12 @@ func reshaped(to ...int64) *onnxio.Model {
 
 func TestBatches(t *testing.T) {
 	e, ctx := newEngine(t), context.Background()
-	samples := func(n int) map[string]repair.Array {
-		a := repair.Array{Dims: []int{n, 2, 2}, Type: onnxio.Float}
+	samples := func(n int) map[string]engine.Array {
+		a := engine.Array{Dims: []int{n, 2, 2}, Type: onnxio.Float}
 		for i := range 4 * n {
 			a.Floats = append(a.Floats, float32(i))
 		}
-		return map[string]repair.Array{"x": a}
+		return map[string]engine.Array{"x": a}
 	}
 	require.Equal(t, 1, e.Batches(ctx, reshaped(1, -1), samples(4)), "the shape holds one sample")
 	require.Equal(t, 0, e.Batches(ctx, reshaped(-1, 4), samples(4)), "the shape holds any number")
@@ -94,7 +94,7 @@ func TestBatches(t *testing.T) {
 	mixing.Graph.Initializers = []*onnxio.Tensor{axis}
 	require.Equal(t, 1, e.Batches(ctx, mixing, samples(4)), "the second sample depends on the first")
 
-	out, err := e.Run(ctx, reshaped(1, -1), repair.Stacks(samples(3), 1))
+	out, err := e.Run(ctx, reshaped(1, -1), engine.Stacks(samples(3), 1))
 	require.NoError(t, err)
 	require.Equal(t, []int{3, 4}, out[0].Dims)
 	require.Equal(t, 3, out[0].Stack)
@@ -105,7 +105,7 @@ func TestEngineIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := e.Run(ctx, long(), map[string]repair.Array{"x": {Dims: []int{1024, 1024}, Floats: make([]float32, 1<<20)}})
+	_, err := e.Run(ctx, long(), map[string]engine.Array{"x": {Dims: []int{1024, 1024}, Floats: make([]float32, 1<<20)}})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Less(t, time.Since(start), time.Second)
 }
@@ -128,7 +128,7 @@ func TestModelsOfTheRepository(t *testing.T) {
 	apart, err := onnxio.Open(filepath.Join(dir, "m.onnx"))
 	require.NoError(t, err)
 	require.True(t, apart.Model.HasExternal())
-	x := map[string]repair.Array{f.Model.Graph.Inputs[0].Name: {Dims: []int{2, 1, 28, 28}, Floats: slices.Repeat([]float32{.5}, 2*28*28)}}
+	x := map[string]engine.Array{f.Model.Graph.Inputs[0].Name: {Dims: []int{2, 1, 28, 28}, Floats: slices.Repeat([]float32{.5}, 2*28*28)}}
 	want, err := e.Run(ctx, f.Model, x)
 	require.NoError(t, err)
 	got, err := e.Run(ctx, apart.Model, x)
