@@ -40,7 +40,7 @@ func (c *Call) readsTensors() {
 		c.Readings[k.Tensor] = r
 	}
 	if op == "DynamicQuantizeLinear" && len(c.Out) > 1 && c.Out[1] != nil {
-		c.scales[c.Out[1]] = true
+		c.scales[c.Out[1]] = nil
 	}
 }
 
@@ -61,11 +61,14 @@ func (c *Call) scaleProduct() bool {
 	if c.Node.OpType != "Mul" || len(c.In) != 2 || len(c.Out) != 1 {
 		return false
 	}
-	i := slices.IndexFunc(c.In, func(v *Value) bool { return v != nil && c.scales[v] })
+	i := slices.IndexFunc(c.In, func(v *Value) bool {
+		_, computed := c.scales[v]
+		return computed
+	})
 	if i < 0 || c.In[1-i] == nil || c.In[1-i].Const == nil {
 		return false
 	}
-	c.scales[c.Out[0]] = true
+	c.scales[c.Out[0]] = c.In[1-i]
 	return true
 }
 

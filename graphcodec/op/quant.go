@@ -270,18 +270,6 @@ func (c *Call) weightMeansZero(x, scale, zero *Value, own int) (means bool, loos
 	return loose == 0, loose
 }
 
-// describe notes what a constant's integers stand for.
-func (c *Call) describe(x, scale, zero *Value, axis int) {
-	if x.Const == nil || scale == nil || scale.Const == nil || x.Const.scale != nil || len(scale.Shape) > 1 {
-		return
-	}
-	q := &quantisation{scale: scale.Const.Tensor, axis: axis}
-	if zero != nil && zero.Const != nil {
-		q.zero = zero.Const.Tensor
-	}
-	x.Const.scale = q
-}
-
 // passPoints carries zero points through operators that move elements; behind any other operator that does not set one, removed channels do not stand for zero.
 func (c *Call) passPoints() {
 	if len(c.points) == 0 {
@@ -402,6 +390,9 @@ func scaleType(v *Value) onnxio.DataType {
 
 func matMulInteger(c *Call) {
 	c.is(onnxio.Int32, nil, c.integerProduct(c.Input(0), c.Input(2), c.Input(1), nil, c.Input(3), nil))
+	if b := c.Input(1); b != nil && b.Rank() > 1 {
+		c.unscaled(b, c.Input(3), b.Rank()-1)
+	}
 }
 
 func qlinearMatMul(c *Call) {
@@ -488,6 +479,7 @@ func qlinearConv(c *Call) {
 
 func convInteger(c *Call) {
 	c.is(onnxio.Int32, nil, c.integerConv(c.Input(0), c.Input(2), c.Input(1), nil, c.Input(3), nil))
+	c.unscaled(c.Input(1), c.Input(3), 0)
 }
 
 // qlinearBinary is an Add or Mul of quantised values: A, scale, zero point, B, scale, zero point, the result's scale and zero point.

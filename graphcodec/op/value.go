@@ -101,6 +101,17 @@ func (v *Value) single() bool {
 	return v.Ranked && !slices.ContainsFunc(v.Shape, func(d dim.Dim) bool { return d != dim.Num(1) })
 }
 
+// vector reports whether the value is known to have at most one axis that is longer than 1.
+func (v *Value) vector() bool {
+	long := 0
+	for _, d := range v.Shape {
+		if d != dim.Num(1) {
+			long++
+		}
+	}
+	return v.Ranked && long < 2
+}
+
 // length is how many elements a vector has, -1 where that is not known.
 func (v *Value) length() int {
 	if v == nil || len(v.Shape) != 1 || !v.Shape[0].IsNum() {
