@@ -346,6 +346,7 @@ var unlearnable = map[string]string{
 	"quantised_sequence.onnx": "DynamicQuantizeLSTM: onnx-gomlx has none",
 	"norms.onnx":              "SkipLayerNormalization: onnx-gomlx has none",
 	"unsigned_qdq.onnx":       "nothing to differentiate by: its weights are integers",
+	"dequantised.onnx":        "SkipLayerNormalization: onnx-gomlx has none",
 	"packed.onnx":             "MatMulNBits: onnx-gomlx has none",
 	"embed.onnx":              "EmbedLayerNormalization: onnx-gomlx has none",
 	"tables.onnx":             "GatherBlockQuantized: onnx-gomlx has none",

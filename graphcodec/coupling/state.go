@@ -454,8 +454,9 @@ func (a *Analysis) GroupMACs(g *Group) int64 {
 	var sum int64
 	c := a.counts()
 	for i, n := range c.nodes {
-		for _, v := range a.Analyzer.Calls[n.call].In {
-			if v != nil && readers[v.Name] {
+		call := a.Analyzer.Calls[n.call]
+		for _, v := range call.In {
+			if k := call.ConstantBehind(v); k != nil && readers[k.Name] {
 				sum += c.whole(i)
 				break
 			}

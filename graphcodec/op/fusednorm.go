@@ -84,7 +84,7 @@ func ofSquares(n *onnxio.Node) bool { return n.OpType != "SkipLayerNormalization
 func (c *Call) cutsNorm(x *Value, axis, summed, sum int) bool {
 	scale, last := c.In[summed], len(x.Shape)-1
 	width := x.Shape[last]
-	if len(c.Out) == 0 || c.Out[0] == nil || axis != last || x.Static || scale.Const == nil || scale.Const.Own || !width.IsNum() || c.Concealed[c.Node] || !c.stands(c.Node) {
+	if len(c.Out) == 0 || c.Out[0] == nil || axis != last || x.Static || !c.constant(scale) || ofSquares(c.Node) && scale.Const == nil || !width.IsNum() || c.Concealed[c.Node] || !c.stands(c.Node) {
 		return false
 	}
 	for i, v := range c.In {
@@ -93,7 +93,7 @@ func (c *Call) cutsNorm(x *Value, axis, summed, sum int) bool {
 			continue
 		case v == nil || len(v.Shape) == 0 || v.Shape[len(v.Shape)-1] != width, i >= summed && len(v.Shape) != 1:
 			return false
-		case i != summed && v.zero != isZero:
+		case v.zero != isZero:
 			return false
 		}
 	}
@@ -106,6 +106,27 @@ func (c *Call) cutsNorm(x *Value, axis, summed, sum int) bool {
 		return x.Type == onnxio.Float && c.Versions[""] >= 11
 	}
 	return !c.given[scale.Name] && !slices.ContainsFunc(c.ReadersOf(scale.Name), func(n *onnxio.Node) bool { return n.OpType != c.Node.OpType })
+}
+
+// widensNorm reports whether channels of a normalisation with a dequantised scale can be removed: as those of a SkipLayerNormalization, with zeros in their place, since a plan names no constant that the node reads.
+func (c *Call) widensNorm() bool {
+	x, last := c.In[0], len(c.In[0].Shape)-1
+	if last < 0 || len(c.Out) == 0 || c.Out[0] == nil || x.Type != onnxio.Float || x.zero != isZero || x.Static || !x.Shape[last].IsNum() || !c.constant(c.Input(1)) || !c.stands(c.Node) {
+		return false
+	}
+	for _, v := range c.In[1:] {
+		if v != nil && (len(v.Shape) != 1 || v.Shape[0] != x.Shape[last]) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(c.Out[1:], func(v *Value) bool { return v != nil })
+}
+
+// patchWideNorm gives a normalisation with a dequantised scale its original width.
+func patchWideNorm(p *Patching) {
+	if scale := p.Old.Input(1); scale != nil && scale.Const == nil && p.Old.In[0] != nil && p.Old.widensNorm() {
+		patchSkipNorm(p)
+	}
 }
 
 // linkNorm joins the last axes of what is summed and of the parameters.

@@ -26,7 +26,7 @@ func groupNorm(c *Call) {
 		c.role(scale, 0, Norm)
 		c.join(scale, 0, ch)
 		c.join(bias, 0, ch)
-		c.same(0, x.Type, x).zero = isZero
+		c.same(0, x.Type, x).zero = c.zeroVectors()
 		return
 	}
 	groups := int(c.Int("num_groups", 1))
@@ -48,7 +48,7 @@ func groupNorm(c *Call) {
 			c.join(p, 0, ch)
 		}
 	}
-	c.same(0, x.Type, x).zero = isZero
+	c.same(0, x.Type, x).zero = c.zeroVectors()
 }
 
 // cutsOneGroup reports whether channels of a normalisation over all of them can be removed: they are zero
@@ -59,7 +59,7 @@ func (c *Call) cutsOneGroup() bool {
 	if c.Int("num_groups", 1) != 1 || len(c.Out) == 0 || c.Out[0] == nil || !x.Shape[1].IsNum() || x.Type != onnxio.Float || x.Static || x.zero != isZero || c.Concealed[c.Node] || !c.stands(c.Node) {
 		return false
 	}
-	return x.Shape[1] != dim.Num(1) && !slices.ContainsFunc(c.In[1:3], func(v *Value) bool { return v.Const == nil || v.Const.Own || v.Shape[0] != x.Shape[1] })
+	return x.Shape[1] != dim.Num(1) && !slices.ContainsFunc(c.In[1:3], func(v *Value) bool { return !c.constant(v) || v.Shape[0] != x.Shape[1] })
 }
 
 // patchGroupNorm sets the number of groups, or keeps the mean and deviation of the only one: zeros are put

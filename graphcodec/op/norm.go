@@ -12,7 +12,7 @@ func init() {
 	family(Op{Since: 1, Infer: batchNorm, Graph: GraphNorm, Vectors: &Vectors{1, []Vector{VectorScale, VectorShift, VectorMean, VectorVariance}}, Train: ".nnss", Note: "channels = scale, bias, mean and variance"}, "BatchNormalization")
 	register(
 		Op{Name: "InstanceNormalization", Since: 1, Infer: instanceNorm, Means: MeansOfPlaces, Patch: patchUniform, Graph: GraphNorm, Vectors: &Vectors{1, []Vector{VectorScale, VectorShift}}, Train: ".nn", Note: "channels = scale and bias"},
-		Op{Name: "LayerNormalization", Since: 1, Infer: layerNorm, Means: MeansOfLast, Graph: GraphNorm, Vectors: &Vectors{-1, []Vector{VectorScale, VectorShift}}, Train: ".nn", Note: "normalised axis = scale and bias; computes over the surviving channels"},
+		Op{Name: "LayerNormalization", Since: 1, Infer: layerNorm, Means: MeansOfLast, Patch: patchWideNorm, Graph: GraphNorm, Vectors: &Vectors{-1, []Vector{VectorScale, VectorShift}}, Train: ".nn", Note: "normalised axis = scale and bias; computes over the surviving channels"},
 	)
 	family(Op{Since: 1, Infer: lrn, Note: "cannot be pruned on the channels that it normalises over"}, "LRN")
 	family(Op{Since: 1, Infer: lpNorm, Note: "zeros do not change the norm"}, "LpNormalization")
@@ -108,8 +108,18 @@ func instanceNorm(c *Call) {
 	if grouped {
 		y.zero = centered
 	} else {
-		y.zero = isZero
+		y.zero = c.zeroVectors()
 	}
+}
+
+// zeroVectors is what scale and shift of a normalisation, inputs 1 and 2, make of removed channels: zeros, if they are zeros there themselves. Dequantised ones need not be.
+func (c *Call) zeroVectors() zeroState {
+	for _, v := range []*Value{c.Input(1), c.Input(2)} {
+		if v != nil && v.zero != isZero {
+			return nonZero
+		}
+	}
+	return isZero
 }
 
 // uniform reports whether a scale is a constant of equal elements that other nodes read too: exporters share those between normalisations whose channels have nothing to do with one another.
@@ -169,9 +179,13 @@ func layerNorm(c *Call) {
 		c.unknown("axis is out of range")
 		return
 	}
-	if axis != len(x.Shape)-1 || x.Static || c.In[1].Const == nil || c.Concealed[c.Node] {
+	if axis != len(x.Shape)-1 || x.Static || c.In[1].Const == nil && !c.widensNorm() || c.Concealed[c.Node] {
+		why := "normalises over several axes, with a computed scale or in a branch"
+		if c.constant(c.In[1]) && x.zero != isZero {
+			why = "normalises, with a dequantised scale, over channels that would not be zero when removed"
+		}
 		for k := axis; k < len(x.Shape); k++ {
-			c.freeze(x, k, "normalises over several axes, with a computed scale or in a branch")
+			c.freeze(x, k, "%s", why)
 		}
 	}
 	c.role(c.In[1], len(c.In[1].Shape)-1, Norm)
@@ -189,7 +203,7 @@ func layerNorm(c *Call) {
 		}
 	}
 	y := c.same(0, x.Type, x)
-	y.zero = isZero
+	y.zero = c.zeroVectors()
 	stat := append([]dim.Dim(nil), x.Shape...)
 	for k := axis; k < len(stat); k++ {
 		stat[k] = dim.Num(1)

@@ -56,6 +56,12 @@ func (c *Call) ConstantBehind(v *Value) *Constant {
 	return nil
 }
 
+// constant reports whether a value is a constant that a plan can name, as it is or dequantised.
+func (c *Call) constant(v *Value) bool {
+	k := c.ConstantBehind(v)
+	return k != nil && !k.Own
+}
+
 // scaleProduct reports whether the node multiplies the computed scale of an activation with the constant scale of a weight.
 func (c *Call) scaleProduct() bool {
 	if c.Node.OpType != "Mul" || len(c.In) != 2 || len(c.Out) != 1 {

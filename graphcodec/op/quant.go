@@ -86,10 +86,15 @@ func pointIs0(v *Value) bool {
 
 // meansZero reports whether removed positions on the axes that are left to cut stand for zero, but for one axis that the zero point stands on too (-1: none).
 func (c *Call) meansZero(v, zero *Value, own int) bool {
-	if v.Const == nil && c.traces[v] == nil {
+	if !c.stored(v) {
 		return v.zero == isZero && samePoint(c.points[v], zero) || !c.aliveBut(v, own)
 	}
 	return pointIs0(zero) || !c.aliveBut(v, own)
+}
+
+// stored reports whether a value's integers are the file's, which a plan sets to the integer 0. Those that a QuantizeLinear makes of a constant are counted from its zero point.
+func (c *Call) stored(v *Value) bool {
+	return v.Const != nil || c.traces[v] != nil && c.points[v] == nil
 }
 
 // aliveBut reports whether anything can be cut on the axes of v other than own.
@@ -240,7 +245,7 @@ func dequantize(c *Call) {
 	scale, zero := c.Input(1), c.Input(2)
 	t := onnxio.DataType(c.Int("output_dtype", int64(scale.Type)))
 	means, loose := c.meansZero(x, zero, own), 0
-	if x.Const != nil || c.traces[x] != nil {
+	if c.stored(x) {
 		means, loose = c.weightMeansZero(x, scale, zero, own)
 	}
 	y := c.same(0, t, x)
