@@ -105,7 +105,7 @@ func (a *app) allocate(ctx context.Context, args []string, f *allocateFlags) err
 		return err
 	}
 	claimed := a.claims()
-	claimed.data(&f.data, "")
+	claimed.data(&f.data, &repairFlags{})
 	for _, path := range files {
 		claimed.model(path, "the model", nil)
 		claimed.writes(cmp.Or(f.out, metatrain.AllocationPath(path)), "the allocation")

@@ -57,7 +57,7 @@ func (a *app) analyse(ctx context.Context, path string, f *analyseFlags) error {
 	files := a.claims()
 	files.model(path, "the model", s.ONNX)
 	files.reads(f.metanet.file, "the metanetwork")
-	files.data(&f.data, "")
+	files.data(&f.data, &repairFlags{})
 	files.writes(f.plot, "the drawing")
 	if err := files.check(); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/metaprune/metaprune/native/bucket"
 	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/samples"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 )
@@ -76,8 +77,8 @@ func (c *claims) plan(path string) (repaired bool) {
 }
 
 // data claims the data sets that flags name.
-func (c *claims) data(d *dataFlags, calibrate string) {
-	for use, spec := range map[string]string{"data": cmp.Or(d.spec, d.images), "labels": d.labels, "calibration samples": calibrate} {
+func (c *claims) data(d *dataFlags, r *repairFlags) {
+	for use, spec := range map[string]string{"data": cmp.Or(d.spec, d.images), "labels": d.labels, "calibration samples": r.calibrate, "the tokenizer": r.tokenizer} {
 		if spec == "" {
 			continue
 		}
@@ -86,7 +87,7 @@ func (c *claims) data(d *dataFlags, calibrate string) {
 			c.reads(f, use)
 		}
 		if folder != "" {
-			c.ReadFolder(folder, use, data.Part)
+			c.ReadFolder(folder, use, samples.Part)
 		}
 	}
 }

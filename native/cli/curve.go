@@ -99,7 +99,7 @@ func (a *app) curveClaims(paths []string, f *curveFlags) error {
 	}
 	c.reads(f.metanet.file, "the metanetwork")
 	c.reads(f.allocation, "the allocation")
-	c.data(&f.data, f.repair.calibrate)
+	c.data(&f.data, &f.repair)
 	c.writes(f.csv, "the table of points")
 	for _, path := range f.plots {
 		c.writes(path, "the drawing")
@@ -119,6 +119,7 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 		if err != nil {
 			return err
 		}
+		r.repair.folder = filepath.Dir(path)
 		own, err := r.model(ctx, modelName(path), s)
 		if closeErr := closeModel(); err == nil {
 			err = closeErr

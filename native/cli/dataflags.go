@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,22 +83,13 @@ func (d *dataFlags) open(m *onnxio.Model) (*data.Splits, error) {
 	if d.mean == "" && d.std == "" {
 		return s, nil
 	}
-	mean, std := []float64{0}, []float64{1}
-	for _, p := range []struct {
-		flag, text string
-		to         *[]float64
-	}{{"mean", d.mean, &mean}, {"std", d.std, &std}} {
-		if p.text == "" {
-			continue
-		}
-		*p.to = nil
-		for _, t := range strings.Split(p.text, ",") {
-			v, err := strconv.ParseFloat(strings.TrimSpace(t), 64)
-			if err != nil {
-				return nil, fmt.Errorf("--%s %q: want a number or numbers joined by commas", p.flag, p.text)
-			}
-			*p.to = append(*p.to, v)
-		}
+	mean, err := numbersOf("mean", cmp.Or(d.mean, "0"))
+	if err != nil {
+		return nil, err
+	}
+	std, err := numbersOf("std", cmp.Or(d.std, "1"))
+	if err != nil {
+		return nil, err
 	}
 	for _, set := range []*data.Set{s.Train, s.Test} {
 		if set != nil {
@@ -107,6 +99,22 @@ func (d *dataFlags) open(m *onnxio.Model) (*data.Splits, error) {
 		}
 	}
 	return s, nil
+}
+
+// numbersOf reads numbers joined by commas; nil where there are none.
+func numbersOf(flag, text string) ([]float64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var out []float64
+	for t := range strings.SplitSeq(text, ",") {
+		v, err := strconv.ParseFloat(strings.TrimSpace(t), 64)
+		if err != nil {
+			return nil, fmt.Errorf("--%s %q: want a number or numbers joined by commas", flag, text)
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 func (d *dataFlags) geometry(m *onnxio.Model) (data.Geometry, error) {

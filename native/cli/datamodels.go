@@ -135,7 +135,7 @@ func (a *app) datamodels(ctx context.Context, networks []string, f *jobsFlags) e
 		splits.Train, splits.Test = splits.Test, nil
 	}
 	files := a.claims()
-	files.data(&f.data, "")
+	files.data(&f.data, &repairFlags{})
 	files.WriteFolder(f.folder, "a file of a data model's folder", metatrain.PipelineFile)
 	if err := files.check(); err != nil {
 		return err

@@ -274,7 +274,7 @@ func (a *app) metatrainClaims(models []string, f *metatrainFlags) error {
 		c.model(path, "a model of --validate", nil)
 	}
 	c.reads(f.start, "the metanetwork that training starts from")
-	c.data(&f.data, "")
+	c.data(&f.data, &repairFlags{})
 	c.writes(f.out, "the metanetwork")
 	c.writesIn(f.folder, "a file of the run's folder", metatrain.RunFiles()...)
 	return c.check()

@@ -104,7 +104,7 @@ func (a *app) pipeline(ctx context.Context, path string, f *pipelineFlags) error
 	external := files.model(path, "the model", s.ONNX)
 	files.reads(f.file, "the metanetwork")
 	files.model(f.teacher, "the teacher", nil)
-	files.data(&f.data, "")
+	files.data(&f.data, &repairFlags{})
 	files.writesModel(f.out, "the pruned model", external, f.force)
 	files.WriteFolder(f.folder, "a file of the run's folder", metatrain.PipelineFile)
 	if err := files.check(); err != nil {

@@ -192,6 +192,7 @@ func (a *app) prune(ctx context.Context, path string, f *pruneFlags) error {
 		return err
 	}
 	defer closeModel()
+	f.repair.folder = filepath.Dir(path)
 	if err := a.pruneClaims(path, s.ONNX, f).check(); err != nil {
 		return err
 	}
@@ -277,7 +278,7 @@ func (a *app) pruneClaims(path string, m *onnxio.Model, f *pruneFlags) *claims {
 	carried := c.plan(f.planIn)
 	c.reads(f.file, "the metanetwork")
 	c.reads(f.allocation, "the allocation")
-	c.data(&f.data, f.repair.calibrate)
+	c.data(&f.data, &f.repair)
 	if !f.dryRun {
 		c.writesModel(f.out, "the pruned model", external, f.force)
 	}

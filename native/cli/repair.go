@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/native/analyse"
 	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/samples"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
@@ -24,16 +26,25 @@ import (
 
 // repairFlags say whether and on what a pruned model is repaired.
 type repairFlags struct {
-	mode, calibrate string
-	samples         int
+	mode, calibrate    string
+	samples            int
+	resize, tokenizer  string
+	tokens, sampleRate int
+	folder             string // of the model
 }
 
 func (f *repairFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.mode, "repair", "", "fit the remaining weights to the original's outputs, without labels: none, noise (random samples) or data (default: data with --calibrate, else none)")
-	fl.StringVar(&f.calibrate, "calibrate", "", "calibration samples, unlabelled, for --repair data and criteria: a folder of pictures, an IDX file, an NPZ file (arrays with the names of the model's inputs, or images) or the name of a data set")
+	fl.StringVar(&f.calibrate, "calibrate", "", "calibration samples, unlabelled, for --repair data and criteria: a folder or zip file of pictures or of WAV files, an NPZ, NPY, IDX, CSV, TXT, JSONL or WAV file, or the name of a data set (docs/calibration.md)")
 	fl.IntVar(&f.samples, "samples", 100, "number of calibration samples; a fifth of them only judges the repair")
+	fl.StringVar(&f.resize, "resize", "", "how calibration pictures are brought to the input's size: crop (the shorter side to 256/224 of it, then the middle), stretch, or letterbox (gray bars) (default: crop; letterbox for detectors by Ultralytics)")
+	fl.IntVar(&f.sampleRate, "sample-rate", 16000, "samples per second that sound for --calibrate is resampled to, in Hz")
+	fl.StringVar(&f.tokenizer, "tokenizer", "", "tokenizer.json that turns text for --calibrate into tokens (default: tokenizer.json beside the text, else beside the model)")
+	fl.IntVar(&f.tokens, "tokens", 128, "number of tokens of each text for --calibrate, cut or padded, if the model takes any number")
 	oneOf(fl, "repair", "none", "noise", "data")
+	oneOf(fl, "resize", samples.Resizes()...)
 	takes(fl, whole(repair.Least, 0), "samples")
+	takes(fl, whole(1, 0), "sample-rate", "tokens")
 }
 
 // check fills in the mode.
@@ -92,7 +103,7 @@ func (a *app) mender(ctx context.Context, f *repairFlags, d *dataFlags, b *xla.B
 	if f.mode == "noise" {
 		all, err = noise(p, d, f.samples, uint64(seed))
 	} else {
-		all, w.samples, err = calibration(p, m, f, d, uint64(seed))
+		all, w.samples, err = a.calibration(p, m, f, d, uint64(seed))
 	}
 	if err != nil {
 		return nil, err
@@ -128,24 +139,39 @@ func noise(p *xla.Program, d *dataFlags, n int, seed uint64) (map[string]repair.
 	return out, nil
 }
 
-// calibration reads inputs: arrays by the names of the inputs, or images for a model's only input.
-func calibration(p *xla.Program, m *onnxio.Model, f *repairFlags, d *dataFlags, seed uint64) (map[string]repair.Array, int, error) {
-	if strings.HasSuffix(f.calibrate, ".npz") {
-		if out, n, err := named(p, f.calibrate, f.samples); err != nil || out != nil {
-			return out, n, err
-		}
+// calibration reads samples.
+func (a *app) calibration(p *xla.Program, m *onnxio.Model, f *repairFlags, d *dataFlags, seed uint64) (map[string]repair.Array, int, error) {
+	o, err := f.sampleOptions(d)
+	if err != nil {
+		return nil, 0, err
 	}
-	own := *d
-	own.spec, own.images, own.labels = f.calibrate, "", ""
-	s, err := own.open(m)
+	o.Inputs, o.Model, o.Seed = inputsOf(p), m, seed
+	s, err := samples.Open(f.calibrate, o)
 	if err != nil {
 		return nil, 0, fmt.Errorf("--calibrate: %w", err)
 	}
-	set := s.Train
-	if set == nil {
-		set = s.Test
+	defer s.Close()
+	if s.Len() < repair.Least {
+		return nil, 0, &calib.SampleError{File: f.calibrate, Want: fmt.Sprintf("at least %d samples", repair.Least), Got: strconv.Itoa(s.Len()), Do: "give more of them"}
 	}
-	return images(p, set.Shuffled(f.samples, seed))
+	all, err := calib.ReadAll(s)
+	if err != nil {
+		return nil, 0, fmt.Errorf("--calibrate: %w", err)
+	}
+	a.notes(s.Notes)
+	return all, s.Len(), nil
+}
+
+// sampleOptions are what the flags say of samples.
+func (f *repairFlags) sampleOptions(d *dataFlags) (o samples.Options, err error) {
+	o = samples.Options{Folder: f.folder, Limit: f.samples, Resize: f.resize, SampleRate: f.sampleRate, Tokenizer: f.tokenizer, Tokens: f.tokens}
+	if o.Sizes, err = coupling.ParseSizes(d.inputs); err != nil {
+		return o, badSize(err)
+	}
+	if o.Mean, err = numbersOf("mean", d.mean); err == nil {
+		o.Std, err = numbersOf("std", d.std)
+	}
+	return o, err
 }
 
 // images are the inputs of a model that takes pictures.
@@ -165,33 +191,6 @@ func images(p *xla.Program, set *data.Set) (map[string]repair.Array, int, error)
 		return nil, 0, err
 	}
 	return map[string]repair.Array{p.Inputs[0].Name: {Dims: b.Dims, Floats: b.X, Type: onnxio.Float}}, set.N, nil
-}
-
-// named reads an NPZ file with an array for every input; nil where none of its arrays is called like an input.
-func named(p *xla.Program, path string, limit int) (map[string]repair.Array, int, error) {
-	arrays, err := data.Arrays(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	if !slices.ContainsFunc(p.Inputs, func(in xla.Input) bool { _, ok := arrays[in.Name]; return ok }) {
-		return nil, 0, nil
-	}
-	all := map[string]repair.Array{}
-	for name, v := range arrays {
-		all[name] = repair.Array{Dims: v.Dims, Floats: v.Floats, Ints: v.Ints}
-	}
-	n, err := calib.Check(inputsOf(p), all)
-	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", path, err)
-	}
-	out := map[string]repair.Array{}
-	for _, in := range p.Inputs {
-		v := all[in.Name]
-		v.Type = in.Type
-		out[in.Name] = v
-	}
-	out, n = calib.AtMost(out, n, limit)
-	return out, n, nil
 }
 
 // scores ranks by the samples of the repair, for the criteria that need them; nil for the others.
@@ -302,12 +301,12 @@ func attach(p *planner.Plan, plan string) (raw []byte, err error) {
 
 // sentence is a repair for people.
 func (r *repairReport) sentence() string {
-	samples, may := "samples", ""
+	kind, may := "samples", ""
 	if r.Mode == "noise" {
-		samples, may = "inputs of noise", " (on real inputs it may be lower)"
+		kind, may = "inputs of noise", " (on real inputs it may be lower)"
 	}
 	if r.Method == repair.None {
-		return fmt.Sprintf("repair (%s): no repair came closer to the original than pruning alone (cosine %.3f on %d %s); the model was not changed", r.Mode, r.Before.Cosine, r.Before.N, samples)
+		return fmt.Sprintf("repair (%s): no repair came closer to the original than pruning alone (cosine %.3f on %d %s); the model was not changed", r.Mode, r.Before.Cosine, r.Before.N, kind)
 	}
 	left := ""
 	if n := len(r.Skipped); n > 0 {
@@ -321,5 +320,5 @@ func (r *repairReport) sentence() string {
 		top1 = fmt.Sprintf(", same top-1 %.0f %% -> %.0f %%", 100**r.Before.Top1, 100**r.After.Top1)
 	}
 	return fmt.Sprintf("repair (%s, %s): cosine to the original's outputs %.3f -> %.3f%s on %d %s that were held back%s; %.1f s on %s%s",
-		r.Mode, r.Method, r.Before.Cosine, r.After.Cosine, top1, r.After.N, samples, may, r.Seconds, r.Backend, left)
+		r.Mode, r.Method, r.Before.Cosine, r.After.Cosine, top1, r.After.N, kind, may, r.Seconds, r.Backend, left)
 }

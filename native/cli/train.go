@@ -181,7 +181,7 @@ func (a *app) trainClaims(path string, m *onnxio.Model, f *trainFlags) *claims {
 	c := a.claims()
 	external := c.model(path, "the model", m)
 	c.model(f.teacher, "the teacher", nil)
-	c.data(&f.data, "")
+	c.data(&f.data, &repairFlags{})
 	c.writesModel(f.out, "the trained model", external, f.force)
 	c.writesIn(f.folder, "a file of the run's folder", train.Files()...)
 	return c

@@ -75,6 +75,9 @@ func (u *unused) data(d *dataFlags) *unused {
 	return u.unless(d.images != "" || d.spec != "", "--images", "labels")
 }
 
+// calibrateFlags say how files become calibration samples.
+var calibrateFlags = []string{"resize", "sample-rate", "tokenizer", "tokens"}
+
 // unused finds flags of prune that would be ignored, but for --seed and --backend: where nothing is drawn or run, they are true of nothing.
 func (f *pruneFlags) unused(c *cobra.Command) error {
 	u := unusedIn(c)
@@ -92,6 +95,7 @@ func (f *pruneFlags) unused(c *cobra.Command) error {
 	repaired := f.repair.mode != "none" && f.repair.mode != "" || f.repair.calibrate != ""
 	labelled := f.accuracy != 0 || f.criterion == taylorCriterion
 	u.unless(repaired, "--calibrate or --repair", "samples")
+	u.unless(f.repair.calibrate != "", "--calibrate", calibrateFlags...)
 	u.unless(labelled, "--accuracy or --criterion taylor", "data", "images", "labels", "batch")
 	u.unless(f.accuracy != 0, "--accuracy", "limit")
 	u.unless(labelled || repaired, "images: --calibrate, or --data with --accuracy", "mean", "std")
@@ -125,6 +129,7 @@ func (f *curveFlags) unused(c *cobra.Command) error {
 	u := unusedIn(c).data(&f.data)
 	u.unless(byMetanet, "--criterion metanet", "metanet", "memory", "weights")
 	u.unless(f.repair.mode != "none" && f.repair.mode != "" || f.repair.calibrate != "", "--calibrate or --repair", "samples")
+	u.unless(f.repair.calibrate != "", "--calibrate", calibrateFlags...)
 	return u.unless(len(f.seeds) == 0, "no --seeds, which names them all", "seed").err
 }
 

@@ -21,6 +21,16 @@ func (a *app) warn(warnings []planner.Warning) {
 	}
 }
 
+// notes prints sentences for people to standard error, a line each; not with --quiet or --json.
+func (a *app) notes(list []string) {
+	if a.json || a.quiet {
+		return
+	}
+	for _, n := range list {
+		fmt.Fprintln(a.err, plain(n))
+	}
+}
+
 // warnings are what to expect of the model that is written; none without a model, or where a search by
 // accuracy has measured it.
 func (c *cut) warnings() []planner.Warning {

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"strconv"
 	"strings"
+
+	"github.com/metaprune/metaprune/onnxio"
 )
 
 // Bounds of an NPZ file: an array's header, the bytes that all arrays unpack to, and how much larger than what is packed DEFLATE's contents can be at most.
@@ -59,6 +62,32 @@ func readNPY(f *zip.File) (Array, error) {
 		return Array{}, err
 	}
 	defer body.Close()
+	return readArray(body, size)
+}
+
+// ReadNPY reads an NPY file.
+func ReadNPY(path string) (Array, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Array{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Array{}, err
+	}
+	a, err := readArray(f, info.Size())
+	if err != nil {
+		return a, fmt.Errorf("%s: %w", path, err)
+	}
+	return a, nil
+}
+
+// widths are the bytes of one element, by its type.
+var widths = map[string]int64{"f2": 2, "f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
+
+// readArray reads an array whose file has so many bytes.
+func readArray(body io.Reader, size int64) (Array, error) {
 	r := bufio.NewReaderSize(body, 1<<16)
 	h, err := readNPYHeader(r)
 	if err != nil {
@@ -67,9 +96,9 @@ func readNPY(f *zip.File) (Array, error) {
 	if h.fortran {
 		return Array{}, errors.New("stored in Fortran order; save it in C order")
 	}
-	width := map[string]int64{"f4": 4, "f8": 8, "i8": 8, "i4": 4, "u1": 1}[h.kind]
+	width := widths[h.kind]
 	if width == 0 {
-		return Array{}, fmt.Errorf("element type %s, want float32, float64, int64, int32 or uint8", h.kind)
+		return Array{}, fmt.Errorf("element type %.100q, want floats, integers or booleans in little-endian order", h.kind)
 	}
 	n, ok := h.elements()
 	if !ok || n*width != size-h.size {
@@ -81,24 +110,41 @@ func readNPY(f *zip.File) (Array, error) {
 
 // take reads n elements.
 func (a *Array) take(r io.Reader, kind string, n int) error {
-	little := binary.LittleEndian
-	switch kind {
-	case "u1":
+	if kind == "u1" {
 		a.Bytes = make([]byte, n)
 		_, err := io.ReadFull(r, a.Bytes)
 		return err
-	case "f4":
+	}
+	width := int(widths[kind])
+	if kind[0] == 'f' {
 		a.Floats = make([]float32, n)
-		return elements(r, 4, n, func(i int, b []byte) { a.Floats[i] = math.Float32frombits(little.Uint32(b)) })
-	case "f8":
-		a.Floats = make([]float32, n)
-		return elements(r, 8, n, func(i int, b []byte) { a.Floats[i] = float32(math.Float64frombits(little.Uint64(b))) })
-	case "i4":
-		a.Ints = make([]int64, n)
-		return elements(r, 4, n, func(i int, b []byte) { a.Ints[i] = int64(int32(little.Uint32(b))) })
+		return elements(r, width, n, func(i int, b []byte) { a.Floats[i] = floatOf(b, width) })
 	}
 	a.Ints = make([]int64, n)
-	return elements(r, 8, n, func(i int, b []byte) { a.Ints[i] = int64(little.Uint64(b)) })
+	return elements(r, width, n, func(i int, b []byte) { a.Ints[i] = intOf(b, width, kind[0] == 'i') })
+}
+
+// floatOf is the float of so many bytes that data begins with.
+func floatOf(data []byte, width int) float32 {
+	switch width {
+	case 2:
+		return onnxio.Float16To32(binary.LittleEndian.Uint16(data))
+	case 4:
+		return math.Float32frombits(binary.LittleEndian.Uint32(data))
+	}
+	return float32(math.Float64frombits(binary.LittleEndian.Uint64(data)))
+}
+
+// intOf is the integer of so many bytes that data begins with.
+func intOf(data []byte, width int, signed bool) int64 {
+	v := uint64(0)
+	for i := range width {
+		v |= uint64(data[i]) << (8 * i)
+	}
+	if unused := 64 - 8*width; signed {
+		return int64(v<<unused) >> unused
+	}
+	return int64(v)
 }
 
 // elements calls do with the bytes of each of n elements.

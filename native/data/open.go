@@ -56,6 +56,18 @@ func Open(spec string, g Geometry) (*Splits, error) {
 	return s, nil
 }
 
+// IsNamed reports whether Open knows a data set of this name, with or without a folder after a colon.
+func IsNamed(spec string) bool {
+	name, _, _ := strings.Cut(spec, ":")
+	_, ok := known[name]
+	return ok
+}
+
+// IsSet reports whether a folder holds IDX files or CIFAR's binary files under their usual names.
+func IsSet(dir string) bool {
+	return idxFile(dir, "t10k-images-idx3-ubyte") != "" || exists(filepath.Join(dir, "test_batch.bin")) || exists(filepath.Join(dir, "train.bin"))
+}
+
 // usual sets the normalisation that goes with a name, or with the number of channels.
 func (s *Set) usual(name string) error {
 	k, ok := known[name]
@@ -90,10 +102,8 @@ func openPath(path string, g Geometry) (*Splits, error) {
 	if f := idxFile(path, "t10k-images-idx3-ubyte"); f != "" {
 		return openIDX(path)
 	}
-	for _, f := range []string{"test_batch.bin", "train.bin"} {
-		if _, err := os.Stat(filepath.Join(path, f)); err == nil {
-			return openCIFAR(path)
-		}
+	if IsSet(path) {
+		return openCIFAR(path)
 	}
 	return openFolder(path, g)
 }

@@ -120,7 +120,7 @@ func (in Input) wrong(a repair.Array, there bool, n int) (want, got string) {
 	switch {
 	case !there:
 		return in.Type.String() + " " + in.shape(), ""
-	case kind == bytesType || (a.Floats == nil) != (in.Type != onnxio.Float):
+	case kind == bytesType || (a.Floats != nil) != in.Type.IsFloat():
 		return in.Type.String(), kind
 	case !in.Fits(a.Dims):
 		return "shape " + in.shape(), fmt.Sprint(a.Dims)
