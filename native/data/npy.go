@@ -98,7 +98,7 @@ func readArray(body io.Reader, size int64) (Array, error) {
 	}
 	width := widths[h.kind]
 	if width == 0 {
-		return Array{}, fmt.Errorf("element type %.100q, want floats, integers or booleans in little-endian order", h.kind)
+		return Array{}, fmt.Errorf("element type %.100s, want floats, integers or booleans in little-endian order", h.kind)
 	}
 	n, ok := h.elements()
 	if !ok || n*width != size-h.size {
