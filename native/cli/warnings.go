@@ -27,7 +27,7 @@ func (a *app) notes(list []string) {
 		return
 	}
 	for _, n := range list {
-		fmt.Fprintln(a.err, plain(n))
+		fmt.Fprintln(a.err, plain(withFlags(n)))
 	}
 }
 

@@ -27,7 +27,7 @@ var (
 func (o *Options) normalisation(in calib.Input, channels int) (*norm, error) {
 	switch {
 	case o.Mean != nil || o.Std != nil:
-		return normOf(1./255, o.Mean, o.Std, channels, "as --mean and --std say")
+		return normOf(1./255, o.Mean, o.Std, channels, `by option "mean" and option "std"`)
 	case in.Type != onnxio.Float:
 		return normOf(1, nil, nil, channels, "pixels are 0 to 255, since the model takes integers")
 	case o.ultralytics() != "":
@@ -43,7 +43,7 @@ func (o *Options) normalisation(in calib.Input, channels int) (*norm, error) {
 	if channels == 1 {
 		usual, whose = oneGray, "Fashion-MNIST"
 	}
-	return normOf(1./255, usual[0], usual[1], channels, "normalised with the mean and std of "+whose+", since the model does not say how (--mean, --std)")
+	return normOf(1./255, usual[0], usual[1], channels, "normalised with the mean and std of "+whose+`, since the model does not say how (option "mean", option "std")`)
 }
 
 func normOf(scale float32, mean, std []float64, channels int, why string) (*norm, error) {
@@ -53,7 +53,7 @@ func normOf(scale float32, mean, std []float64, channels int, why string) (*norm
 		given []float64
 		usual float64
 		to    *[]float32
-	}{{"--mean", mean, 0, &n.mean}, {"--std", std, 1, &n.std}} {
+	}{{`option "mean"`, mean, 0, &n.mean}, {`option "std"`, std, 1, &n.std}} {
 		if p.given == nil {
 			p.given = []float64{p.usual}
 		}

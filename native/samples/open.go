@@ -146,7 +146,7 @@ func (o *Options) size(in calib.Input) ([]int, error) {
 	}
 	for k := range dims {
 		if len(given) != len(dims) || dims[k] >= 0 && dims[k] != int(given[k]) {
-			return nil, &calib.SampleError{Input: in.Name, Want: fmt.Sprintf("sizes that fit %v, with the samples first", in.Dims), Got: fmt.Sprint(given), Do: "correct --input"}
+			return nil, &calib.SampleError{Input: in.Name, Want: fmt.Sprintf("sizes that fit %v, with the samples first", in.Dims), Got: fmt.Sprint(given), Do: `correct option "input"`}
 		}
 		dims[k] = int(given[k])
 	}

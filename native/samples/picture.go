@@ -80,7 +80,7 @@ func (p *pictures) shape(path string, o *Options) error {
 		return wrong
 	}
 	if p.c < 0 || p.h < 0 || p.w < 0 {
-		wrong.Got, wrong.Do = "no fixed size", "give the size of the images with --input CxHxW"
+		wrong.Got, wrong.Do = "no fixed size", `give the size of the images with option "input CxHxW"`
 		return wrong
 	}
 	if p.c < 1 || p.h < 1 || p.w < 1 || p.h > MaxPixels/p.w {

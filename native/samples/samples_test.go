@@ -279,11 +279,11 @@ func TestRefused(t *testing.T) {
 		o          Options
 	}{
 		{folderOf(t, map[string]string{"a.md": "x"}), "want pictures (.jpg, .jpeg, .png, .gif, .bmp, .webp) or sound (.wav), got 1 other files", o},
-		{"testdata/rgb.png", "no fixed size; give the size of the images with --input CxHxW", Options{Inputs: []calib.Input{input("x", onnxio.Float, -1, 3, -1, -1)}}},
+		{"testdata/rgb.png", `no fixed size; give the size of the images with option "input CxHxW"`, Options{Inputs: []calib.Input{input("x", onnxio.Float, -1, 3, -1, -1)}}},
 		{"testdata/rgb.png", "want a model with one input for pictures, got 2 inputs: a, b", Options{Inputs: []calib.Input{input("a", onnxio.Float, -1, 3, 8, 8), input("b", onnxio.Int64, -1)}}},
 		{"testdata/rgb.png", "pictures have 1 or 3 channels", Options{Inputs: []calib.Input{input("x", onnxio.Float, -1, 4, 8, 8)}}},
-		{"testdata/rgb.png", "--std: want numbers to divide by, got 0", Options{Inputs: o.Inputs, Std: []float64{0}}},
-		{"testdata/pcm8.wav", "give the number of samples that the model hears at once with --input", Options{Inputs: []calib.Input{input("x", onnxio.Float, -1, -1)}}},
+		{"testdata/rgb.png", `option "std": want numbers to divide by, got 0`, Options{Inputs: o.Inputs, Std: []float64{0}}},
+		{"testdata/pcm8.wav", `give the number of samples that the model hears at once with option "input"`, Options{Inputs: []calib.Input{input("x", onnxio.Float, -1, -1)}}},
 		{"testdata/pcm8.wav", "a model of spectrograms wants an NPZ file", Options{Inputs: []calib.Input{input("x", onnxio.Float, -1, 80, 100)}}},
 		{filepath.Join(folderOf(t, map[string]string{"a.zip": "no zip"}), "a.zip"), "a.zip: zip: not a valid zip file; give a zip file of pictures", o},
 		{filepath.Join(folderOf(t, map[string]string{"a.wav": "RIFF    WAVE"}), "a.wav"), "no sound in the file", Options{Inputs: []calib.Input{input("x", onnxio.Float, -1, 8)}}},

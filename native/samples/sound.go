@@ -54,7 +54,7 @@ func (o Options) sound(path string, files []file) (*Samples, error) {
 	for _, i := range choose(len(parts), o.Limit, o.Seed) {
 		s.pieces = append(s.pieces, parts[i])
 	}
-	note := fmt.Sprintf("%s: %d of %d %s of sound, at %d Hz (--sample-rate), cut or padded to %d numbers", path, len(s.pieces), len(parts), what, s.rate, s.length)
+	note := fmt.Sprintf(`%s: %d of %d %s of sound, at %d Hz (option "sample-rate"), cut or padded to %d numbers`, path, len(s.pieces), len(parts), what, s.rate, s.length)
 	return &Samples{Source: s, Notes: []string{note}}, nil
 }
 
@@ -69,7 +69,7 @@ func (s *sound) fit(path string, o *Options) error {
 	for _, d := range dims {
 		switch {
 		case d < 0:
-			wrong.Do = "give the number of samples that the model hears at once with --input, such as 1x16000"
+			wrong.Do = `give the number of samples that the model hears at once with option "input", such as 1x16000`
 			return wrong
 		case d != 1 && s.length != 1:
 			wrong.Do = "a model of spectrograms wants an NPZ file with these"
