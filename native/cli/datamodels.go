@@ -13,6 +13,7 @@ import (
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/native/models"
 	"github.com/metaprune/metaprune/native/train"
+	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )
@@ -168,9 +169,34 @@ func (a *app) datamodels(ctx context.Context, networks []string, f *jobsFlags) e
 	return a.dataModelTable(results, f.folder)
 }
 
+// dataModel is what datamodels prints of a data model with --json.
+type dataModel struct {
+	metatrain.JobResult
+	Warnings []planner.Warning `json:"warnings,omitempty"`
+}
+
+// dataModels are the results with what to expect of those that were pruned and not finetuned.
+func dataModels(results []*metatrain.JobResult) []dataModel {
+	out := make([]dataModel, 0, len(results))
+	for _, r := range results {
+		m := dataModel{JobResult: *r}
+		if r.Finetune.Epochs == 0 && r.MACs[1] < r.MACs[0] {
+			m.Warnings = []planner.Warning{planner.UnrepairedWarning(float64(r.MACs[0]) / float64(max(r.MACs[1], 1)))}
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
 func (a *app) dataModelTable(results []*metatrain.JobResult, folder string) error {
 	if a.json {
-		return a.printJSON(results)
+		return a.printJSON(dataModels(results))
+	}
+	for _, m := range dataModels(results) {
+		if len(m.Warnings) > 0 {
+			defer a.warn(m.Warnings)
+			break // the same holds for the others
+		}
 	}
 	if a.quiet {
 		return nil

@@ -27,7 +27,7 @@ var printed = map[string]reflect.Type{
 	"allocate":        reflect.TypeFor[[]*metatrain.Allocation](),
 	"analyse":         reflect.TypeFor[[]analyse.Version](),
 	"curve":           reflect.TypeFor[[]experiment.Point](),
-	"datamodels":      reflect.TypeFor[[]*metatrain.JobResult](),
+	"datamodels":      reflect.TypeFor[[]dataModel](),
 	"doctor":          reflect.TypeFor[[]xla.Diagnosis](),
 	"error":           reflect.TypeFor[faultReport](),
 	"eval":            reflect.TypeFor[evaluation](),
