@@ -41,7 +41,7 @@ func TestTutorials(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/tutorials/*.md")
 	require.NoError(t, err)
 	require.Len(t, pages, 4)
-	for _, page := range append(pages, "../../README.md") {
+	for _, page := range append(pages, "../../docs/calibration.md", "../../README.md") {
 		t.Run(strings.TrimSuffix(filepath.Base(page), ".md"), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
