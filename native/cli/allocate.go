@@ -205,7 +205,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Model, f *a
 		return nil, fmt.Errorf("%s has %d images; with --samples %d, too few remain to judge by", set.Name, n, f.samples)
 	}
 	fit, held := engine.SplitLast(all, n-f.samples)
-	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.ONNX, fit, held)
+	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.ONNX, fit, held, engine.Memory{})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/onnxio/safetensors"
 	"github.com/metaprune/metaprune/prune"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/xla"
@@ -67,7 +68,7 @@ func (j *Judge) Add(ctx context.Context, b *xla.Backend, name string, m *onnxio.
 	if err != nil {
 		return err
 	}
-	r, err := repair.NewReference(ctx, xla.NewEngine(b, p), m, fit, held)
+	r, err := repair.NewReference(ctx, xla.NewEngine(b, p), m, fit, held, engine.Memory{})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/stretchr/testify/require"
 )
@@ -122,7 +123,7 @@ func TestSearchSparesWhatCannotBeMadeUpFor(t *testing.T) {
 	m := copies(r)
 	a, err := coupling.Analyze(m)
 	require.NoError(t, err)
-	reference, err := repair.NewReference(ctx, chain{}, m, inputs(r, 200, 6), inputs(r, 100, 6))
+	reference, err := repair.NewReference(ctx, chain{}, m, inputs(r, 200, 6), inputs(r, 100, 6), engine.Memory{})
 	require.NoError(t, err)
 	steps := 0
 	o := Options{SpeedUps: []float64{1.5, 2}, Progress: func(done, total int, _ float64) {

@@ -16,7 +16,8 @@
 // # Limits
 //
 // Least squares are taken for Conv, Gemm and MatMul whose weight is a constant read directly, with
-// up to MaxInputs inputs an output. All samples run as one batch.
+// up to MaxInputs inputs an output. Samples run in chunks: between two layers the values that later
+// nodes read are in memory, or spilled above the bound of Options.Memory.
 //
 // # Errors
 //

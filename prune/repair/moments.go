@@ -5,27 +5,56 @@ import "math"
 // moments are mean and variance per channel.
 type moments struct{ mean, variance []float64 }
 
-func momentsOf(a Array, channel int) moments {
-	before, c, after := a.Blocks(channel)
-	m := moments{make([]float64, c), make([]float64, c)}
-	n := float64(before * after)
-	for k := range c {
-		sum, square := 0.0, 0.0
-		for b := range before {
-			for _, v := range a.Floats[(b*c+k)*after : (b*c+k+1)*after] {
-				sum += float64(v)
-			}
+// moments are those of a value's channels over all chunks.
+func (s *store) moments(name string, channel int) (moments, error) {
+	var sums []channelSums
+	err := s.each(func(_ int, v []Array) error {
+		a := v[0]
+		_, c, _ := a.Blocks(channel)
+		if sums == nil {
+			sums = make([]channelSums, c)
 		}
-		mean := sum / n
-		for b := range before {
-			for _, v := range a.Floats[(b*c+k)*after : (b*c+k+1)*after] {
-				d := float64(v) - mean
-				square += d * d
+		parallel(c, func(from, to int) {
+			for k := from; k < to; k++ {
+				sums[k].add(a, channel, k)
 			}
-		}
-		m.mean[k], m.variance[k] = mean, square/n
+		})
+		return nil
+	}, name)
+	m := moments{make([]float64, len(sums)), make([]float64, len(sums))}
+	for k, s := range sums {
+		m.mean[k], m.variance[k] = s.moments()
 	}
-	return m
+	return m, err
+}
+
+// channelSums are a channel's sums around about its mean.
+type channelSums struct{ n, centre, sum, square float64 }
+
+// add takes a channel of a value in. The first value says what the centre is.
+func (s *channelSums) add(a Array, channel, k int) {
+	before, c, after := a.Blocks(channel)
+	if s.n == 0 {
+		for b := range before {
+			for _, v := range a.Floats[(b*c+k)*after : (b*c+k+1)*after] {
+				s.centre += float64(v)
+			}
+		}
+		s.centre /= float64(max(before*after, 1))
+	}
+	for b := range before {
+		for _, v := range a.Floats[(b*c+k)*after : (b*c+k+1)*after] {
+			d := float64(v) - s.centre
+			s.sum += d
+			s.square += d * d
+		}
+	}
+	s.n += float64(before * after)
+}
+
+func (s *channelSums) moments() (mean, variance float64) {
+	d := s.sum / s.n
+	return s.centre + d, math.Max(s.square/s.n-d*d, 0)
 }
 
 // tiny bounds variances from below; a channel that is constant has no scale to match.
@@ -64,9 +93,15 @@ func matchAffine(x, y moments, kept []int, limit float64) affine {
 // apply corrects a value in place.
 func (f affine) apply(a Array, channel int) {
 	before, c, after := a.Blocks(channel)
-	for b := range before {
+	parallel(before, func(from, to int) {
+		f.applyTo(a.Floats, from, to, c, after)
+	})
+}
+
+func (f affine) applyTo(v []float32, from, to, c, after int) {
+	for b := from; b < to; b++ {
 		for k := range c {
-			row := a.Floats[(b*c+k)*after : (b*c+k+1)*after]
+			row := v[(b*c+k)*after : (b*c+k+1)*after]
 			for i := range row {
 				row[i] = float32(f.scale[k]*float64(row[i]) + f.shift[k])
 			}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/engine"
+	"github.com/metaprune/metaprune/prune/gram"
 )
 
 // Methods of repair.
@@ -25,6 +27,7 @@ type Options struct {
 	Methods   []string // tried in turn until one is better than the cut alone; nil is Solve, then Match
 	MaxInputs int      // of an output for which least squares are taken; 0 is MaxInputs
 	MaxRows   int      // positions that a system is made of; 0 is MaxRows
+	Memory    engine.Memory
 	Progress  func(done, total int)
 }
 
@@ -68,7 +71,7 @@ type Result struct {
 
 // Repair fits a pruned model to its original. removed says which slices are gone; fit are the samples to fit on, held those to choose by, both as the model's inputs by name.
 func Repair(ctx context.Context, e Engine, original, pruned *onnxio.Model, removed []coupling.Removal, fit, held map[string]Array, o Options) (*Result, error) {
-	r, err := newReference(ctx, e, original, fit, held)
+	r, err := newReference(ctx, e, original, fit, held, o.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -79,26 +82,52 @@ func Repair(ctx context.Context, e Engine, original, pruned *onnxio.Model, remov
 type Reference struct {
 	engine    Engine
 	model     *onnxio.Model
-	fit, held map[string]Array
-	want      []Array  // outputs on held
+	fit, held []map[string]Array // in chunks
+	want      [][]Array          // outputs on each chunk of held
+	memory    engine.Memory
 	whole     *stepper // has run on fit, with every layer's values; nil to run again for each repair
 }
 
-func newReference(ctx context.Context, e Engine, original *onnxio.Model, fit, held map[string]Array) (*Reference, error) {
-	want, err := e.Run(ctx, original, held)
+func newReference(ctx context.Context, e Engine, original *onnxio.Model, fit, held map[string]Array, memory engine.Memory) (*Reference, error) {
+	memory.Bytes = (memory.Bytes + 1) / 2 // for each of the two models
+	r := &Reference{engine: e, model: original, memory: memory}
+	size := engine.ChunkSize(fit)
+	r.fit, r.held = engine.Chunks(fit, size), engine.Chunks(held, size)
+	err := r.run(ctx, original, func(_ int, out []Array) { r.want = append(r.want, out) })
 	if err != nil {
 		return nil, fmt.Errorf("original: %w", err)
 	}
-	return &Reference{engine: e, model: original, fit: fit, held: held, want: want}, nil
+	return r, nil
 }
 
-// NewReference runs an original once, so that many pruned models can be fitted to it. It holds every layer's output on fit in memory.
-func NewReference(ctx context.Context, e Engine, original *onnxio.Model, fit, held map[string]Array) (*Reference, error) {
-	r, err := newReference(ctx, e, original, fit, held)
+// run runs a model on the samples that judge.
+func (r *Reference) run(ctx context.Context, m *onnxio.Model, visit func(i int, out []Array)) error {
+	s, err := engine.Compile(ctx, r.engine, m)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for i, chunk := range r.held {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		out, err := s.Run(ctx, chunk)
+		if err != nil {
+			return err
+		}
+		visit(i, out)
+	}
+	return nil
+}
+
+// NewReference runs an original once, so that many pruned models can be fitted to it. It holds every
+// layer's output on fit, above the bound of memory where that spills. Close frees it.
+func NewReference(ctx context.Context, e Engine, original *onnxio.Model, fit, held map[string]Array, memory engine.Memory) (*Reference, error) {
+	r, err := newReference(ctx, e, original, fit, held, memory)
 	if err != nil {
 		return nil, err
 	}
-	s := newStepper(e, original, fit)
+	s := newStepper(e, original, r.fit, r.memory)
 	s.whole = true
 	for i := range s.nodes {
 		if l := s.layerOf(i); l != nil {
@@ -113,10 +142,18 @@ func NewReference(ctx context.Context, e Engine, original *onnxio.Model, fit, he
 		}
 	}
 	if err := s.advance(ctx, len(s.nodes)); err != nil {
+		s.store.close()
 		return nil, fmt.Errorf("original: %w", err)
 	}
 	r.whole = s
 	return r, nil
+}
+
+// Close frees what the reference holds.
+func (r *Reference) Close() {
+	if r.whole != nil {
+		r.whole.store.close()
+	}
 }
 
 // stepper is the original, ready to run beside a pruned model.
@@ -124,7 +161,7 @@ func (r *Reference) stepper() *stepper {
 	if r.whole != nil {
 		return r.whole
 	}
-	return newStepper(r.engine, r.model, r.fit)
+	return newStepper(r.engine, r.model, r.fit, r.memory)
 }
 
 // Repair fits a pruned version of the original.
@@ -136,7 +173,7 @@ func (r *Reference) Repair(ctx context.Context, pruned *onnxio.Model, removed []
 	if err != nil {
 		return nil, fmt.Errorf("pruned model: %w", err)
 	}
-	out := &Result{Model: pruned, Method: None, Before: before, After: before, Tried: map[string]Fidelity{None: before}, Skipped: skipped(newStepper(r.engine, pruned, nil), removed)}
+	out := &Result{Model: pruned, Method: None, Before: before, After: before, Tried: map[string]Fidelity{None: before}, Skipped: skipped(newStepper(r.engine, pruned, nil, engine.Memory{}), removed)}
 	for _, method := range o.Methods {
 		m, changed, err := r.Fit(ctx, pruned, removed, method, o)
 		if err != nil {
@@ -189,15 +226,28 @@ func (f Fidelity) better(g Fidelity) bool {
 
 // Fidelity compares a model's outputs with the original's on the inputs to judge by, sample by sample.
 func (r *Reference) Fidelity(ctx context.Context, m *onnxio.Model) (Fidelity, error) {
-	got, err := r.engine.Run(ctx, m, r.held)
+	f := Fidelity{}
+	err := r.run(ctx, m, func(i int, got []Array) {
+		c := compared(r.want[i], got, r.held[i])
+		f.Cosine, f.Top1, f.N = f.Cosine+c.Cosine, f.Top1+c.Top1, f.N+c.N
+	})
 	if err != nil {
 		return Fidelity{}, err
 	}
-	f := Fidelity{}
-	outputs := 0
-	for i, w := range r.want {
+	if f.N == 0 {
+		return f, &onnxio.UnsupportedError{What: "repairing a model without real outputs of one shape"}
+	}
+	f.Cosine /= float64(f.N)
+	f.Top1 /= float64(f.N)
+	return f, nil
+}
+
+// compared are sums over samples of the means over outputs.
+func compared(want, got []Array, inputs map[string]Array) Fidelity {
+	f, outputs := Fidelity{}, 0
+	for i, w := range want {
 		g := got[i]
-		n := w.Samples(r.held)
+		n := w.Samples(inputs)
 		if len(w.Floats) == 0 || len(w.Floats) != len(g.Floats) || n == 0 || outputs > 0 && n != f.N {
 			continue
 		}
@@ -205,12 +255,10 @@ func (r *Reference) Fidelity(ctx context.Context, m *onnxio.Model) (Fidelity, er
 		f.N = n
 		f.add(w.Floats, g.Floats)
 	}
-	if outputs == 0 {
-		return f, &onnxio.UnsupportedError{What: "repairing a model without real outputs of one shape"}
+	if outputs > 0 {
+		f.Cosine, f.Top1 = f.Cosine/float64(outputs), f.Top1/float64(outputs)
 	}
-	f.Cosine /= float64(outputs * f.N)
-	f.Top1 /= float64(outputs * f.N)
-	return f, nil
+	return f
 }
 
 // Distance is one minus the cosine, at least 0, and 2 where the outputs are no numbers: the goal of searches.
@@ -257,17 +305,19 @@ func largest(v []float32) int {
 
 // pair is the original and the pruned model running side by side.
 type pair struct {
-	o, p    *stepper
-	removed map[string]map[int][]int // by constant and axis
-	options Options
-	changed map[string]bool
-	active  bool // something upstream differs from the original
+	o, p     *stepper
+	removed  map[string]map[int][]int // by constant and axis
+	options  Options
+	products *gram.Products
+	changed  map[string]bool
+	active   bool // something upstream differs from the original
 }
 
 // Fit repairs a pruned version of the original by one method and returns the model with what differs from the pruned one, whether it is better or not.
 func (r *Reference) Fit(ctx context.Context, pruned *onnxio.Model, removed []coupling.Removal, method string, o Options) (*onnxio.Model, map[string][]float32, error) {
 	o.Ridge, o.MaxInputs, o.MaxRows = cmp.Or(o.Ridge, 1e-2), cmp.Or(o.MaxInputs, MaxInputs), cmp.Or(o.MaxRows, MaxRows)
-	q := &pair{o: r.stepper(), p: newStepper(r.engine, pruned, r.fit), removed: map[string]map[int][]int{}, options: o, changed: map[string]bool{}}
+	q := &pair{o: r.stepper(), p: newStepper(r.engine, pruned, r.fit, r.memory), removed: map[string]map[int][]int{}, options: o, products: gram.NewProducts(r.engine), changed: map[string]bool{}}
+	defer q.close()
 	for _, cut := range removed {
 		if q.removed[cut.Tensor] == nil {
 			q.removed[cut.Tensor] = map[int][]int{}
@@ -289,6 +339,8 @@ func (r *Reference) Fit(ctx context.Context, pruned *onnxio.Model, removed []cou
 		if err := q.layer(ctx, l, method); err != nil {
 			return nil, nil, fmt.Errorf("%s %q: %w", l.node.OpType, l.node.Outputs[0], err)
 		}
+		q.o.release()
+		q.p.release()
 		if o.Progress != nil {
 			o.Progress(i+1, len(layers))
 		}
@@ -296,7 +348,16 @@ func (r *Reference) Fit(ctx context.Context, pruned *onnxio.Model, removed []cou
 	return q.result(pruned)
 }
 
-// cut returns the channels of a constant's axis that are kept, given how many are left.
+// close frees what the models' runs hold.
+func (q *pair) close() {
+	q.products.Close()
+	q.p.store.close()
+	if !q.o.whole {
+		q.o.store.close()
+	}
+}
+
+// kept returns the channels of a constant's axis that are kept, given how many are left.
 func (q *pair) kept(name string, axis, left int) []int {
 	gone := q.removed[name][axis]
 	out := make([]int, 0, left)
@@ -346,10 +407,8 @@ func (q *pair) norm(ctx context.Context, l *layer, at int) error {
 	if err := q.p.advance(ctx, l.index); err != nil {
 		return err
 	}
-	x, errX := q.p.value(in)
-	y, errY := q.o.value(was)
-	if errX != nil || errY != nil {
-		return nil //nolint:nilerr // a constant: nothing to match
+	if !q.p.store.has(in) || !q.o.store.has(was) {
+		return nil // a constant: nothing to match
 	}
 	mean, err := q.p.floats(l.node.Inputs[3])
 	if err != nil {
@@ -365,12 +424,15 @@ func (q *pair) norm(ctx context.Context, l *layer, at int) error {
 	if a := attribute(l.node, "epsilon"); a != nil {
 		eps = float64(a.F)
 	}
-	ym := momentsOf(y, 1)
-	if kept[len(kept)-1] >= len(ym.mean) {
-		return nil
+	ym, err := q.o.store.moments(was, 1)
+	if err != nil || kept[len(kept)-1] >= len(ym.mean) {
+		return err
 	}
-	matchNorm(mean, variance, eps, momentsOf(x, 1), ym, kept)
-	q.o.drop(was)
+	xm, err := q.p.store.moments(in, 1)
+	if err != nil || len(xm.mean) != len(kept) {
+		return err
+	}
+	matchNorm(mean, variance, eps, xm, ym, kept)
 	if err := q.put(l.node.Inputs[3], mean); err != nil {
 		return err
 	}
@@ -395,9 +457,11 @@ func (q *pair) put(name string, v []float32) error {
 // scale matches the moments of a layer with a bias and no BatchNormalization after it. Of a layer solved by least squares only the mean is matched, because least squares make the variance smaller.
 func (q *pair) scale(ctx context.Context, l *layer, at int, method string) error {
 	out := l.node.Outputs[0]
-	x, y, err := q.outputs(ctx, l, at)
-	if err != nil {
+	if err := q.outputs(ctx, l, at); err != nil {
 		return err
+	}
+	if !q.p.store.has(out) || !q.o.store.has(out) {
+		return nil
 	}
 	w, err := q.p.floats(l.weight)
 	if err != nil {
@@ -407,22 +471,26 @@ func (q *pair) scale(ctx context.Context, l *layer, at int, method string) error
 	if err != nil {
 		return err
 	}
-	_, c, _ := x.Blocks(l.channel)
-	kept := q.kept(l.weight, l.out, c)
-	ym := momentsOf(y, l.channel)
-	if len(b) != c || kept[len(kept)-1] >= len(ym.mean) {
-		return nil
+	xm, err := q.p.store.moments(out, l.channel)
+	if err != nil {
+		return err
+	}
+	kept := q.kept(l.weight, l.out, len(xm.mean))
+	ym, err := q.o.store.moments(out, l.channel)
+	if err != nil || len(b) != len(xm.mean) || kept[len(kept)-1] >= len(ym.mean) {
+		return err
 	}
 	limit := 4.0
 	if method == Solve {
 		limit = 1
 	}
-	f := matchAffine(momentsOf(x, l.channel), ym, kept, limit)
+	f := matchAffine(xm, ym, kept, limit)
 	w, b = slices.Clone(w), slices.Clone(b)
 	shape := q.p.constant(l.weight).Dims
 	f.weights(w, b, shape, l.out)
-	f.apply(x, l.channel)
-	q.o.drop(out)
+	if err := q.p.store.change(out, func(x Array) { f.apply(x, l.channel) }); err != nil {
+		return err
+	}
 	return q.putAll(l, w, b)
 }
 
@@ -450,21 +518,13 @@ func (f affine) weights(w, b []float32, dims []int64, axis int) {
 	}
 }
 
-// outputs runs both models past a layer and returns what comes out of it.
-func (q *pair) outputs(ctx context.Context, l *layer, at int) (x, y Array, err error) {
-	out := l.node.Outputs[0]
-	q.o.keep(out)
+// outputs runs both models past a layer.
+func (q *pair) outputs(ctx context.Context, l *layer, at int) error {
+	q.o.keep(l.node.Outputs[0])
 	if err := q.o.advance(ctx, at+1); err != nil {
-		return x, y, err
+		return err
 	}
-	if err := q.p.advance(ctx, l.index+1); err != nil {
-		return x, y, err
-	}
-	if x, err = q.p.value(out); err != nil {
-		return x, y, err
-	}
-	y, err = q.o.value(out)
-	return x, y, err
+	return q.p.advance(ctx, l.index+1)
 }
 
 // result is the pruned model with what was changed.

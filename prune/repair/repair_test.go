@@ -5,12 +5,24 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/stretchr/testify/require"
 )
+
+// momentsOf are a value's, on one chunk.
+func momentsOf(a Array, channel int) moments {
+	s := newStore([]map[string]Array{{"a": a}}, engine.Memory{})
+	m, err := s.moments("a", channel)
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
 
 func random(r *rand.Rand, dims ...int) Array {
 	a := Array{Dims: dims, Type: onnxio.Float}
@@ -67,47 +79,14 @@ func TestMatchAffine(t *testing.T) {
 	require.Equal(t, 4.0, far.scale[0], "no scale beyond the limit")
 }
 
-// Least squares find the weights that made the targets, and stay at those that are there where inputs say nothing.
-func TestSolveRecovers(t *testing.T) {
-	r := rand.New(rand.NewPCG(4, 4))
-	const rows, k, o = 200, 6, 3
-	w, b := make([]float64, k*o), []float64{1, -2, .5}
-	for i := range w {
-		w[i] = r.NormFloat64()
-	}
-	f := &fit{rows: rows, inputs: k, outputs: o, x: make([]float64, rows*k), z: make([]float64, rows*o)}
-	for i := range rows {
-		for j := range k - 1 { // the last input is always 0
-			f.x[i*k+j] = r.NormFloat64() + 2
-		}
-		for j := range o {
-			f.z[i*o+j] = b[j]
-			for n := range k {
-				f.z[i*o+j] += f.x[i*k+n] * w[n*o+j]
-			}
-		}
-	}
-	start := make([]float64, k*o)
-	for j := range o {
-		start[(k-1)*o+j] = 9
-	}
-	got, bias, ok := f.solve(start, 1e-9, true)
-	require.True(t, ok)
-	require.InDeltaSlice(t, w[:(k-1)*o], got[:(k-1)*o], 1e-6)
-	require.InDeltaSlice(t, []float64{9, 9, 9}, got[(k-1)*o:], 1e-6)
-	require.InDeltaSlice(t, b, bias, 1e-5)
-}
-
-// A convolution's system times its kernel is the convolution.
-func TestConvSystem(t *testing.T) {
+// A patch times a kernel is the convolution.
+func TestPatches(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	x, w := random(r, 2, 4, 7, 6), random(r, 2, 2, 3, 3)
 	g := &geometry{strides: []int{2, 1}, pads: []int{1, 0, 1, 2}, dilations: []int{1, 2}, groups: 2}
 	oh, ow := (7+2-3)/2+1, 6+2-5+1
-	z := random(r, 2, 2, oh, ow)
-	f := convSystem(x, z, g, [2]int{3, 3}, 2, 2, []int{1}, &Options{MaxRows: MaxRows}) // the second group
-	require.Equal(t, []int{2 * oh * ow, 18, 1}, []int{f.rows, f.inputs, f.outputs})
-	row := 0
+	p := &patches{geometry: g, kernel: [2]int{3, 3}, from: 2, channels: 2} // the second group
+	row := make([]float32, 18)
 	for n := range 2 {
 		for y := range oh {
 			for c := range ow {
@@ -122,13 +101,12 @@ func TestConvSystem(t *testing.T) {
 						}
 					}
 				}
+				p.fill(x, n, y, c, row)
 				got := 0.0
-				for i := range 18 {
-					got += f.x[row*18+i] * float64(w.Floats[18+i])
+				for i, v := range row {
+					got += float64(v) * float64(w.Floats[18+i])
 				}
 				require.InDelta(t, want, got, 1e-5)
-				require.Equal(t, float64(z.Floats[((n*2+1)*oh+y)*ow+c]), f.z[row])
-				row++
 			}
 		}
 	}
@@ -362,7 +340,7 @@ func TestSkippedLayersHaveAReason(t *testing.T) {
 		Initializers: []*onnxio.Tensor{weight("a", onnxio.Float, 4, 4, 2, 2), weight("b", onnxio.Int8, 4, 4, 2, 2), weight("c", onnxio.Int8, 4, 4), weight("d", onnxio.Float, 4, 4)}}}
 	removed := []coupling.Removal{{Tensor: "a"}, {Tensor: "b"}, {Tensor: "c"}, {Tensor: "d"}}
 	require.Equal(t, []string{"up (ConvTranspose: positions of a transposed kernel overlap)", "conv (Conv: its weight is dequantised from integers)", "integer (MatMulInteger: its weight is integers)"},
-		skipped(newStepper(nil, m, nil), removed))
+		skipped(newStepper(nil, m, nil, engine.Memory{}), removed))
 }
 
 // A reference that has run once repairs every cut as one that runs beside it.
@@ -371,7 +349,7 @@ func TestReferenceServesManyCuts(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	m := twoLayers(r, 5, 8, 3)
 	fit, held := map[string]Array{"x": random(r, 40, 5)}, map[string]Array{"x": random(r, 20, 5)}
-	all, err := NewReference(ctx, dense{}, m, fit, held)
+	all, err := NewReference(ctx, dense{}, m, fit, held, engine.Memory{})
 	require.NoError(t, err)
 	for _, gone := range [][]int{{2}, {0, 5}, {1, 3, 7}, {2}} {
 		small, removed := cutModel(t, m, gone)
@@ -418,7 +396,7 @@ func TestRepairReportsTheEngine(t *testing.T) {
 
 func TestFidelityComparesSampleBySample(t *testing.T) {
 	want := []Array{{Dims: []int{2, 2}, Floats: []float32{1, 0, 0, 1}}}
-	r := &Reference{engine: constantEngine{Array{Dims: []int{2, 2}, Floats: []float32{2, 0, 1, 0}}}, want: want}
+	r := &Reference{engine: constantEngine{Array{Dims: []int{2, 2}, Floats: []float32{2, 0, 1, 0}}}, want: [][]Array{want}, held: []map[string]Array{nil}}
 	f, err := r.Fidelity(context.Background(), nil)
 	require.NoError(t, err)
 	require.Equal(t, Fidelity{Cosine: .5, Top1: .5, N: 2}, f)
@@ -439,6 +417,54 @@ func TestReadersInBodies(t *testing.T) {
 	m := &onnxio.Model{Graph: &onnxio.Graph{Nodes: []*onnxio.Node{
 		{OpType: "MatMul", Inputs: []string{"x", "w"}, Outputs: []string{"y"}},
 		{OpType: "If", Inputs: []string{"c"}, Outputs: []string{"z"}, Attributes: []*onnxio.Attribute{{Name: "then_branch", G: body}, {Name: "else_branch", G: body}}}}}}
-	require.Len(t, newStepper(nil, m, nil).readers("w"), 2)
-	require.Len(t, newStepper(nil, m, nil).readers("c"), 1)
+	require.Len(t, newStepper(nil, m, nil, engine.Memory{}).readers("w"), 2)
+	require.Len(t, newStepper(nil, m, nil, engine.Memory{}).readers("c"), 1)
+}
+
+// spill keeps floats by key, and counts them.
+type spill struct {
+	kept map[string][]float32
+	puts int
+}
+
+func (s *spill) Put(key string, v []float32) error {
+	s.kept[key], s.puts = slices.Clone(v), s.puts+1
+	return nil
+}
+
+func (s *spill) Get(key string, v []float32) error {
+	if len(s.kept[key]) != len(v) {
+		return errors.New("not kept: " + key)
+	}
+	copy(v, s.kept[key])
+	return nil
+}
+
+func (s *spill) Drop(key string) error {
+	delete(s.kept, key)
+	return nil
+}
+
+// Samples in chunks, and values that are spilled, give the result that all samples at once give.
+func TestChunksAndSpillingChangeNothing(t *testing.T) {
+	ctx, r := context.Background(), rand.New(rand.NewPCG(9, 9))
+	m := twoLayers(r, 5, 8, 3)
+	small, removed := cutModel(t, m, []int{1, 6})
+	fit, held := map[string]Array{"x": random(r, 200, 5)}, map[string]Array{"x": random(r, 70, 5)}
+	fitted := func(size int, memory engine.Memory) map[string][]float32 {
+		ref := &Reference{engine: dense{}, model: m, fit: engine.Chunks(fit, size), held: engine.Chunks(held, size), memory: memory}
+		_, tensors, err := ref.Fit(ctx, small, removed, Solve, Options{})
+		require.NoError(t, err)
+		return tensors
+	}
+	whole := fitted(200, engine.Memory{})
+	require.NotEmpty(t, whole)
+	for _, size := range []int{64, 7, 1} {
+		kept := &spill{kept: map[string][]float32{}}
+		for name, v := range fitted(size, engine.Memory{Bytes: 500, Spill: kept}) {
+			require.InDeltaSlice(t, whole[name], v, 1e-5, name)
+		}
+		require.Positive(t, kept.puts)
+		require.Empty(t, kept.kept, "nothing is left behind")
+	}
 }

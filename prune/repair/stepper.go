@@ -3,10 +3,10 @@ package repair
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"math"
 
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/engine"
 )
 
 // stepper runs a model piece by piece, so that constants may change between what has run and what has not.
@@ -14,17 +14,18 @@ type stepper struct {
 	engine Engine
 	model  *onnxio.Model
 	nodes  []*onnxio.Node
-	at     int // nodes before this have run
-	values map[string]Array
+	at     int    // nodes before this have run
+	store  *store // values that have been computed
 	consts map[string]*onnxio.Tensor
 	maker  map[string]*onnxio.Node // of Constant nodes
 	last   map[string]int          // the last node that reads a value; len(nodes) for outputs
 	where  map[string]int          // the node that produces a value
+	pinned map[string]bool         // values that are kept
 	whole  bool                    // what is kept is never dropped
 }
 
-func newStepper(e Engine, m *onnxio.Model, inputs map[string]Array) *stepper {
-	s := &stepper{engine: e, model: m, nodes: sorted(unfused(m, unshared(m.Graph))), values: map[string]Array{}, consts: map[string]*onnxio.Tensor{}, maker: map[string]*onnxio.Node{}, last: map[string]int{}, where: map[string]int{}}
+func newStepper(e Engine, m *onnxio.Model, inputs []map[string]Array, memory engine.Memory) *stepper {
+	s := &stepper{engine: e, model: m, nodes: sorted(unfused(m, unshared(m.Graph))), store: newStore(inputs, memory), consts: map[string]*onnxio.Tensor{}, maker: map[string]*onnxio.Node{}, last: map[string]int{}, where: map[string]int{}, pinned: map[string]bool{}}
 	for _, t := range m.Graph.Initializers {
 		s.consts[t.Name] = t
 	}
@@ -41,9 +42,6 @@ func newStepper(e Engine, m *onnxio.Model, inputs map[string]Array) *stepper {
 	}
 	for _, o := range m.Graph.Outputs {
 		s.last[o.Name] = len(s.nodes)
-	}
-	for k, v := range inputs {
-		s.values[k] = v
 	}
 	return s
 }
@@ -113,22 +111,59 @@ func sorted(nodes []*onnxio.Node) []*onnxio.Node {
 	return out
 }
 
-// keep makes a value outlive its readers.
-func (s *stepper) keep(name string) { s.last[name] = len(s.nodes) }
+// keep makes a value outlive its readers, until release.
+func (s *stepper) keep(name string) { s.pinned[name] = true }
 
-// drop forgets a value that was kept, once nothing reads it.
-func (s *stepper) drop(name string) {
+// release forgets what was kept and no later node reads.
+func (s *stepper) release() {
 	if s.whole {
 		return
 	}
-	for _, n := range s.nodes[s.at:] {
-		for _, in := range reads(n) {
-			if in == name {
-				return
+	for name := range s.pinned {
+		if s.last[name] < s.at {
+			s.store.drop(name)
+		}
+	}
+	clear(s.pinned)
+}
+
+// needed reports whether a value is read from node to on, or kept.
+func (s *stepper) needed(name string, to int) bool { return s.last[name] >= to || s.pinned[name] }
+
+// piece are nodes that run one chunk after the other.
+type piece struct {
+	nodes    []*onnxio.Node
+	reads    []string // from outside
+	produces []string // what later nodes read
+	dies     []string // what no later node reads
+}
+
+// piece is what runs up to node to.
+func (s *stepper) piece(to int) *piece {
+	p := &piece{nodes: s.nodes[s.at:to]}
+	inside, seen := map[string]bool{}, map[string]bool{}
+	for _, n := range p.nodes {
+		for _, o := range n.Outputs {
+			inside[o] = true
+			if o != "" && s.needed(o, to) && s.maker[o] == nil {
+				p.produces = append(p.produces, o)
 			}
 		}
 	}
-	delete(s.values, name)
+	for _, n := range p.nodes {
+		for _, in := range reads(n) {
+			if in != "" && !seen[in] && !inside[in] {
+				seen[in] = true
+				p.reads = append(p.reads, in)
+			}
+		}
+	}
+	for name := range s.store.values {
+		if !s.needed(name, to) {
+			p.dies = append(p.dies, name)
+		}
+	}
+	return p
 }
 
 // advance runs the nodes before index to.
@@ -136,56 +171,91 @@ func (s *stepper) advance(ctx context.Context, to int) error {
 	if to <= s.at {
 		return nil
 	}
-	piece := s.nodes[s.at:to]
-	g := &onnxio.Graph{Name: "piece"}
-	m := &onnxio.Model{IRVersion: max(s.model.IRVersion, 8), OpsetImport: s.model.OpsetImport, Functions: s.model.Functions, Graph: g}
-	produced, seen := map[string]bool{}, map[string]bool{}
-	feeds := map[string]Array{}
-	for _, n := range piece {
-		for _, o := range n.Outputs {
-			produced[o] = true
-		}
-	}
-	for _, n := range piece {
-		for _, in := range reads(n) {
-			if in == "" || seen[in] || produced[in] {
-				continue
-			}
-			seen[in] = true
-			s.provide(g, in, feeds)
-		}
-	}
-	g.Nodes = append(g.Nodes, piece...)
-	var names []string
-	for _, n := range piece {
-		for _, o := range n.Outputs {
-			if o != "" && s.last[o] >= to && s.maker[o] == nil {
-				names = append(names, o)
-				g.Outputs = append(g.Outputs, &onnxio.ValueInfo{Name: o, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float}}})
-			}
-		}
-	}
+	p := s.piece(to)
 	s.at = to
-	if len(names) == 0 {
+	if len(p.produces) == 0 {
+		for _, name := range p.dies {
+			s.store.drop(name)
+		}
 		return nil
 	}
-	out, err := s.engine.Run(ctx, m, feeds)
-	if err != nil {
-		return err
-	}
-	for i, name := range names {
-		s.values[name] = out[i]
-	}
-	for name := range s.values {
-		if s.last[name] < to {
-			delete(s.values, name)
+	sessions := map[int]engine.Session{} // by length of the chunk
+	defer func() {
+		for _, e := range sessions {
+			e.Close()
 		}
+	}()
+	for i := range s.store.sizes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.chunk(ctx, p, i, sessions); err != nil {
+			return err
+		}
+	}
+	for _, name := range p.dies {
+		s.store.drop(name)
 	}
 	return nil
 }
 
-// provide gives a piece a value from outside: a constant as it is, integers that are known by now as constants too, since shapes may depend on them.
-func (s *stepper) provide(g *onnxio.Graph, name string, feeds map[string]Array) {
+// chunk runs a piece on one chunk.
+func (s *stepper) chunk(ctx context.Context, p *piece, i int, sessions map[int]engine.Session) error {
+	size := s.store.sizes[i]
+	feeds := map[string]Array{}
+	for _, name := range p.reads {
+		if s.fed(name, size) {
+			v, err := s.store.part(name, i)
+			if err != nil {
+				return err
+			}
+			feeds[name] = v
+		}
+	}
+	run := sessions[size]
+	if run == nil {
+		var err error
+		if run, err = engine.Compile(ctx, s.engine, s.build(p, i)); err != nil {
+			return err
+		}
+		sessions[size] = run
+	}
+	out, err := run.Run(ctx, feeds)
+	if err != nil {
+		return err
+	}
+	for k, name := range p.produces {
+		if err := s.store.put(name, i, out[k]); err != nil {
+			return err
+		}
+	}
+	for _, name := range p.dies {
+		s.store.dropPart(name, i)
+	}
+	return nil
+}
+
+// fed reports whether a value is an input of pieces for chunks of a length. Integers that are the
+// same in all of them are constants instead, since shapes may depend on them.
+func (s *stepper) fed(name string, size int) bool {
+	return s.constant(name) == nil && s.store.values[name] != nil && !s.store.fixed(name, size)
+}
+
+// build makes a piece a model for chunks like the i-th.
+func (s *stepper) build(p *piece, i int) *onnxio.Model {
+	g := &onnxio.Graph{Name: "piece"}
+	for _, name := range p.reads {
+		s.provide(g, name, i)
+	}
+	g.Nodes = append(g.Nodes, p.nodes...)
+	for _, name := range p.produces {
+		g.Outputs = append(g.Outputs, &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float}}})
+	}
+	return &onnxio.Model{IRVersion: max(s.model.IRVersion, 8), OpsetImport: s.model.OpsetImport, Functions: s.model.Functions, Graph: g}
+}
+
+// provide gives a piece a value from outside: a constant as it is, or an input.
+func (s *stepper) provide(g *onnxio.Graph, name string, i int) {
 	if t := s.consts[name]; t != nil {
 		g.Initializers = append(g.Initializers, t)
 		return
@@ -194,21 +264,20 @@ func (s *stepper) provide(g *onnxio.Graph, name string, feeds map[string]Array) 
 		g.Nodes = append([]*onnxio.Node{n}, g.Nodes...)
 		return
 	}
-	v, ok := s.values[name]
-	if !ok {
+	if s.store.values[name] == nil {
 		return // a subgraph's own name
 	}
-	if v.Stack == 0 && (v.Ints != nil || len(v.Floats) == 0) {
+	v := s.store.like(name, i)
+	if !s.fed(name, s.store.sizes[i]) {
 		g.Initializers = append(g.Initializers, tensorOf(name, v))
 		return
 	}
-	feeds[name] = v
 	shape := &onnxio.Shape{}
 	for _, d := range v.SampleDims() {
 		shape.Dims = append(shape.Dims, &onnxio.Dim{Value: int64(d), HasValue: true})
 	}
 	kind := onnxio.Float
-	if v.Ints != nil {
+	if v.Ints != nil || v.Type == onnxio.Double || v.Type == onnxio.Float16 || v.Type == onnxio.BFloat16 {
 		kind = v.Type
 	}
 	g.Inputs = append(g.Inputs, &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: kind, Shape: shape}}})
@@ -263,13 +332,4 @@ func (s *stepper) constant(name string) *onnxio.Tensor {
 		return onnxio.ConstantOf(n)
 	}
 	return nil
-}
-
-// value returns a value that has been computed.
-func (s *stepper) value(name string) (Array, error) {
-	v, ok := s.values[name]
-	if !ok {
-		return v, fmt.Errorf("value %q was not computed", name)
-	}
-	return v, nil
 }
