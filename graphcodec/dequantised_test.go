@@ -1,8 +1,10 @@
 package graphcodec_test
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
 
@@ -29,4 +31,41 @@ func TestGroupMACsBehindDequantizeLinear(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A number that is computed from the length of a pruned axis keeps what it was. Where it is quantised, it is no parameter in the
+// smaller model either: a reader who does not count integers would find more parameters than before.
+func TestQuantisedNumbersAreNoParameters(t *testing.T) {
+	a := load(t, "../testdata/models/dequantised.onnx")
+	s := a.NewState()
+	for _, g := range a.Groups {
+		if g.Frozen == "" {
+			s.Remove(g.Units[1])
+		}
+	}
+	small, err := a.Shrink(s)
+	require.NoError(t, err)
+	require.LessOrEqual(t, floats(t, small), floats(t, a.Model))
+	require.True(t, slices.ContainsFunc(small.Graph.Nodes, func(n *onnxio.Node) bool {
+		return n.OpType == "Constant" && n.Attributes[0].Name == "value_floats" && n.Attributes[0].Floats[0] == 4
+	}), "the root of 16 channels")
+}
+
+// floats is how many floating-point numbers the tensors of a model hold.
+func floats(t *testing.T, m *onnxio.Model) (sum int64) {
+	t.Helper()
+	count := func(x *onnxio.Tensor) {
+		if x != nil && x.DataType.IsFloat() {
+			n, err := x.NumElements()
+			require.NoError(t, err)
+			sum += n
+		}
+	}
+	for _, x := range m.Graph.Initializers {
+		count(x)
+	}
+	for _, n := range m.Graph.Nodes {
+		count(onnxio.ConstantOf(n))
+	}
+	return sum
 }
