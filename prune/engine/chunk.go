@@ -4,7 +4,10 @@ package engine
 // their order. Of stacks a sample is one entry of the stack. Parts share the samples' numbers.
 func Chunks(samples map[string]Array, size int) []map[string]Array {
 	n := Count(samples)
-	parts := max((n+size-1)/max(size, 1), 1)
+	if n == 0 {
+		return []map[string]Array{samples}
+	}
+	parts := (n + size - 1) / max(size, 1)
 	each := (n + parts - 1) / parts
 	var out []map[string]Array
 	for from := 0; from < n; from += each {

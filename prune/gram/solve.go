@@ -127,3 +127,13 @@ func (a *Accumulator) Covariance(ctx context.Context) ([]float64, error) {
 	}
 	return a.gram, nil
 }
+
+// Moments returns the inputs' products [K][K] over all rows as they came, not centred, of which the
+// upper half counts. The accumulator is used up.
+func (a *Accumulator) Moments(ctx context.Context) ([]float64, error) {
+	if err := a.close(ctx); err != nil {
+		return nil, err
+	}
+	a.uncentre(a.residualSums())
+	return a.gram, nil
+}

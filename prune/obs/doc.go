@@ -13,7 +13,7 @@
 //
 // # Limits
 //
-// Layers are Conv, Gemm and MatMul whose weight is a constant that is read directly. Above MaxInputs inputs, and for what reads a channel otherwise, correlations are left out. A group without such a layer keeps its L2 scores.
+// Layers are Conv, Gemm and MatMul whose weight is a constant that is read directly. Above MaxInputs inputs, and for what reads a channel otherwise, correlations are left out. Samples run in chunks, more than once where the second moments of all layers do not fit into memory. A group without such a layer keeps its L2 scores.
 //
 // # Errors
 //

@@ -10,6 +10,8 @@ import (
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/graphcodec/op"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/engine"
+	"github.com/metaprune/metaprune/prune/gram"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 )
@@ -37,36 +39,54 @@ func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *coupling.A
 		return nil, err
 	}
 	layers := layersOf(m.Graph, a)
-	values, err := run(ctx, e, m, needed(a, layers), inputs)
-	if err != nil {
-		return nil, err
-	}
-	for i := range a.Groups {
-		g := &a.Groups[i]
-		if g.Frozen != "" {
-			continue
+	chunks := engine.Chunks(inputs, engine.ChunkSize(inputs))
+	for _, groups := range passes(a, layers) {
+		p := &pass{analysis: a, layers: layers, groups: groups, diagonal: criterion != OBS, products: gram.NewProducts(e), moments: map[source]*moments{}}
+		err := p.run(ctx, e, m, chunks)
+		if err == nil {
+			err = p.score(ctx, out, criterion)
 		}
-		if err := ctx.Err(); err != nil {
+		p.products.Close()
+		if err != nil {
 			return nil, err
-		}
-		if err := score(out, a, g, layers, values, criterion); err != nil {
-			return nil, fmt.Errorf("group %s: %w", g.Name, err)
 		}
 	}
 	return out, nil
 }
 
-// score gives a group's units their scores; those of a group that no layer reads keep what they have.
-func score(out planner.Scores, a *coupling.Analysis, g *coupling.Group, layers map[string]*layer, values map[string]repair.Array, criterion string) error {
-	if criterion == OBS {
-		readers, err := readersOf(a, g, layers, values)
-		if len(readers) > 0 {
-			reorder(out, mixed(leaving(g, readers), out))
+// score gives the units of a pass's groups their scores; those of a group that no layer reads keep what they have.
+func (p *pass) score(ctx context.Context, out planner.Scores, criterion string) error {
+	for _, g := range p.groups {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		return err
+		views, err := p.views(g)
+		if err != nil {
+			return fmt.Errorf("group %s: %w", g.Name, err)
+		}
+		if criterion != OBS {
+			diagonal(out, g, views, criterion)
+			continue
+		}
+		spaces, err := p.spaces(ctx, views)
+		if err != nil {
+			return fmt.Errorf("group %s: %w", g.Name, err)
+		}
+		if len(spaces) > 0 {
+			order, err := leaving(ctx, g, spaces)
+			if err != nil {
+				return err
+			}
+			reorder(out, mixed(order, out))
+		}
 	}
+	return nil
+}
+
+// diagonal scores units one by one.
+func diagonal(out planner.Scores, g *coupling.Group, views []view, criterion string) {
 	sums, total := map[coupling.UnitID]float64{}, 0.0
-	err := eachView(a, g, layers, values, func(v view) {
+	for _, v := range views {
 		each := v.diagonal(criterion)
 		for _, u := range g.Units {
 			for _, p := range v.positions[u] {
@@ -74,14 +94,13 @@ func score(out planner.Scores, a *coupling.Analysis, g *coupling.Group, layers m
 				total += each[p]
 			}
 		}
-	})
-	if err != nil || !(total > 0) {
-		return err
+	}
+	if !(total > 0) {
+		return
 	}
 	for _, u := range g.Units { // groups compare by shares, as with the normaliser "mean"
 		out[u] = sums[u] / total * float64(len(g.Units))
 	}
-	return nil
 }
 
 // layersOf lists the layers by the constant that their weight is, or is dequantised from; weights that
@@ -123,72 +142,31 @@ func reads(m coupling.Member, layers map[string]*layer) *layer {
 	return l
 }
 
-// needed lists the values that the layers of all groups read.
-func needed(a *coupling.Analysis, layers map[string]*layer) []string {
-	var out []string
-	for i := range a.Groups {
-		if a.Groups[i].Frozen != "" {
-			continue
-		}
-		for _, m := range a.Groups[i].Members {
-			if l := reads(m, layers); l != nil {
-				out = append(out, l.node.Inputs[0])
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// run gets values of the model on inputs.
-func run(ctx context.Context, e repair.Engine, m *onnxio.Model, names []string, inputs map[string]repair.Array) (map[string]repair.Array, error) {
-	open, g := *m, *m.Graph
-	open.Graph, g.Outputs = &g, nil
-	out := map[string]repair.Array{}
-	var asked []string
-	for _, name := range names {
-		if v, ok := inputs[name]; ok {
-			out[name] = v
-			continue
-		}
-		asked = append(asked, name)
-		g.Outputs = append(g.Outputs, &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float}}})
-	}
-	if len(asked) == 0 {
-		return out, nil
-	}
-	values, err := e.Run(ctx, &open, inputs)
-	if err != nil {
-		return nil, err
-	}
-	for i, name := range asked {
-		out[name] = values[i]
-	}
-	return out, nil
-}
-
 // leaving is the order in which a group's units leave, the cheapest first.
-func leaving(g *coupling.Group, readers []*reader) []coupling.UnitID {
+func leaving(ctx context.Context, g *coupling.Group, spaces []*space) ([]coupling.UnitID, error) {
 	left := slices.Clone(g.Units)
 	out := make([]coupling.UnitID, 0, len(left))
 	for len(left) > 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		best, at := math.Inf(1), 0
 		for i, u := range left {
 			cost := 0.0
-			for _, r := range readers {
-				cost += r.cost(u)
+			for _, s := range spaces {
+				cost += s.cost(u)
 			}
 			if cost < best {
 				best, at = cost, i
 			}
 		}
-		for _, r := range readers {
-			r.remove(left[at])
+		for _, s := range spaces {
+			s.remove(left[at])
 		}
 		out = append(out, left[at])
 		left = slices.Delete(left, at, at+1)
 	}
-	return out
+	return out, nil
 }
 
 // ownShare is how much a unit's place in the order of its own L2 score counts beside its place among those that leave. Samples are few, and what produces a unit is not looked at above: 0.25 did better than 0, 0.5 and 0.75 on

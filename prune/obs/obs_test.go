@@ -9,6 +9,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/onnxio"
+	"github.com/metaprune/metaprune/prune/gram"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/stretchr/testify/require"
@@ -72,12 +73,8 @@ func TestCostIsWhatLeastSquaresLose(t *testing.T) {
 	for _, v := range y.RawMatrix().Data {
 		whole += v * v / rows
 	}
-	got := newReader(w, n, x.RawMatrix(), 1e-9)
-	got.positions = map[coupling.UnitID][]int32{}
-	for j := range n {
-		got.positions[coupling.UnitID(j)] = []int32{int32(j)}
-	}
-	require.InEpsilon(t, whole, got.whole, 1e-9)
+	got := spaceOf(t, x, w, outputs, 1e-9)
+	require.InEpsilon(t, whole, got.whole, 1e-6)
 	keep, lost := []int{0, 1, 2, 3, 4, 5}, 0.0
 	for _, gone := range []int{4, 1, 0} {
 		var next []int
@@ -94,16 +91,97 @@ func TestCostIsWhatLeastSquaresLose(t *testing.T) {
 	}
 }
 
+// Removals that are applied in blocks cost what least squares lose, beyond the first block too.
+func TestBlocksOfRemovals(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	const rows, n, outputs = 600, 3*blockSize + 5, 2
+	x, w := correlated(r, rows, n), normal(r, n*outputs)
+	var y mat.Dense
+	y.Mul(x, mat.NewDense(n, outputs, append([]float64(nil), w...)))
+	s := spaceOf(t, x, w, outputs, 1e-12)
+	lost := 0.0
+	for gone := range 2*blockSize + 9 {
+		var keep []int
+		for j := gone + 1; j < n; j++ {
+			keep = append(keep, j)
+		}
+		cost := s.cost(coupling.UnitID(gone)) * s.whole
+		if gone%23 == 0 || gone > 2*blockSize {
+			want := residual(x, &y, keep)
+			require.InDelta(t, want, lost+cost, 1e-3*want, gone)
+		}
+		lost += cost
+		s.remove(coupling.UnitID(gone))
+	}
+	require.Less(t, s.size, n, "what is gone is dropped")
+}
+
+// tested is a space of one layer.
+type tested struct {
+	*space
+	whole float64
+}
+
+// spaceOf makes a space of samples and weights, each channel a unit.
+func spaceOf(t *testing.T, x *mat.Dense, w []float64, outputs int, ridge float64) tested {
+	t.Helper()
+	rows, n := x.Dims()
+	p := &pass{products: gram.NewProducts(nil)}
+	v := view{source: source{n: n}, moments: &moments{sums: p.products.New(rows, n, 0, nil, 0)}, outputs: outputs, positions: map[coupling.UnitID][]int32{}, w: func(i, o int) float64 { return w[i*outputs+o] }}
+	for j := range n {
+		v.positions[coupling.UnitID(j)] = []int32{int32(j)}
+	}
+	require.NoError(t, v.moments.sums.Add(t.Context(), rows, func(i int, to, _ []float32) {
+		for j := range to {
+			to[j] = float32(x.At(i, j))
+		}
+	}))
+	products, err := p.weightProducts(t.Context(), v)
+	require.NoError(t, err)
+	s, err := newSpace(t.Context(), v)
+	require.NoError(t, err)
+	whole := 0.0
+	for i := range n {
+		whole += s.covariance[i*n+i] * products[i*n+i]
+		for j := i + 1; j < n; j++ {
+			whole += 2 * s.covariance[i*n+j] * products[i*n+j]
+		}
+	}
+	s.ridge = ridge
+	require.NoError(t, p.read(t.Context(), s, v))
+	require.True(t, s.prepare())
+	return tested{s, whole}
+}
+
 func TestManyChannelsCountAsIndependent(t *testing.T) {
-	r := rand.New(rand.NewPCG(2, 2))
-	x := correlated(r, 50, 3)
-	one := &reader{n: 3, outputs: 1, w: []float64{1, 2, 0}, energy: []float64{1, 4, 0}, positions: map[coupling.UnitID][]int32{7: {1}, 8: {0, 2}}}
-	one.independent(x.RawMatrix())
-	require.InEpsilon(t, 4*one.variance[1]/(one.variance[0]+4*one.variance[1]), one.cost(7), 1e-12)
-	before := one.cost(8)
-	one.remove(7)
-	require.Equal(t, before, one.cost(8))
-	require.Nil(t, newReader(make([]float64, 3), 3, x.RawMatrix(), ridge), "outputs that never change")
+	w := []float64{1, 2, 0}
+	v := view{source: source{n: 3}, moments: &moments{squares: []float64{5, 3, 9}, count: 1}, outputs: 1, positions: map[coupling.UnitID][]int32{7: {1}, 8: {0, 2}}, w: func(i, _ int) float64 { return w[i] }}
+	s, err := newSpace(t.Context(), v)
+	require.NoError(t, err)
+	p := &pass{}
+	require.NoError(t, p.read(t.Context(), s, v))
+	require.True(t, s.prepare())
+	require.InEpsilon(t, 4*3./(5+4*3), s.cost(7), 1e-12)
+	before := s.cost(8)
+	s.remove(7)
+	require.Equal(t, before, s.cost(8))
+	v.w = func(int, int) float64 { return 0 }
+	none, err := p.spaces(t.Context(), []view{v})
+	require.NoError(t, err)
+	require.Empty(t, none, "outputs that never change")
+}
+
+// Positions of chunks are those that all samples at once would have.
+func TestPositionsOfChunks(t *testing.T) {
+	const per, samples = 700, 30
+	var got []int
+	for _, c := range [][2]int{{0, 7}, {7, 7}, {14, 7}, {21, 9}} {
+		for _, r := range positions(per*samples, c[0]*per, c[1]*per) {
+			got = append(got, c[0]*per+r)
+		}
+	}
+	require.Equal(t, positions(per*samples, 0, per*samples), got)
+	require.Len(t, got, maxRows)
 }
 
 // fake gives a model's first convolution or product as output, whatever the model is.
@@ -264,10 +342,16 @@ func TestGroupedConvolution(t *testing.T) {
 	for i := range w {
 		w[i] = float32(i)
 	}
-	require.Equal(t, []float64{0, 2, 1, 3}, weights(w, []int64{4, 2, 1, 1}, 1, 0, 2))
-	require.Equal(t, []float64{4, 6, 5, 7}, weights(w, []int64{4, 2, 1, 1}, 1, 1, 2))
-	x := repair.Array{Dims: []int{1, 4, 2}, Floats: []float32{1, 3, 0, 4, 2, 2, 9, 5}}
-	require.Equal(t, []float64{0, 2, 0, -2}, sampled(x, 1, 2, 2).Data)
+	for k, want := range [][]float64{{0, 2, 1, 3}, {4, 6, 5, 7}} {
+		outputs, at := weights(w, []int64{4, 2, 1, 1}, 1, k, 2)
+		var got []float64
+		for i := range 2 {
+			for o := range outputs {
+				got = append(got, at(i, o))
+			}
+		}
+		require.Equal(t, want, got)
+	}
 }
 
 func TestScoresReportsTheEngine(t *testing.T) {
@@ -313,6 +397,12 @@ func TestWandaAndHessian(t *testing.T) {
 
 	// The same numbers as a convolution over positions.
 	conv := repair.Array{Dims: []int{1, 3, 2, 1}, Floats: []float32{3, 4, 0, 2, 1, 1}, Type: onnxio.Float}
-	require.Equal(t, []float64{12.5, 2, 1}, squares(conv, 1, 0, 3))
-	require.Equal(t, []float64{2, 1}, squares(conv, 1, 1, 2))
+	for _, c := range []struct {
+		source source
+		want   []float64
+	}{{source{"", 1, 0, 3}, []float64{12.5, 2, 1}}, {source{"", 1, 1, 2}, []float64{2, 1}}} {
+		sum := &moments{squares: make([]float64, c.source.n)}
+		sum.square(conv, c.source)
+		require.Equal(t, c.want, sum.means())
+	}
 }
