@@ -1,8 +1,8 @@
 package xla
 
 import (
-	"cmp"
 	"bufio"
+	"cmp"
 	"flag"
 	"fmt"
 	"math"
