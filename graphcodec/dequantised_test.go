@@ -69,3 +69,15 @@ func floats(t *testing.T, m *onnxio.Model) (sum int64) {
 	}
 	return sum
 }
+
+// Exporters share one vector of zeros between the shifts of normalisations: each of them is pruned by itself.
+func TestSharedZeroShiftsAreNoCoupling(t *testing.T) {
+	a := load(t, "../testdata/models/shift.onnx")
+	sizes := map[string]int{}
+	for _, g := range a.Groups {
+		if g.Frozen == "" {
+			sizes[g.Name] = len(g.Units)
+		}
+	}
+	require.Equal(t, map[string]int{"words": 12, "first": 16, "conv1/out": 8, "conv2/out": 8}, sizes)
+}

@@ -345,6 +345,7 @@ var unlearnable = map[string]string{
 	"dequantised.onnx":        "SkipLayerNormalization: onnx-gomlx has none",
 	"packed.onnx":             "MatMulNBits: onnx-gomlx has none",
 	"embed.onnx":              "EmbedLayerNormalization: onnx-gomlx has none",
+	"shift.onnx":              "EmbedLayerNormalization: onnx-gomlx has none",
 	"tables.onnx":             "GatherBlockQuantized: onnx-gomlx has none",
 	"linear.onnx":             "LinearClassifier: onnx-gomlx has none",
 	"moe.onnx":                "MoE: onnx-gomlx has none",

@@ -78,7 +78,7 @@ func (c *Call) cutsEmbedding() bool {
 		}
 		switch {
 		case v == nil && i == segmentTable:
-		case v == nil || v.Const == nil || v.Const.Own || len(v.Shape) != rank || v.Shape[rank-1] != table.Shape[1]:
+		case v == nil || v.Const == nil || len(v.Shape) != rank || v.Shape[rank-1] != table.Shape[1]:
 			return false
 		}
 	}

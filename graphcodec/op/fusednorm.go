@@ -84,7 +84,7 @@ func ofSquares(n *onnxio.Node) bool { return n.OpType != "SkipLayerNormalization
 func (c *Call) cutsNorm(x *Value, axis, summed, sum int) bool {
 	scale, last := c.In[summed], len(x.Shape)-1
 	width := x.Shape[last]
-	if len(c.Out) == 0 || c.Out[0] == nil || axis != last || x.Static || !c.constant(scale) || ofSquares(c.Node) && scale.Const == nil || !width.IsNum() || c.Concealed[c.Node] || !c.stands(c.Node) {
+	if len(c.Out) == 0 || c.Out[0] == nil || axis != last || x.Static || !c.constant(scale) || ofSquares(c.Node) && (scale.Const == nil || scale.Const.Own) || !width.IsNum() || c.Concealed[c.Node] || !c.stands(c.Node) {
 		return false
 	}
 	for i, v := range c.In {

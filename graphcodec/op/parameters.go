@@ -56,10 +56,9 @@ func (c *Call) ConstantBehind(v *Value) *Constant {
 	return nil
 }
 
-// constant reports whether a value is a constant that a plan can name, as it is or dequantised.
+// constant reports whether a value is a constant, as it is or dequantised.
 func (c *Call) constant(v *Value) bool {
-	k := c.ConstantBehind(v)
-	return k != nil && !k.Own
+	return c.ConstantBehind(v) != nil
 }
 
 // scaleProduct reports whether the node multiplies the computed scale of an activation with the constant scale of a weight.

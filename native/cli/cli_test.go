@@ -226,7 +226,7 @@ func TestJudge(t *testing.T) {
 	dir := t.TempDir()
 	out, plan := filepath.Join(dir, "o.onnx"), filepath.Join(dir, "p.json")
 	mixed := []string{"quantised.onnx", "packed.onnx", "moe.onnx", // whose products are of integers in good part
-		"ort_fused.onnx", "embed.onnx", "tables.onnx", "computed.onnx", "einsum.onnx", "experts.onnx", "functions.onnx", "gn1.onnx", "gn18.onnx", "gn21.onnx", "opset12.ts.dynb.onnx"} // of whose work the judge sees less than half
+		"ort_fused.onnx", "embed.onnx", "tables.onnx", "computed.onnx", "einsum.onnx", "experts.onnx", "functions.onnx", "gn1.onnx", "gn18.onnx", "gn21.onnx", "shift.onnx", "opset12.ts.dynb.onnx"} // of whose work the judge sees less than half
 	for i, f := range slices.Concat(files, quantised) {
 		ok(t, "prune", f, "--speed-up", "1.5", "-o", out, "--plan", plan, "-q")
 		least := "1.49"
