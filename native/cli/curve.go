@@ -68,6 +68,7 @@ func (a *app) curveCommand() *cobra.Command {
 	s.StringVarP(&f.output, "output", "o", "", "folder, or bucket (s3://NAME/PREFIX, file:///FOLDER), that keeps the points of each model, criterion and seed; points that it already has are not measured again")
 	s.StringVar(&f.shard, "shard", "", "K/N: measure only the parts whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
 	f.metanet.add(s)
+	s.Lookup("memory").Usage = memoryUsage
 	f.repair.add(s)
 	s.StringVar(&f.weights, "weights", "original", "of the criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	s.StringVar(&f.allocation, "allocation", "", "offsets of the groups' scores for every criterion, from metaprune allocate (for one model)")

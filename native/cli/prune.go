@@ -104,6 +104,7 @@ Pruning lowers the accuracy. --repair regains a large part of it in seconds: it 
 	backendFlag(fl, &f.backend)
 	fl.StringVar(&f.criterion, "criterion", "l2", "importance of channels: l2, l1, bn, fpgm, random or metanet; with --calibrate also obs (error of the layer without the channel), wanda or hessian; with labelled --data also taylor (change of the loss)")
 	f.metanetFlags.add(fl)
+	fl.Lookup("memory").Usage = memoryUsage
 	fl.StringVar(&f.weights, "weights", "original", "of --criterion metanet: keep the original weights, or take the metanetwork's (metanet)")
 	fl.StringVar(&f.reduction, "reduction", "mean", "over a group's members: mean, sum, max or first")
 	fl.StringVar(&f.normalizer, "normalizer", "", "within a group: mean, max, none or lamp; original divides a metanetwork's scores by the mean of the model's own, order takes the model's own in the metanetwork's order (default: what the metanetwork was trained for, else mean)")

@@ -18,6 +18,7 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/calib"
+	"github.com/metaprune/metaprune/prune/engine"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/xla"
@@ -30,10 +31,12 @@ type repairFlags struct {
 	samples            int
 	resize, tokenizer  string
 	tokens, sampleRate int
-	folder             string // of the model
+	folder             string         // of the model
+	flags              *pflag.FlagSet // of the command, for --memory
 }
 
 func (f *repairFlags) add(fl *pflag.FlagSet) {
+	f.flags = fl
 	fl.StringVar(&f.mode, "repair", "", "fit the remaining weights to the original's outputs, without labels: none, noise (random samples) or data (default: data with --calibrate, else none)")
 	fl.StringVar(&f.calibrate, "calibrate", "", "calibration samples, unlabelled, for --repair data and criteria: a folder or zip file of pictures or of WAV files, an NPZ, NPY, IDX, CSV, TXT, JSONL or WAV file, or the name of a data set (docs/calibration.md)")
 	fl.IntVar(&f.samples, "samples", 100, "number of calibration samples; a fifth of them only judges the repair")
@@ -87,6 +90,7 @@ type mender struct {
 	fit, held map[string]repair.Array
 	samples   int
 	stages    *stages
+	memory    engine.Memory
 }
 
 // mender reads or makes the inputs; nil where nothing is to be repaired.
@@ -110,6 +114,9 @@ func (a *app) mender(ctx context.Context, f *repairFlags, d *dataFlags, b *xla.B
 	}
 	w.fit, w.held = calib.Divide(ctx, w.engine, m, all, w.samples)
 	w.stages = a.stages
+	if w.memory, err = calibrationMemory(ctx, f.flags); err != nil {
+		return nil, err
+	}
 	return w, nil
 }
 
@@ -256,7 +263,7 @@ func (w *mender) mend(ctx context.Context, p *planner.Plan, m *onnxio.Model) (*r
 	start := time.Now()
 	g := w.stages.begin("repair")
 	defer g.end()
-	r, err := repair.Repair(ctx, w.engine, w.original, m, p.Removed, w.fit, w.held, repair.Options{Progress: func(done, total int) { g.set(float64(done), float64(total)) }})
+	r, err := repair.Repair(ctx, w.engine, w.original, m, p.Removed, w.fit, w.held, repair.Options{Memory: w.memory, Progress: func(done, total int) { g.set(float64(done), float64(total)) }})
 	if err != nil {
 		return nil, nil, fmt.Errorf("repair: %w", cannotRun(err))
 	}

@@ -89,10 +89,11 @@ func (f *pruneFlags) unused(c *cobra.Command) error {
 	}
 	u.only(zeros, "--pattern "+f.pattern+" sets zeros among the smallest weights of every layer", names...)
 	u.unless(f.pattern == "unstructured", "--pattern unstructured", "sparsity")
-	u.unless(f.criterion == "metanet" || f.planIn != "", "--criterion metanet", "metanet", "memory", "weights")
+	u.unless(f.criterion == "metanet" || f.planIn != "", "--criterion metanet", "metanet", "weights")
 	u.unless(f.speedUp != 0, "--speed-up", "count-computed")
 	u.unless(!looksAtData(f.criterion), "a criterion that uses weights only, not "+f.criterion, "reduction", "normalizer")
 	repaired := f.repair.mode != "none" && f.repair.mode != "" || f.repair.calibrate != ""
+	u.unless(repaired || f.criterion == "metanet" || f.planIn != "", "--calibrate or --criterion metanet", "memory")
 	labelled := f.accuracy != 0 || f.criterion == taylorCriterion
 	u.unless(repaired, "--calibrate or --repair", "samples")
 	u.unless(f.repair.calibrate != "", "--calibrate", calibrateFlags...)
@@ -127,8 +128,10 @@ func (f *curveFlags) unused(c *cobra.Command) error {
 		byMetanet = byMetanet || name == "metanet"
 	}
 	u := unusedIn(c).data(&f.data)
-	u.unless(byMetanet, "--criterion metanet", "metanet", "memory", "weights")
-	u.unless(f.repair.mode != "none" && f.repair.mode != "" || f.repair.calibrate != "", "--calibrate or --repair", "samples")
+	repaired := f.repair.mode != "none" && f.repair.mode != "" || f.repair.calibrate != ""
+	u.unless(byMetanet, "--criterion metanet", "metanet", "weights")
+	u.unless(byMetanet || repaired, "--calibrate or --criterion metanet", "memory")
+	u.unless(repaired, "--calibrate or --repair", "samples")
 	u.unless(f.repair.calibrate != "", "--calibrate", calibrateFlags...)
 	return u.unless(len(f.seeds) == 0, "no --seeds, which names them all", "seed").err
 }

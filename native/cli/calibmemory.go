@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/dustin/go-humanize"
+	"github.com/metaprune/metaprune/native/spill"
+	"github.com/metaprune/metaprune/prune/engine"
+	"github.com/spf13/pflag"
+)
+
+const memoryUsage = "memory for a calibration, such as 500MB: values of samples that do not fit into a third of it go to a temporary file (default: a quarter of the machine's memory). For --criterion metanet: memory for the metanetwork's cached edge states; the others are computed again, which takes about as long"
+
+// The heap's share of a calibration: values come and go by the gigabyte.
+const calibrationGC = 40
+
+// calibrationMemory bounds what a calibration takes, by the flag --memory.
+func calibrationMemory(ctx context.Context, fl *pflag.FlagSet) (engine.Memory, error) {
+	budget := int64(memoryOf() / 4)
+	if f := fl.Lookup("memory"); f != nil && f.Value.String() != "" {
+		n, err := humanize.ParseBytes(f.Value.String())
+		if err != nil || n > 1<<50 {
+			return engine.Memory{}, fmt.Errorf("--memory %q: want a size such as 500MB", f.Value.String())
+		}
+		budget = int64(n)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(calibrationGC)
+	}
+	if budget == 0 {
+		return engine.Memory{}, nil
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(budget)
+	}
+	folder := spill.New(func() (string, func(), error) { return endingOf(ctx).tempDir("metaprune-values") })
+	return engine.Memory{Bytes: budget / 3, Spill: folder}, nil
+}
