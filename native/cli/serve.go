@@ -30,13 +30,14 @@ func (a *app) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve over HTTP: POST a model, get a plan or a smaller model",
-		Long: `Serve the HTTP API: POST /v1/inspect, /v1/masks, /v1/prune and /v1/apply, GET /v1/ops, /healthz, /metrics and /openapi.json. Options are query parameters with the names of prune's flags.
+		Long: `Serve the HTTP API: POST /v1/inspect, /v1/masks, /v1/prune and /v1/apply, GET /v1/ops, /v1/progress, /healthz, /metrics and /openapi.json. Options are query parameters with the names of prune's flags.
 Models that do not fit into memory wait on disk, in unnamed files. After SIGTERM or SIGINT, running requests are finished before the server ends.
 If METAPRUNE_TOKEN is set, requests need it as bearer token.`,
 		Example: `  metaprune serve
   metaprune serve --addr :8443 --tls-cert cert.pem --tls-key key.pem --memory 8GB
   curl --data-binary @model.onnx 'localhost:8080/v1/masks?speed-up=2' > plan.json
   curl --data-binary @model.onnx 'localhost:8080/v1/prune?speed-up=2&criterion=l2' -o smaller.onnx
+  curl -F model=@model.onnx -F samples=@photos.zip 'localhost:8080/v1/prune?speed-up=2&criterion=obs' -o smaller.onnx
   curl -F model=@model.onnx -F plan=@plan.json localhost:8080/v1/apply -o smaller.onnx`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context(), f) },
@@ -55,6 +56,7 @@ If METAPRUNE_TOKEN is set, requests need it as bearer token.`,
 	s.StringVar(&f.config.Site, "site", "", "folder with the page (make site), served at /")
 	s.StringVar(&f.metanetFile, "metanet", "", "metanetwork of criterion metanet (default: the built-in one)")
 	s.StringVar(&f.metaMemory, "metanet-memory", "", "memory for a metanetwork's cached edge states, such as 256MB")
+	backendFlag(s, &f.config.Backend)
 	s.StringVar(&f.logFormat, "log", "text", "format of the log on standard error: text, json or none")
 	takes(s, bytesOf(), "max-size", "memory", "metanet-memory")
 	takes(s, whole(1, 0), "max-requests")

@@ -21,6 +21,11 @@ func Arrays(path string) (map[string]Array, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	defer f.Close()
+	return ArraysOf(path, &f.Reader)
+}
+
+// ArraysOf reads every array of an archive by its name; path is for errors.
+func ArraysOf(path string, f *zip.Reader) (map[string]Array, error) {
 	out, total := map[string]Array{}, int64(0)
 	for _, file := range f.File {
 		name := strings.TrimSuffix(file.Name, ".npy")

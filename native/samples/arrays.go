@@ -1,7 +1,9 @@
 package samples
 
 import (
+	"archive/zip"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -54,21 +56,50 @@ func (o Options) npz(path string) (*Samples, error) {
 	if err != nil {
 		return nil, damaged(path, err, "save it again with numpy.savez")
 	}
-	named := slices.ContainsFunc(o.Inputs, func(in calib.Input) bool { _, ok := arrays[in.Name]; return ok })
-	if !named && len(arrays) == 1 && len(o.Inputs) == 1 {
-		for name, a := range arrays {
-			if (a.Bytes == nil || !o.Inputs[0].Type.IsFloat()) && o.Inputs[0].Fits(a.Dims) {
-				arrays, named = map[string]data.Array{o.Inputs[0].Name: arrays[name]}, true
-			}
+	if own := o.named(arrays); own != nil {
+		return o.arrays(path, own)
+	}
+	if !slices.ContainsFunc([]string{"x", "images", "x_train", "x_test"}, func(name string) bool { _, ok := arrays[name]; return ok }) {
+		return nil, o.unnamed(path, arrays)
+	}
+	return o.set(path)
+}
+
+// named are arrays called like inputs, or the only one as that of the only input; nil where there are none.
+func (o *Options) named(arrays map[string]data.Array) map[string]data.Array {
+	if slices.ContainsFunc(o.Inputs, func(in calib.Input) bool { _, ok := arrays[in.Name]; return ok }) {
+		return arrays
+	}
+	for _, a := range arrays {
+		if in := o.Inputs; len(arrays) == 1 && len(in) == 1 && (a.Bytes == nil || !in[0].Type.IsFloat()) && in[0].Fits(a.Dims) {
+			return map[string]data.Array{in[0].Name: a}
 		}
 	}
-	if !named && !slices.ContainsFunc([]string{"x", "images", "x_train", "x_test"}, func(name string) bool { _, ok := arrays[name]; return ok }) {
-		return nil, &calib.SampleError{File: path, Want: "arrays called like the model's inputs (" + names(o.Inputs) + "), or x or images", Got: fmt.Sprint(slices.Sorted(maps.Keys(arrays))), Do: "rename the arrays"}
+	return nil
+}
+
+func (o *Options) unnamed(path string, arrays map[string]data.Array) error {
+	return &calib.SampleError{File: path, Want: "arrays called like the model's inputs (" + names(o.Inputs) + "), or x or images", Got: fmt.Sprint(slices.Sorted(maps.Keys(arrays))), Do: "rename the arrays"}
+}
+
+// Upload opens what a request sends: an NPZ file with arrays called like the inputs, or a zip file of
+// pictures or sound, which the caller keeps open.
+func Upload(name string, r io.ReaderAt, size int64, o Options) (*Samples, error) {
+	z, err := zip.NewReader(r, size)
+	if err != nil {
+		return nil, damaged(name, err, "send an NPZ file, or a zip file of pictures")
 	}
-	if !named {
-		return o.set(path)
+	if !slices.ContainsFunc(z.File, func(f *zip.File) bool { return extension(f.Name) == ".npy" }) {
+		return o.archive(name, z)
 	}
-	return o.arrays(path, arrays)
+	arrays, err := data.ArraysOf(name, z)
+	if err != nil {
+		return nil, damaged("", err, "save it again with numpy.savez")
+	}
+	if own := o.named(arrays); own != nil {
+		return o.arrays(name, own)
+	}
+	return nil, o.unnamed(name, arrays)
 }
 
 // npy opens an array for the model's only input.

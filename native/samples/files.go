@@ -166,15 +166,6 @@ func (o Options) zip(path string) (*Samples, error) {
 	return s, nil
 }
 
-// Zip opens the pictures or the sound of an archive that the caller keeps open.
-func Zip(name string, r io.ReaderAt, size int64, o Options) (*Samples, error) {
-	z, err := zip.NewReader(r, size)
-	if err != nil {
-		return nil, damaged(name, err, "give a zip file of pictures")
-	}
-	return o.archive(name, z)
-}
-
 func (o Options) archive(name string, z *zip.Reader) (*Samples, error) {
 	if len(z.File) > maxEntries {
 		return nil, &calib.SampleError{File: name, Want: fmt.Sprintf("an archive of at most %d files", maxEntries), Got: fmt.Sprint(len(z.File)), Do: "give a part of it"}

@@ -120,7 +120,7 @@ func TestFoldersAndArchives(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
 	packed, _ := opened(t, path, o)
 	require.Equal(t, a, packed)
-	again, err := Zip("body", bytes.NewReader(b.Bytes()), int64(b.Len()), o)
+	again, err := Upload("body", bytes.NewReader(b.Bytes()), int64(b.Len()), o)
 	require.NoError(t, err)
 	all, err := calib.ReadAll(again)
 	require.NoError(t, err)

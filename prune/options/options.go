@@ -21,6 +21,7 @@ type Option struct {
 	Doc     string   // one line: what it does and its unit
 	Target  bool     // one of the targets, of which exactly one is given
 	Local   []string // values that front ends with samples take besides Enum
+	Engine  bool     // needs an engine that runs models
 }
 
 // All lists the options in the order that documents show them in.
@@ -43,7 +44,8 @@ var All = []Option{
 	{Name: "round-to", Kind: Integer, Default: 1, Doc: "keep a multiple of this number of channels in each group"},
 	{Name: "max-ratio", Kind: Number, Doc: "remove at most this share of each group, 0 to 1"},
 	{Name: "ignore", Kind: Strings, Doc: "groups to keep, by node path, tensor, ID or name; patterns such as head.* work; may be repeated"},
-	{Name: "seed", Kind: Integer, Default: 0, Doc: "seed of criterion random"},
+	{Name: "seed", Kind: Integer, Default: 0, Doc: "seed of criterion random, of noise and of the choice of samples"},
+	{Name: "repair", Kind: String, Enum: []string{"none", "noise", "data"}, Engine: true, Doc: "fit the remaining weights to the original's outputs, on random inputs (noise) or on calibration samples (data); by default data where samples are sent, else none"},
 }
 
 // Named returns the option of a name; nil where there is none.

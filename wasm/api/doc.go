@@ -11,7 +11,7 @@
 // # Errors
 //
 // 400 for options and bodies that cannot be read, 401 without the token, 404 and 405 for what is not there, 408 where time ran out, 409 for a plan of another model, 412 for a failed precondition, 413 above the size, 415 for an
-// encoding or a type that is not known, 422 for a model or a target that cannot be handled, 429 where too much is under way, 500 for faults of the program.
+// encoding or a type that is not known, 422 for a model or a target that cannot be handled, 429 where too much is under way, 500 for faults of the program, 501 where an engine that runs models is wanted and there is none.
 //
 // # Concurrency
 //

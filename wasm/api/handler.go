@@ -33,6 +33,7 @@ type Config struct {
 	Origins         []string        // that pages may come from (CORS); "*" for any
 	Version         string          // of the program
 	Store           Store           // nil for Memory
+	Engine          Engine          // runs models for repairs; nil answers 501 where one is wanted
 	Log             *slog.Logger    // nil for none
 	Metanet         []byte          // metanetwork of criterion metanet (safetensors), nil for the program's
 	MetanetOptions  metanet.Options // such as the memory for cached states
@@ -71,6 +72,7 @@ type handler struct {
 	routes   map[string]map[string]operation // by path and method
 	document []byte
 	draining atomic.Bool
+	running  sync.Map // *progress of requests with a model, by request ID
 	metanet  func() (*prune.Metanet, error)
 }
 
@@ -92,6 +94,7 @@ func New(c Config) (*Handler, error) {
 		"/v1/prune":     {http.MethodPost: {model: true, do: h.prune}},
 		"/v1/apply":     {http.MethodPost: {model: true, do: h.apply}},
 		"/v1/ops":       {http.MethodGet: {do: h.ops}},
+		"/v1/progress":  {http.MethodGet: {do: h.progressOf}},
 		"/healthz":      {http.MethodGet: {open: true, do: h.health}},
 		"/openapi.json": {http.MethodGet: {open: true, do: h.openapi}},
 	}
@@ -233,6 +236,11 @@ func (h *handler) guarded(w *recorder, r *http.Request, e *Event) (err error) {
 		}
 		defer leave()
 		h.deadlines(w)
+		id := w.Header().Get("X-Request-Id")
+		p := &progress{}
+		h.running.Store(id, p)
+		defer h.running.CompareAndDelete(id, p)
+		r = r.WithContext(context.WithValue(r.Context(), progressKey{}, p))
 	}
 	return op.do(w, r, e)
 }
@@ -277,7 +285,7 @@ func (h *handler) cors(w http.ResponseWriter, r *http.Request) bool {
 	known := slices.Contains(h.config.Origins, "*") || slices.Contains(h.config.Origins, origin)
 	if origin != "" && known {
 		head.Set("Access-Control-Allow-Origin", origin)
-		head.Set("Access-Control-Expose-Headers", "ETag, X-Request-Id, Metaprune-Model-Sha256, Metaprune-Speed-Up, Metaprune-Params, Metaprune-Warning, Content-Disposition")
+		head.Set("Access-Control-Expose-Headers", "ETag, X-Request-Id, Metaprune-Model-Sha256, Metaprune-Speed-Up, Metaprune-Params, Metaprune-Warning, Metaprune-Repair, Content-Disposition")
 	}
 	if r.Method != http.MethodOptions || h.routes[r.URL.Path] == nil {
 		return false

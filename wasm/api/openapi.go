@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/options"
 	"github.com/metaprune/metaprune/prune/planner"
 )
@@ -20,6 +21,9 @@ func (h *handler) describe() object {
 		"/v1/apply":   object{"post": h.applyOperation()},
 		"/v1/ops": object{"get": secured(object{"operationId": "ops", "summary": "Operators that have a rule", "responses": object{
 			"200": object{"description": "the list", "content": object{"application/json": object{"schema": object{"type": "array", "items": ref("Operator")}}}}, "401": ref2("Problem")}})},
+		"/v1/progress": object{"get": secured(object{"operationId": "progress", "summary": "How far a request under way is, by the X-Request-Id that it was sent with",
+			"parameters": []object{{"name": "id", "in": "query", "required": true, "description": "X-Request-Id of the request", "schema": object{"type": "string", "maxLength": 64}}},
+			"responses":  object{"200": object{"description": "stage and steps", "content": object{"application/json": object{"schema": ref("Progress")}}}, "401": ref2("Problem"), "404": ref2("Problem")}})},
 		"/healthz": object{"get": object{"operationId": "health", "summary": "Whether requests are wanted", "responses": object{
 			"200": object{"description": "yes", "content": object{"application/json": object{"schema": ref("Health")}}}, "503": ref2("Problem")}}},
 		"/openapi.json": object{"get": object{"operationId": "openapi", "summary": "This document", "responses": object{
@@ -91,7 +95,7 @@ func optionSchema(o options.Option) object {
 		s["type"] = "string"
 	}
 	if len(o.Enum) > 0 {
-		s["enum"] = o.Enum
+		s["enum"] = slices.Concat(o.Enum, slices.DeleteFunc(slices.Clone(o.Local), func(v string) bool { return !prune.LooksAtSamples(v) }))
 	}
 	if o.Default != nil {
 		s["default"] = o.Default
@@ -114,10 +118,14 @@ func formSchema(files, optional, names []string) object {
 }
 
 func (h *handler) modelOperation(id, summary string, names []string, kind string, schema object) object {
+	var files []string
+	if slices.Contains(names, "repair") {
+		files = []string{partSamples}
+	}
 	op := object{"operationId": id, "summary": summary,
 		"requestBody": object{"required": true, "content": object{
 			"application/octet-stream": object{"schema": object{"type": "string", "format": "binary"}},
-			"multipart/form-data":      object{"schema": formSchema([]string{partModel}, nil, names)}}},
+			"multipart/form-data":      object{"schema": formSchema([]string{partModel}, files, names)}}},
 		"responses": h.modelResponses(kind, schema)}
 	op["parameters"] = optionParameters(names)
 	return secured(op)
@@ -131,9 +139,9 @@ func (h *handler) applyOperation() object {
 
 func (h *handler) modelResponses(kind string, schema object) object {
 	out := object{"200": object{"description": "the answer", "content": object{kind: object{"schema": schema}},
-		"headers": object{"ETag": object{"schema": object{"type": "string"}}, "Metaprune-Model-Sha256": object{"schema": object{"type": "string"}},
+		"headers": object{repairHeader: object{"description": "of /v1/prune: none, or noise or data with parameters: method (solve, match or none), cosine-before and cosine (to the original's outputs, before and after the repair), held (samples that judged) and skipped (pruned layers that were not fitted)", "schema": object{"type": "string"}}, "ETag": object{"schema": object{"type": "string"}}, "Metaprune-Model-Sha256": object{"schema": object{"type": "string"}},
 			"Metaprune-Warning": object{"description": "what to expect of the model and what to do, after a code: unrepaired (channels were removed and not repaired) or zeros-only; one header for each warning", "schema": object{"type": "string"}}}}}
-	for _, status := range []string{"400", "401", "408", "409", "412", "413", "415", "422", "429", "500"} {
+	for _, status := range []string{"400", "401", "408", "409", "412", "413", "415", "422", "429", "500", "501"} {
 		out[status] = ref2("Problem")
 	}
 	return out
@@ -146,6 +154,7 @@ func schemas() object {
 	return object{
 		"Problem": object{"type": "object", "required": []string{"type", "title", "status", "detail"}, "properties": object{
 			"type": str, "title": str, "status": object{"type": "integer", "minimum": http.StatusBadRequest, "maximum": 599}, "detail": str, "place": str, "kind": str, "where": str, "want": str, "got": str, "limit": integer, "request_id": str}},
+		"Progress": object{"type": "object", "required": []string{"stage", "done", "total"}, "properties": object{"stage": str, "done": integer, "total": integer}},
 		"Health":   object{"type": "object", "required": []string{"status"}, "properties": object{"status": object{"type": "string", "enum": []string{"ok"}}, "version": str}},
 		"Operator": object{"type": "object", "required": strings.Split("op since rule", " "), "properties": object{"domain": str, "op": str, "since": integer, "rule": str}},
 		"Plan": object{"type": "object", "required": strings.Split("format version model_sha256 criterion weights target achieved removed groups", " "), "properties": object{

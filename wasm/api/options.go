@@ -24,6 +24,7 @@ type job struct {
 	share   float64             // of the file's size, where the target size is one
 	given   map[string][]string // options by name, as they were sent
 	inputs  []string            // sizes that work is counted at
+	repair  string              // none, noise or data; empty where it is not said
 }
 
 func newJob() *job {
@@ -134,7 +135,8 @@ func seed(j *job, v string) error {
 
 // read sets option o to v.
 func (j *job) read(o *options.Option, v string) error {
-	if len(o.Enum) > 0 && !slices.Contains(o.Enum, v) {
+	sampled := slices.Contains(o.Local, v) && prune.LooksAtSamples(v)
+	if len(o.Enum) > 0 && !slices.Contains(o.Enum, v) && !sampled {
 		return planner.OneOf("", v, o.Enum...)
 	}
 	return setters[o.Name](j, v)
@@ -161,6 +163,7 @@ var setters = map[string]func(j *job, v string) error{
 	"max-ratio":      share(func(j *job) *float64 { return &j.MaxRatio }, 1),
 	"ignore":         func(j *job, v string) error { j.Ignore = append(j.Ignore, v); return nil },
 	"seed":           seed,
+	"repair":         text(func(j *job) *string { return &j.repair }),
 }
 
 // parse reads options from query parameters or form fields; place is "query" or "field".

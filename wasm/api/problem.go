@@ -91,7 +91,7 @@ func (p *Problem) send(w http.ResponseWriter, requestID string) {
 	out := *p
 	out.Type, out.Title, out.RequestID, out.Kind, out.Where = "about:blank", http.StatusText(p.Status), requestID, p.kindOf(), p.Place
 	head := w.Header()
-	for _, k := range []string{"Content-Length", "Content-Disposition", "Etag", "Content-Encoding", "Metaprune-Warning"} {
+	for _, k := range []string{"Content-Length", "Content-Disposition", "Etag", "Content-Encoding", "Metaprune-Warning", "Metaprune-Repair"} {
 		head.Del(k)
 	}
 	head.Set("Content-Type", "application/problem+json")

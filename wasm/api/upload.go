@@ -150,12 +150,17 @@ func (h *hasher) sum() func() string {
 
 // form is what a request brings.
 type form struct {
-	job                   *job
-	model, plan, repaired *Upload
+	job                            *job
+	model, plan, repaired, samples *Upload
+	calibrated                     Calibrated // nil where no engine is wanted
+	progress                       *progress
 }
 
 func (f *form) free() {
-	for _, u := range []*Upload{f.model, f.plan, f.repaired} {
+	if f.calibrated != nil {
+		f.calibrated.Close()
+	}
+	for _, u := range []*Upload{f.model, f.plan, f.repaired, f.samples} {
 		if u != nil {
 			u.Free()
 		}
@@ -167,13 +172,15 @@ const (
 	partModel    = "model"
 	partPlan     = "plan"
 	partRepaired = "repaired"
+	partSamples  = "samples"
 )
 
-// maxOption bounds an option's text, maxOptions that of all options of a form with their names, maxPlan the plan's.
+// maxOption bounds an option's text, maxOptions that of all options of a form with their names, maxPlan the plan's, maxSamples that of calibration samples.
 const (
 	maxOption  = 4 << 10
 	maxOptions = 1 << 20
 	maxPlan    = 64 << 20
+	maxSamples = 256 << 20
 )
 
 // modelTypes are the types of a body that is nothing but a model; the last one is what curl says when it is told nothing.
@@ -248,7 +255,7 @@ func early(err error) error {
 
 // body is the request's body without its encoding, bounded.
 func (h *handler) body(r *http.Request) (io.Reader, error) {
-	if r.ContentLength > h.config.MaxBytes+maxPlan {
+	if r.ContentLength > h.config.MaxBytes+maxPlan+maxSamples {
 		return nil, &http.MaxBytesError{Limit: h.config.MaxBytes}
 	}
 	switch e := r.Header.Get("Content-Encoding"); e {
@@ -282,7 +289,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// parts reads a form of so many bytes: the files model, plan and repaired, and options.
+// parts reads a form of so many bytes: the files model, plan, repaired and samples, and options.
 func (h *handler) parts(f *form, r *multipart.Reader, size int64) error {
 	fields, left := url.Values{}, maxOptions
 	for {
@@ -294,12 +301,14 @@ func (h *handler) parts(f *form, r *multipart.Reader, size int64) error {
 			return err
 		}
 		name := part.FormName()
-		to := map[string]**Upload{partModel: &f.model, partPlan: &f.plan, partRepaired: &f.repaired}[name]
+		to := map[string]**Upload{partModel: &f.model, partPlan: &f.plan, partRepaired: &f.repaired, partSamples: &f.samples}[name]
 		switch {
 		case to != nil && *to != nil:
 			return problem(http.StatusBadRequest, "part "+name, "it is there twice")
 		case name == partPlan:
 			f.plan, err = h.config.Store.Keep(&bounded{part, maxPlan, maxPlan}, min(size, maxPlan))
+		case name == partSamples:
+			f.samples, err = h.config.Store.Keep(&bounded{part, maxSamples, maxSamples}, min(size, maxSamples))
 		case to != nil:
 			*to, err = h.config.Store.Keep(&bounded{part, h.config.MaxBytes, h.config.MaxBytes}, min(size, h.config.MaxBytes))
 		default:

@@ -48,6 +48,7 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 		return err
 	}
 	defer f.free()
+	f.progress, _ = r.Context().Value(progressKey{}).(*progress)
 	if err := r.Context().Err(); err != nil {
 		return err
 	}
@@ -72,6 +73,9 @@ func (h *handler) with(r *http.Request, e *Event, do func(ctx context.Context, s
 	}
 	if f.plan != nil {
 		other += planner.PlanMemory(f.plan.Data)
+	}
+	if f.samples != nil {
+		other += sampleShare * int64(len(f.samples.Data))
 	}
 	done, err := h.gate.work(r.Context(), weight(e.Received, other, byMetanet))
 	if err != nil {
@@ -133,16 +137,19 @@ func (h *handler) plan(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if err := h.condition(w, r, s, what, f); err != nil {
 		return nil, nil, err
 	}
+	if err := h.calibrate(ctx, what, s, f); err != nil {
+		return nil, nil, err
+	}
 	p, err := h.prepare(ctx, s, f.job.Criterion.Kind, f.job.weights)
 	if err != nil {
 		return nil, nil, err
 	}
+	f.progress.begin("planning")
 	plan, err := p.MakePlan(ctx, f.job.Request)
 	if err != nil {
 		return nil, nil, err
 	}
 	s.Sign(plan)
-	achieved(w, plan)
 	return p, plan, nil
 }
 
@@ -167,6 +174,7 @@ func (h *handler) masks(w http.ResponseWriter, r *http.Request, e *Event) error 
 		if err != nil {
 			return err
 		}
+		achieved(w, plan)
 		return writeBody(w, r, "application/json", b)
 	})
 }
@@ -181,6 +189,10 @@ func (h *handler) prune(w http.ResponseWriter, r *http.Request, e *Event) error 
 		if err != nil {
 			return err
 		}
+		if m, err = f.mend(ctx, w, p, plan, m); err != nil {
+			return err
+		}
+		achieved(w, plan)
 		return writeModel(w, m, "pruned.onnx")
 	})
 }
@@ -228,7 +240,7 @@ func (h *handler) apply(w http.ResponseWriter, r *http.Request, e *Event) error 
 func (h *handler) condition(w http.ResponseWriter, r *http.Request, s *prune.Model, what string, f *form) error {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q %q %q %q", h.config.Version, what, s.SHA256(), f.job.key())
-	for _, u := range []*Upload{f.plan, f.repaired} {
+	for _, u := range []*Upload{f.plan, f.repaired, f.samples} {
 		if u != nil {
 			fmt.Fprintf(sum, " %q", u.sha256())
 		} else {
