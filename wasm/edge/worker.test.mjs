@@ -126,6 +126,15 @@ for (const [name, path] of Object.entries(models)) {
   });
 }
 
+test("a repair wants an engine, which the edge does not have", async () => {
+  const form = new FormData();
+  form.set("model", new Blob([readFileSync(Object.values(models)[0]())]));
+  form.set("samples", new Blob([new Uint8Array(100)]));
+  const r = await post("/v1/prune?params=0.7", form);
+  assert.equal(r.status, 501, String(r.bytes).slice(0, 500));
+  assert.match(String(r.bytes), /metaprune serve/);
+});
+
 test("the largest model, and one above it", async () => {
   const path = join(folder, "large.onnx");
   metaprune("new", "resnet18", "--width", "1.17", "--input", "3x224x224", "--classes", "1000", "-o", path);
