@@ -20,6 +20,7 @@ type Products struct {
 type shape struct {
 	block, k, o int
 	residual    bool
+	outer       bool
 }
 
 // NewProducts makes products for accumulators; a nil engine takes all of them here. Close frees them.
@@ -37,7 +38,7 @@ func (p *Products) Close() {
 
 // add takes an accumulator's block into its sums, on the engine.
 func (p *Products) add(ctx context.Context, a *Accumulator) error {
-	key := shape{a.block, a.k, a.o, a.w0 != nil}
+	key := shape{block: a.block, k: a.k, o: a.o, residual: a.w0 != nil}
 	s := p.sessions[key]
 	if s == nil {
 		var err error
@@ -105,16 +106,8 @@ func (s shape) edges() []int {
 // model is x' x for each pair of parts of x's columns and, where there are targets, x' (z - x w).
 func (s shape) model() *onnxio.Model {
 	g := &onnxio.Graph{Name: "products"}
-	input := func(name string, dims ...int) {
-		sh := &onnxio.Shape{}
-		for _, d := range dims {
-			sh.Dims = append(sh.Dims, &onnxio.Dim{Value: int64(d), HasValue: true})
-		}
-		g.Inputs = append(g.Inputs, &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float, Shape: sh}}})
-	}
-	output := func(name string) {
-		g.Outputs = append(g.Outputs, &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: onnxio.Float}}})
-	}
+	input := func(name string, dims ...int) { g.Inputs = append(g.Inputs, matrix(name, dims...)) }
+	output := func(name string) { g.Outputs = append(g.Outputs, matrix(name)) }
 	node := func(kind, out string, in ...string) *onnxio.Node {
 		n := &onnxio.Node{OpType: kind, Inputs: in, Outputs: []string{out}}
 		g.Nodes = append(g.Nodes, n)

@@ -161,7 +161,9 @@ func leaving(ctx context.Context, g *coupling.Group, spaces []*space) ([]couplin
 			}
 		}
 		for _, s := range spaces {
-			s.remove(left[at])
+			if err := s.remove(ctx, left[at]); err != nil {
+				return nil, err
+			}
 		}
 		out = append(out, left[at])
 		left = slices.Delete(left, at, at+1)

@@ -86,7 +86,7 @@ func TestCostIsWhatLeastSquaresLose(t *testing.T) {
 		want := residual(x, &y, next)
 		require.InDelta(t, want, lost+got.cost(coupling.UnitID(gone))*whole, 1e-4*want)
 		lost = want
-		got.remove(coupling.UnitID(gone))
+		require.NoError(t, got.remove(t.Context(), coupling.UnitID(gone)))
 		keep = next
 	}
 }
@@ -111,7 +111,7 @@ func TestBlocksOfRemovals(t *testing.T) {
 			require.InDelta(t, want, lost+cost, 1e-3*want, gone)
 		}
 		lost += cost
-		s.remove(coupling.UnitID(gone))
+		require.NoError(t, s.remove(t.Context(), coupling.UnitID(gone)))
 	}
 	require.Less(t, s.size, n, "what is gone is dropped")
 }
@@ -138,7 +138,7 @@ func spaceOf(t *testing.T, x *mat.Dense, w []float64, outputs int, ridge float64
 	}))
 	products, err := p.weightProducts(t.Context(), v)
 	require.NoError(t, err)
-	s, err := newSpace(t.Context(), v)
+	s, err := newSpace(t.Context(), gram.NewProducts(nil), v)
 	require.NoError(t, err)
 	whole := 0.0
 	for i := range n {
@@ -156,14 +156,14 @@ func spaceOf(t *testing.T, x *mat.Dense, w []float64, outputs int, ridge float64
 func TestManyChannelsCountAsIndependent(t *testing.T) {
 	w := []float64{1, 2, 0}
 	v := view{source: source{n: 3}, moments: &moments{squares: []float64{5, 3, 9}, count: 1}, outputs: 1, positions: map[coupling.UnitID][]int32{7: {1}, 8: {0, 2}}, w: func(i, _ int) float64 { return w[i] }}
-	s, err := newSpace(t.Context(), v)
+	s, err := newSpace(t.Context(), gram.NewProducts(nil), v)
 	require.NoError(t, err)
 	p := &pass{}
 	require.NoError(t, p.read(t.Context(), s, v))
 	require.True(t, s.prepare())
 	require.InEpsilon(t, 4*3./(5+4*3), s.cost(7), 1e-12)
 	before := s.cost(8)
-	s.remove(7)
+	require.NoError(t, s.remove(t.Context(), 7))
 	require.Equal(t, before, s.cost(8))
 	v.w = func(int, int) float64 { return 0 }
 	none, err := p.spaces(t.Context(), []view{v})

@@ -3,8 +3,10 @@ package obs
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/prune/gram"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
 	lapack "gonum.org/v1/gonum/lapack/gonum"
@@ -25,6 +27,7 @@ const ridge = 1e-2
 // Both are kept as they were some removals ago; f and g of these are in a block, and only the
 // diagonals are always right.
 type space struct {
+	products   *gram.Products
 	n          int
 	ridge      float64
 	covariance []float64 // [n][n], the upper half, before prepare
@@ -42,11 +45,11 @@ type space struct {
 }
 
 // blockSize is how many removals are applied at once.
-const blockSize = 48
+const blockSize = 64
 
 // newSpace makes a space without weights.
-func newSpace(ctx context.Context, v view) (*space, error) {
-	s := &space{n: v.source.n, ridge: ridge, positions: v.positions}
+func newSpace(ctx context.Context, products *gram.Products, v view) (*space, error) {
+	s := &space{products: products, n: v.source.n, ridge: ridge, positions: v.positions}
 	if v.moments.sums == nil {
 		s.variance = v.moments.means()
 		return s, nil
@@ -154,15 +157,22 @@ func (s *space) cost(u coupling.UnitID) float64 {
 }
 
 // remove removes a unit's channels.
-func (s *space) remove(u coupling.UnitID) {
+func (s *space) remove(ctx context.Context, u coupling.UnitID) error {
 	if s.variance != nil {
-		return
+		return nil
 	}
 	for _, q := range s.positions[u] {
-		if s.place[q] >= 0 {
-			s.removeChannel(int(q))
+		if s.place[q] < 0 {
+			continue
+		}
+		if s.removeChannel(int(q)); len(s.pivots) < blockSize {
+			continue
+		}
+		if err := s.apply(ctx); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 func (s *space) removeChannel(q int) {
@@ -187,49 +197,58 @@ func (s *space) removeChannel(q int) {
 	s.place[q] = -1
 	s.left--
 	s.pivots = append(s.pivots, pivot)
-	if len(s.pivots) == blockSize {
-		s.apply()
-	}
 }
 
 // apply applies the block of removals to what is left.
-func (s *space) apply() {
+func (s *space) apply(ctx context.Context) error {
 	n, k := s.size, len(s.pivots)
-	matrix := func(v []float64, rows int) blas64.General {
-		return blas64.General{Rows: rows, Cols: n, Stride: n, Data: v[:rows*n]}
+	f, g := s.f[:k*n], s.g[:k*n]
+	if err := s.products.Minus(ctx, s.m, n, append(slices.Clone(f), g...), append(slices.Clone(g), f...)); err != nil {
+		return err
 	}
-	f, g := matrix(s.f, k), matrix(s.g, k)
-	product := func(a, b blas64.General, to []float64) {
-		blas64.Gemm(blas.Trans, blas.NoTrans, -1, a, b, 1, matrix(to, n))
-	}
-	product(f, g, s.m)
-	product(g, f, s.m)
-	scaled := matrix(append([]float64(nil), f.Data...), k)
+	scaled := slices.Clone(f)
 	for i, pivot := range s.pivots {
-		blas64.Scal(pivot, blas64.Vector{N: n, Inc: 1, Data: scaled.Data[i*n : (i+1)*n]})
+		blas64.Scal(pivot, blas64.Vector{N: n, Inc: 1, Data: scaled[i*n : (i+1)*n]})
 	}
-	product(scaled, f, s.p)
+	if err := s.products.Minus(ctx, s.p, n, scaled, f); err != nil {
+		return err
+	}
 	s.pivots = s.pivots[:0]
-	if 4*s.left < 3*n {
-		s.compact()
+	if room := (s.left + granule - 1) / granule * granule; s.left > 0 && room <= n*7/8 {
+		s.compact(room)
 	}
+	return nil
 }
 
-// compact drops the rows and columns of what is gone.
-func (s *space) compact() {
-	var kept []int
+// granule is what sizes are multiples of, so that products of few sizes are prepared.
+const granule = 64
+
+// compact drops rows and columns of what is gone, down to a size.
+func (s *space) compact(size int) {
+	drop := s.size - size
+	alive := make([]int, s.size) // by place: the channel and one
 	for q, at := range s.place {
 		if at >= 0 {
-			s.place[q] = len(kept)
-			kept = append(kept, at)
+			alive[at] = q + 1
 		}
 	}
-	for i, a := range kept { // places only move down, as channels keep their order
+	var kept []int
+	for at, q := range alive {
+		if q == 0 && drop > 0 {
+			drop--
+			continue
+		}
+		if q > 0 {
+			s.place[q-1] = len(kept)
+		}
+		kept = append(kept, at)
+	}
+	for i, a := range kept { // places only move down, as rows keep their order
 		for j, b := range kept {
-			s.p[i*len(kept)+j], s.m[i*len(kept)+j] = s.p[a*s.size+b], s.m[a*s.size+b]
+			s.p[i*size+j], s.m[i*size+j] = s.p[a*s.size+b], s.m[a*s.size+b]
 		}
 		s.diagP[i], s.diagM[i] = s.diagP[a], s.diagM[a]
 	}
-	s.size = len(kept)
-	s.diagP, s.diagM = s.diagP[:s.size], s.diagM[:s.size]
+	s.size = size
+	s.p, s.m, s.diagP, s.diagM = s.p[:size*size], s.m[:size*size], s.diagP[:size], s.diagM[:size]
 }

@@ -86,7 +86,7 @@ func (v view) diagonal(criterion string) []float64 {
 	return out
 }
 
-// products are w w' by inputs [n][n], the upper half.
+// weightProducts are w w' by inputs [n][n], the upper half.
 func (p *pass) weightProducts(ctx context.Context, v view) ([]float64, error) {
 	n := v.source.n
 	sums := p.products.New(v.outputs, n, 0, nil, 0)
@@ -109,7 +109,7 @@ func (p *pass) spaces(ctx context.Context, views []view) ([]*space, error) {
 		s := bySource[v.source]
 		if s == nil {
 			var err error
-			if s, err = newSpace(ctx, v); err != nil {
+			if s, err = newSpace(ctx, p.products, v); err != nil {
 				return nil, err
 			}
 			bySource[v.source] = s
