@@ -201,3 +201,26 @@ func TestCovarianceInParts(t *testing.T) {
 		}
 	}
 }
+
+// A product that the engine takes off a matrix is the one that is taken here.
+func TestMinus(t *testing.T) {
+	const k, n = 3, 1 << 12
+	r := rand.New(rand.NewPCG(3, 3))
+	a, b := make([]float64, k*n), make([]float64, k*n)
+	for i := range a {
+		a[i], b[i] = r.NormFloat64(), r.NormFloat64()
+	}
+	c := &calculator{}
+	here, there := make([]float64, n*n), make([]float64, n*n)
+	require.NoError(t, NewProducts(nil).Minus(t.Context(), here, n, a, b))
+	require.NoError(t, NewProducts(c).Minus(t.Context(), there, n, a, b))
+	require.Equal(t, 1, c.runs)
+	for i := 0; i < n*n; i += 997 {
+		want := 0.0
+		for j := range k {
+			want -= a[j*n+i/n] * b[j*n+i%n]
+		}
+		require.InDelta(t, want, here[i], 1e-9)
+		require.InDelta(t, want, there[i], 1e-5)
+	}
+}
