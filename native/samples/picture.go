@@ -155,26 +155,45 @@ func (p *pictures) decoded(f file) (*pixels, error) {
 func pixelsOf(img image.Image, channels int) *pixels {
 	b := img.Bounds()
 	p, i := newPixels(b.Dx(), b.Dy(), channels), 0
+	if m, ok := img.(*image.YCbCr); ok {
+		p.fromYCbCr(m)
+		return p
+	}
 	for y := b.Min.Y; y < b.Max.Y; y++ {
 		for x := b.Min.X; x < b.Max.X; x++ {
 			c := colorAt(img, x, y)
-			if channels == 1 {
-				p.pix[i] = uint8((int(c.R)*19595 + int(c.G)*38470 + int(c.B)*7471 + 1<<15) >> 16)
-			} else {
-				p.pix[i], p.pix[i+1], p.pix[i+2] = c.R, c.G, c.B
-			}
+			p.set(i, c.R, c.G, c.B)
 			i += channels
 		}
 	}
 	return p
 }
 
+// set writes a pixel's colour, or its brightness.
+func (p *pixels) set(i int, r, g, b uint8) {
+	if p.channels == 1 {
+		p.pix[i] = uint8((int(r)*19595 + int(g)*38470 + int(b)*7471 + 1<<15) >> 16)
+		return
+	}
+	p.pix[i], p.pix[i+1], p.pix[i+2] = r, g, b
+}
+
+// fromYCbCr takes the pixels of a decoded JPEG.
+func (p *pixels) fromYCbCr(m *image.YCbCr) {
+	b, i := m.Rect, 0
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		at := m.YOffset(b.Min.X, y)
+		for x := b.Min.X; x < b.Max.X; x++ {
+			c := m.COffset(x, y)
+			r, g, blue := color.YCbCrToRGB(m.Y[at], m.Cb[c], m.Cr[c])
+			p.set(i, r, g, blue)
+			at, i = at+1, i+p.channels
+		}
+	}
+}
+
 func colorAt(img image.Image, x, y int) color.NRGBA {
 	switch m := img.(type) {
-	case *image.YCbCr:
-		c := m.YCbCrAt(x, y)
-		r, g, b := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
-		return color.NRGBA{r, g, b, 255}
 	case *image.NRGBA:
 		return m.NRGBAAt(x, y)
 	case *image.Gray:

@@ -46,38 +46,42 @@ func windows(from, to int, smooth bool) []window {
 	return out
 }
 
-// resized scales a picture to w x h, first along rows, then along columns.
+// resized scales a picture to w x h.
 func (p *pixels) resized(w, h int, smooth bool) *pixels {
-	if w != p.w {
-		p = p.along(w, p.h, windows(p.w, w, smooth), p.channels, p.w*p.channels, 1)
-	}
-	if h != p.h {
-		p = p.along(p.w, h, windows(p.h, h, smooth), p.w*p.channels, p.channels, 0)
-	}
-	return p
+	return p.part(windows(p.w, w, smooth), windows(p.h, h, smooth))
 }
 
-// along weighs pixels that lie step bytes apart; axis 1 is along rows, 0 along columns. other is
-// the distance of two pixels along the other axis.
-func (p *pixels) along(w, h int, all []window, step, other, axis int) *pixels {
-	out := newPixels(w, h, p.channels)
-	for y := range h {
-		for x := range w {
-			win, start := all[x*axis+y*(1-axis)], x*other
-			if axis == 1 {
-				start = y * other
-			}
-			at := (y*w + x) * p.channels
-			for c := range p.channels {
-				sum := int64(1) << (weightBits - 1)
-				for k, v := range win.weights {
-					sum += v * int64(p.pix[start+(win.from+k)*step+c])
-				}
-				out.pix[at+c] = uint8(min(sum>>weightBits, 255))
-			}
+// part are the columns and rows of a scaled picture that these windows make: first along rows, for
+// the rows that are looked at, then along columns.
+func (p *pixels) part(columns, rows []window) *pixels {
+	first, last := rows[0].from, rows[len(rows)-1]
+	wide := newPixels(len(columns), last.from+len(last.weights)-first, p.channels)
+	for y := range wide.h {
+		line := p.pix[(first+y)*p.w*p.channels : (first+y+1)*p.w*p.channels]
+		for x, win := range columns {
+			win.weigh(wide.pix[(y*wide.w+x)*p.channels:][:p.channels], line[win.from*p.channels:], p.channels)
+		}
+	}
+	out := newPixels(len(columns), len(rows), p.channels)
+	stride := out.w * p.channels
+	for y, win := range rows {
+		for i := 0; i < stride; i += p.channels {
+			win.weigh(out.pix[y*stride+i:][:p.channels], wide.pix[(win.from-first)*stride+i:], stride)
 		}
 	}
 	return out
+}
+
+// weigh makes one pixel of those that lie step bytes apart in a picture.
+func (win *window) weigh(to, from []uint8, step int) {
+	for c := range to {
+		sum, at := int64(1)<<(weightBits-1), c
+		for _, v := range win.weights {
+			sum += v * int64(from[at])
+			at += step
+		}
+		to[c] = uint8(min(sum>>weightBits, 255))
+	}
 }
 
 // placed copies the part of the picture that lies in a canvas of w x h pixels; left and top are where
@@ -124,6 +128,6 @@ func (p *pixels) fitted(w, h int, how string) *pixels {
 	} else {
 		nh = nw * p.h / p.w
 	}
-	left, top := math.RoundToEven(float64(nw-w)/2), math.RoundToEven(float64(nh-h)/2)
-	return p.resized(nw, nh, true).placed(w, h, -int(left), -int(top), 0)
+	left, top := int(math.RoundToEven(float64(nw-w)/2)), int(math.RoundToEven(float64(nh-h)/2))
+	return p.part(windows(p.w, nw, true)[left:left+w], windows(p.h, nh, true)[top:top+h])
 }
