@@ -125,12 +125,12 @@ test-edge: edge build ## run the worker in workerd, against the command line
 	@if command -v npm >/dev/null; then cd wasm/edge && npm ci --ignore-scripts --no-audit --no-fund --silent && node --test --test-reporter=spec worker.test.mjs; \
 	else echo "note: npm is not installed; the worker is not tested"; $(MUST); fi
 
-check: lint ## formatting, vet, staticcheck, import directions, WebAssembly build and its size
+check: lint module edge ## formatting, vet, staticcheck, import directions, WebAssembly build and its size
 	@test -z "$$(gofmt -l .)" || (gofmt -l .; echo "run gofmt -w on these"; exit 1)
 	$(GO) vet ./...
 	bash .ci/imports
 	$(TOWASM) $(GO) build $(PORTABLE)
-	GO=$(GO) bash .ci/size
+	bash .ci/size
 	GOOS=windows $(GO) vet $(PORTABLE)
 	GOARCH=arm64 GOEXPERIMENT= $(GO) vet ./metanet
 	@mkdir -p bin && $(GO) run -C metanet/avo . -out "$$PWD/bin/kernels.s" && tail -n +2 metanet/kernel_amd64.s >bin/committed.s && tail -n +2 bin/kernels.s | cmp - bin/committed.s || (echo "metanet/kernel_amd64.s is not what metanet/avo writes: run go generate ./metanet"; exit 1)
