@@ -347,6 +347,7 @@ var unlearnable = map[string]string{
 	"embed.onnx":              "EmbedLayerNormalization: onnx-gomlx has none",
 	"shift.onnx":              "EmbedLayerNormalization: onnx-gomlx has none",
 	"tables.onnx":             "GatherBlockQuantized: onnx-gomlx has none",
+	"fourier.onnx":            "DFT: onnx-gomlx has none",
 	"linear.onnx":             "LinearClassifier: onnx-gomlx has none",
 	"moe.onnx":                "MoE: onnx-gomlx has none",
 	"int4.onnx":               "weights of 4 bits",

@@ -22,14 +22,17 @@ var namedElsewhere = map[string]struct {
 	names []string
 	why   string
 }{
-	"graphcodec/net_layers.go":        {[]string{"Gemm"}, "the bias of a Gemm may be a matrix, which the parameter graph has no place for"},
-	"graphcodec/net_joins.go":         {[]string{"Div", "Split", "Sub"}, "which operand of a difference or quotient is the channels', and which output of a Split"},
-	"graphcodec/coupling/branches.go": {[]string{"Reshape"}, "a Reshape to a computed shape takes any input"},
-	"graphcodec/coupling/sizes.go":    {[]string{"Conv"}, "a free input that a Conv reads is assumed to be a picture"},
-	"prune/repair/layer.go":           {[]string{"Add"}, "the error of the other operand of a sum is part of a layer's target"},
-	"native/cli/values.go":            {[]string{"Slice"}, "the end of a flag's type, not an operator"},
-	"xla/trainer.go":                  {[]string{"LogSoftmax", "Softmax"}, "a loss on probabilities takes the logits before them"},
-	"wasm/gorgo/lower.go":             {nil, "kernels of the second engine"},
+	"graphcodec/net_layers.go":          {[]string{"Gemm"}, "the bias of a Gemm may be a matrix, which the parameter graph has no place for"},
+	"graphcodec/net_joins.go":           {[]string{"Div", "Split", "Sub"}, "which operand of a difference or quotient is the channels', and which output of a Split"},
+	"graphcodec/coupling/branches.go":   {[]string{"Reshape"}, "a Reshape to a computed shape takes any input"},
+	"graphcodec/coupling/sizes.go":      {[]string{"Conv"}, "a free input that a Conv reads is assumed to be a picture"},
+	"prune/repair/layer.go":             {[]string{"Add"}, "the error of the other operand of a sum is part of a layer's target"},
+	"native/cli/values.go":              {[]string{"Slice"}, "the end of a flag's type, not an operator"},
+	"prune/gram/products.go":            {nil, "it builds the graphs that accumulate moments"},
+	"native/samples/guess.go":           {nil, "it recognises what a model's first nodes do with pictures"},
+	"native/samples/tokenizer/split.go": {[]string{"Split"}, "a step of a tokenizer, not an operator"},
+	"xla/trainer.go":                    {[]string{"LogSoftmax", "Softmax"}, "a loss on probabilities takes the logits before them"},
+	"wasm/gorgo/lower.go":               {nil, "kernels of the second engine"},
 }
 
 // named lists the operators that a file names, in order, but for those that it registers or makes nodes of.
