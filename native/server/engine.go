@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/native/samples"
+	"github.com/metaprune/metaprune/native/spill"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/calib"
+	values "github.com/metaprune/metaprune/prune/engine"
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/wasm/api"
@@ -25,10 +28,13 @@ const mostSamples = 100
 type engine struct {
 	backend func() (*xla.Backend, error)
 	turn    *semaphore.Weighted
+	memory  int64  // for values between runs; more goes to files
+	spool   string // folder for these, empty for the system's
 }
 
-func newEngine(kind string) *engine {
-	return &engine{sync.OnceValues(func() (*xla.Backend, error) { return xla.Open(kind) }), semaphore.NewWeighted(1)}
+func newEngine(c *Config) *engine {
+	open := sync.OnceValues(func() (*xla.Backend, error) { return xla.Open(c.Backend) })
+	return &engine{open, semaphore.NewWeighted(1), c.Memory / bodyShare, c.Spool}
 }
 
 // Calibrate waits for its turn, which ends with Close of what it returns.
@@ -71,7 +77,7 @@ func (e *engine) calibrate(ctx context.Context, s *prune.Model, c api.Calibratio
 	if err != nil {
 		return nil, err
 	}
-	out := &calibrated{model: s, engine: xla.NewEngine(b, p), turn: e.turn}
+	out := &calibrated{model: s, engine: xla.NewEngine(b, p), service: e}
 	out.fit, out.held = calib.Divide(ctx, out.engine, s.ONNX, all, n)
 	return out, nil
 }
@@ -106,8 +112,18 @@ type calibrated struct {
 	model     *prune.Model
 	engine    *xla.Engine
 	fit, held map[string]repair.Array
-	turn      *semaphore.Weighted
+	service   *engine
 	closing   sync.Once
+	spilled   string // folder with values of a repair; empty where there is none
+}
+
+// memory bounds the values of a repair.
+func (c *calibrated) memory() values.Memory {
+	return values.Memory{Bytes: c.service.memory, Spill: spill.New(func() (string, func(), error) {
+		dir, err := os.MkdirTemp(c.service.spool, "metaprune-values-*")
+		c.spilled = dir
+		return dir, func() { _ = os.RemoveAll(dir) }, err
+	})}
 }
 
 // Scores are those of a criterion that looks at samples.
@@ -117,7 +133,7 @@ func (c *calibrated) Scores(ctx context.Context, criterion string) (planner.Scor
 
 // Repair fits the weights of a pruned model.
 func (c *calibrated) Repair(ctx context.Context, p *planner.Plan, m *onnxio.Model, progress func(done, total int)) (*api.Repaired, error) {
-	r, err := repair.Repair(ctx, c.engine, c.model.ONNX, m, p.Removed, c.fit, c.held, repair.Options{Progress: progress})
+	r, err := repair.Repair(ctx, c.engine, c.model.ONNX, m, p.Removed, c.fit, c.held, repair.Options{Memory: c.memory(), Progress: progress})
 	if err != nil {
 		return nil, fmt.Errorf("repair: %w", err)
 	}
@@ -125,5 +141,12 @@ func (c *calibrated) Repair(ctx context.Context, p *planner.Plan, m *onnxio.Mode
 	return &api.Repaired{Method: r.Method, Tensors: r.Tensors, Before: before.Cosine, After: after.Cosine, Held: after.N, Skipped: len(r.Skipped)}, nil
 }
 
-// Close lets the next request run.
-func (c *calibrated) Close() { c.closing.Do(func() { c.turn.Release(1) }) }
+// Close removes what is left of a repair, and lets the next request run.
+func (c *calibrated) Close() {
+	c.closing.Do(func() {
+		if c.spilled != "" {
+			_ = os.RemoveAll(c.spilled)
+		}
+		c.service.turn.Release(1)
+	})
+}

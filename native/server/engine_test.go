@@ -24,7 +24,8 @@ func testFile(t *testing.T, name string) []byte {
 
 // The service repairs on pictures, on arrays and on noise, and what it sends comes closer to the original than pruning alone.
 func TestRepairOnTheService(t *testing.T) {
-	s, _ := start(t, Config{Backend: "go"})
+	spoolDir := t.TempDir()
+	s, _ := start(t, Config{Backend: "go", Memory: 64 << 20, Spool: spoolDir})
 	var repaired, warned []string
 	c := &client.Client{URL: "http://" + s.Addr(), Repaired: func(v string) { repaired = append(repaired, v) }, Warning: func(v string) { warned = append(warned, v) }}
 	for _, x := range []struct {
@@ -60,6 +61,7 @@ func TestRepairOnTheService(t *testing.T) {
 		require.Less(t, out.Len(), len(data))
 	}
 	require.Empty(t, warned)
+	require.Zero(t, leftovers(t, spoolDir))
 
 	p, err := c.MasksWith(context.Background(), bytes.NewReader(model(t)), bytes.NewReader(testFile(t, "calibration/photos.zip")), client.Options{SpeedUp: 2, Criterion: "hessian"})
 	require.NoError(t, err)

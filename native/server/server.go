@@ -54,7 +54,7 @@ func New(c Config) (*Server, error) {
 		c.API.Store = newSpool(c.Spool, c.Memory/bodyShare)
 	}
 	if c.API.Engine == nil {
-		c.API.Engine = newEngine(c.Backend)
+		c.API.Engine = newEngine(&c)
 	}
 	if err := writable(c.Spool); err != nil {
 		return nil, err
