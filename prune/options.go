@@ -50,6 +50,7 @@ type Options struct {
 type Calibration struct {
 	Engine  Engine           // runs the models
 	Samples map[string]Array // by the names of the model's inputs, samples along the first axis; at least 5, about 100 are enough
+	Memory  engine.Memory    // bounds the values that are in memory between two layers; the zero value has no bound
 	Noise   map[string][]int // instead of samples: dims of each real input without the axis of samples; 100 inputs of noise are made. Figures from noise say little of real inputs
 }
 
@@ -103,6 +104,7 @@ type samples struct {
 	engine    Engine
 	fit, held map[string]Array // to fit on, and to judge by
 	mode      string           // "data" or "noise"
+	memory    engine.Memory
 }
 
 // samples makes the noise and divides the samples; nil where there is no calibration.
@@ -110,7 +112,7 @@ func (c *Calibration) samples(ctx context.Context, s *Model, seed int64) (*sampl
 	if c == nil {
 		return nil, nil
 	}
-	all, out := c.Samples, &samples{engine: c.Engine, mode: "data"}
+	all, out := c.Samples, &samples{engine: c.Engine, mode: "data", memory: c.Memory}
 	if len(c.Samples) == 0 {
 		out.mode, all = "noise", map[string]Array{}
 		for name, dims := range c.Noise {

@@ -89,7 +89,7 @@ func (s *Model) plan(ctx context.Context, o *Options) (*Plan, *samples, error) {
 
 // repair fits the pruned model to its original and notes in the plan what changed.
 func (p *Pruned) repair(ctx context.Context, in *samples, progress func(done, total float64)) error {
-	o := repair.Options{}
+	o := repair.Options{Memory: in.memory}
 	if progress != nil {
 		o.Progress = func(done, total int) { progress(float64(done), float64(total)) }
 	}

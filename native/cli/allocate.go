@@ -36,6 +36,7 @@ type allocateFlags struct {
 	samples, judge int
 	out            string
 	shard          string
+	memory         string
 	seed           uint64
 }
 
@@ -70,6 +71,8 @@ The result is written beside each model as NAME.allocation.json. Finished models
 	s.IntVar(&f.judge, "judge", 300, "number of further inputs that evaluate the trials")
 	s.StringVar(&f.shard, "shard", "", "K/N: only the models whose number leaves K when divided by N; /N takes K from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID")
 	s.StringVarP(&f.out, "output", "o", "", "file to write, for one model (default NAME.allocation.json beside it)")
+	s.StringVar(&f.memory, "memory", "", "memory for the search, such as 2GB: values of samples that do not fit into a third of it go to a temporary file (default: a quarter of the machine's memory)")
+	takes(s, bytesFromZero(), "memory")
 	takes(s, factor(1).over(), "speed-up")
 	takes(s, whole(0, 0), "rounds")
 	takes(s, share(0, 1).over().under(), "step")
@@ -205,10 +208,15 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Model, f *a
 		return nil, fmt.Errorf("%s has %d images; with --samples %d, too few remain to judge by", set.Name, n, f.samples)
 	}
 	fit, held := engine.SplitLast(all, n-f.samples)
-	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.ONNX, fit, held, engine.Memory{})
+	memory, err := calibrationMemory(ctx, f.memory)
 	if err != nil {
 		return nil, err
 	}
+	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.ONNX, fit, held, memory)
+	if err != nil {
+		return nil, err
+	}
+	defer reference.Close()
 	o := f.options
 	g := a.stage("search")
 	defer g.end()

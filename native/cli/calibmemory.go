@@ -9,7 +9,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/metaprune/metaprune/native/spill"
 	"github.com/metaprune/metaprune/prune/engine"
-	"github.com/spf13/pflag"
 )
 
 const memoryUsage = "memory for a calibration, such as 500MB: values of samples that do not fit into a third of it go to a temporary file (default: a quarter of the machine's memory). For --criterion metanet: memory for the metanetwork's cached edge states; the others are computed again, which takes about as long"
@@ -17,13 +16,13 @@ const memoryUsage = "memory for a calibration, such as 500MB: values of samples 
 // The heap's share of a calibration: values come and go by the gigabyte.
 const calibrationGC = 40
 
-// calibrationMemory bounds what a calibration takes, by the flag --memory.
-func calibrationMemory(ctx context.Context, fl *pflag.FlagSet) (engine.Memory, error) {
+// calibrationMemory bounds what a calibration takes, by what --memory says; "" is a quarter of the machine's.
+func calibrationMemory(ctx context.Context, text string) (engine.Memory, error) {
 	budget := int64(memoryOf() / 4)
-	if f := fl.Lookup("memory"); f != nil && f.Value.String() != "" {
-		n, err := humanize.ParseBytes(f.Value.String())
+	if text != "" {
+		n, err := humanize.ParseBytes(text)
 		if err != nil || n > 1<<50 {
-			return engine.Memory{}, fmt.Errorf("--memory %q: want a size such as 500MB", f.Value.String())
+			return engine.Memory{}, fmt.Errorf("--memory %q: want a size such as 500MB", text)
 		}
 		budget = int64(n)
 	}

@@ -71,3 +71,23 @@ func TestOneByOneOfWholeBatches(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, counting(4, 3), out[0])
 }
+
+// Chunks are as equal as can be, and laid one behind the other they are the samples; stacks are cut between their entries.
+func TestChunks(t *testing.T) {
+	all := counting(23, 2)
+	var sizes []int
+	var floats []float32
+	for _, c := range Chunks(map[string]Array{"x": all}, 10) {
+		sizes = append(sizes, Count(c))
+		floats = append(floats, c["x"].Floats...)
+	}
+	require.Equal(t, []int{8, 8, 7}, sizes)
+	require.Equal(t, all.Floats, floats)
+	stacks := Chunks(Stacks(map[string]Array{"x": counting(12, 2)}, 3), 3)
+	require.Len(t, stacks, 2)
+	require.Equal(t, []int{6, 2}, stacks[0]["x"].Dims)
+	require.Equal(t, 2, stacks[1]["x"].Stack)
+	require.Equal(t, float32(12), stacks[1]["x"].Floats[0])
+	require.Len(t, Chunks(nil, 3), 1, "a model without samples runs once")
+	require.Len(t, ChunksFor(runs{}, map[string]Array{"x": counting(1000, 2)}), 1, "an engine that does not compile")
+}

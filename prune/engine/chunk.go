@@ -20,6 +20,15 @@ func Chunks(samples map[string]Array, size int) []map[string]Array {
 	return out
 }
 
+// ChunksFor divides samples for an engine. One that does not compile would prepare a model anew for
+// each chunk, and gets all samples as one.
+func ChunksFor(e Engine, samples map[string]Array) []map[string]Array {
+	if _, ok := e.(Compiler); !ok {
+		return Chunks(samples, Count(samples))
+	}
+	return Chunks(samples, ChunkSize(samples))
+}
+
 // Count is the number of samples, or of entries of stacks.
 func Count(samples map[string]Array) int {
 	n := 0

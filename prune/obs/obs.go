@@ -39,7 +39,7 @@ func Scores(ctx context.Context, e repair.Engine, m *onnxio.Model, a *coupling.A
 		return nil, err
 	}
 	layers := layersOf(m.Graph, a)
-	chunks := engine.Chunks(inputs, engine.ChunkSize(inputs))
+	chunks := engine.ChunksFor(e, inputs)
 	for _, groups := range passes(a, layers) {
 		p := &pass{analysis: a, layers: layers, groups: groups, diagonal: criterion != OBS, products: gram.NewProducts(e), moments: map[source]*moments{}}
 		err := p.run(ctx, e, m, chunks)

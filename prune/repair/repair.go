@@ -91,8 +91,7 @@ type Reference struct {
 func newReference(ctx context.Context, e Engine, original *onnxio.Model, fit, held map[string]Array, memory engine.Memory) (*Reference, error) {
 	memory.Bytes = (memory.Bytes + 1) / 2 // for each of the two models
 	r := &Reference{engine: e, model: original, memory: memory}
-	size := engine.ChunkSize(fit)
-	r.fit, r.held = engine.Chunks(fit, size), engine.Chunks(held, size)
+	r.fit, r.held = engine.ChunksFor(e, fit), engine.ChunksFor(e, held)
 	err := r.run(ctx, original, func(_ int, out []Array) { r.want = append(r.want, out) })
 	if err != nil {
 		return nil, fmt.Errorf("original: %w", err)
