@@ -174,6 +174,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 	$(GO) test -run '^$$' -fuzz FuzzSafetensors -fuzztime $(FUZZTIME) ./onnxio/safetensors
 	$(GO) test -run '^$$' -fuzz FuzzRandomNetwork -fuzztime $(FUZZTIME) ./prune/planner
 	$(GO) test -run '^$$' -fuzz FuzzHandler -fuzztime $(FUZZTIME) ./wasm/api
+	$(GO) test -run '^$$' -fuzz FuzzSound -fuzztime $(FUZZTIME) ./native/samples
+	$(GO) test -run '^$$' -fuzz FuzzTable -fuzztime $(FUZZTIME) ./native/samples
+	$(GO) test -run '^$$' -fuzz FuzzTokens -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./native/samples/tokenizer
 
 zoo: build venv ## prune a folder of models (ZOO=) to 1.5x and have them judged
 	$(VENV)/bin/python bench/zoo.py $(ZOO)
