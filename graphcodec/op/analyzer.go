@@ -23,6 +23,7 @@ type Analyzer struct {
 	points    map[*Value]*Value // zero points of quantised values, where they are not 0
 	scales    map[*Value]*Value // computed scales of activations, with the scale of a weight that they were multiplied with (nil: none)
 	integers  map[*Value]*integerProduct
+	flat      map[*Value]*Value // values [N, 1, L] in a normalisation over all channels, and what was flattened
 	Readings  map[*onnxio.Tensor]Reading
 	Splits    []label.SplitRecord
 	Funcs     map[string]bool
@@ -52,7 +53,7 @@ type Analyzer struct {
 // NewAnalyzer prepares the rules for a model; Begin has to be called before the first node.
 func NewAnalyzer(m *onnxio.Model) *Analyzer {
 	a := &Analyzer{model: m, Versions: map[string]int64{}, Values: map[string]*Value{}, Infos: map[string]*onnxio.ValueInfo{},
-		Labels: label.New(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, scales: map[*Value]*Value{}, integers: map[*Value]*integerProduct{}, Readings: map[*onnxio.Tensor]Reading{}, Funcs: map[string]bool{}, Bodies: map[*onnxio.Node]bool{}, budget: new(int), counted: map[*label.Label]bool{}}
+		Labels: label.New(), traces: map[*Value]*trace{}, points: map[*Value]*Value{}, scales: map[*Value]*Value{}, integers: map[*Value]*integerProduct{}, flat: map[*Value]*Value{}, Readings: map[*onnxio.Tensor]Reading{}, Funcs: map[string]bool{}, Bodies: map[*onnxio.Node]bool{}, budget: new(int), counted: map[*label.Label]bool{}}
 	*a.budget = maxBodyNodes
 	for _, o := range m.OpsetImport {
 		domain := o.Domain

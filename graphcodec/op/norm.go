@@ -105,6 +105,9 @@ func instanceNorm(c *Call) {
 		c.join(p, 0, ch)
 	}
 	y := c.same(0, x.Type, x)
+	if f := c.flat[x]; f != nil && len(c.Out) > 0 && c.Out[0] != nil {
+		c.flat[c.Out[0]] = f
+	}
 	if grouped {
 		y.zero = centered
 	} else {

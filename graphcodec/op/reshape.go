@@ -10,7 +10,7 @@ import (
 
 func init() {
 	register(
-		Op{Name: "Reshape", Since: 5, Infer: reshape, Patch: patchShapeInput, MovesElements: true, View: true, Sign: keepsSign, Static: Static{Target: true}, Note: "axes split into factors and merge"},
+		Op{Name: "Reshape", Since: 5, Infer: reshape, Patch: patchReshape, MovesElements: true, View: true, Sign: keepsSign, Static: Static{Target: true}, Note: "axes split into factors and merge"},
 		Op{Name: "Flatten", Since: 1, Infer: flattened, AnyShape: true, MovesElements: true, View: true, Sign: keepsSign, Note: "axes merge"},
 		Op{Name: "Squeeze", Since: 1, Infer: squeeze, Patch: patchSqueeze, AnyShape: true, MovesElements: true, View: true, Sign: keepsSign, Static: Static{Contents: 13}, Note: "axes move"},
 		Op{Name: "Unsqueeze", Since: 1, Infer: unsqueeze, AnyShape: true, MovesElements: true, View: true, Sign: keepsSign, Static: Static{Contents: 13}, Note: "axes move"},
@@ -34,10 +34,17 @@ func reshape(c *Call) {
 		}
 		return
 	}
+	if c.unflattens() {
+		return
+	}
 	c.shapeIn.set(1, true)
 	shape, ok := c.reshapeDims(x, s)
 	if !ok {
 		c.unknown("the new shape does not fit %v", x.Shape)
+		return
+	}
+	if c.flattens() {
+		c.flattenedWhole(x, shape)
 		return
 	}
 	c.reshaped(x, shape)
