@@ -79,7 +79,7 @@ long-tutorials:
 	CI=$(CI) $(GO) test -count=1 -timeout 30m -v -run '^TestTutorials$$' ./native/cli
 
 long-training:
-	CI=$(CI) $(GO) test -count=1 -timeout 60m -v -run '^(TestTasks|TestKilledRunsResume|TestRepairIsPartOfThePlan|TestAccuracyIsATarget|TestDatamodels|TestPipeline)$$' ./native/cli
+	CI=$(CI) $(GO) test -count=1 -timeout 60m -v -run '^(TestTasks|TestKilledRunsResume|TestRepairIsPartOfThePlan|TestAccuracyIsATarget|TestDatamodels|TestPipeline|TestMetatrain)$$' ./native/cli
 
 long-wasm:
 	@if command -v node >/dev/null; then $(TOWASM) $(GO) test -count=1 -timeout 30m -v -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" -run '^TestOperatorsBehindTheUnknown$$' ./graphcodec; else $(MUST); fi

@@ -144,6 +144,7 @@ func metatrained(t *testing.T, from, out string) string {
 	return string(read(t, strings.TrimSuffix(out, ".safetensors")+".run/config.json"))
 }
 
+// A short run trains once on XLA, which compiles anew in every process; that a run resumes and goes on from another metanetwork is the same code on each backend.
 func TestMetatrain(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		dir := t.TempDir()
@@ -155,15 +156,21 @@ func TestMetatrain(t *testing.T) {
 			return append(append(a, fashionData...), more...)
 		}
 		ok(t, args("whole.safetensors")...)
-		interruptOnce(t, at("parts.run/checkpoint.safetensors"), args("parts.safetensors")...)
-		ok(t, args("parts.safetensors")...)
-		require.Equal(t, read(t, at("whole.safetensors")), read(t, at("parts.safetensors")))
-		require.Equal(t, read(t, at("whole.run/metrics.jsonl")), read(t, at("parts.run/metrics.jsonl")))
+		inFull := !testing.Short() || backend == "go"
+		if inFull {
+			interruptOnce(t, at("parts.run/checkpoint.safetensors"), args("parts.safetensors")...)
+			ok(t, args("parts.safetensors")...)
+			require.Equal(t, read(t, at("whole.safetensors")), read(t, at("parts.safetensors")))
+			require.Equal(t, read(t, at("whole.run/metrics.jsonl")), read(t, at("parts.run/metrics.jsonl")))
+		}
 		require.Equal(t, 16, strings.Count(string(read(t, at("whole.run/metrics.jsonl"))), "\n"))
 		require.Contains(t, ok(t, "metanet", "info", at("whole.safetensors")), "universal-1")
 
 		// What comes out is a metanetwork: it prunes, and training goes on from it.
 		ok(t, "prune", at("a.onnx"), "--speed-up", "1.5", "--criterion", "metanet", "--metanet", at("whole.safetensors"), "--weights", "metanet", "-o", at("small.onnx"), "-q")
+		if !inFull {
+			return
+		}
 		more := args("more.safetensors", "--metanet", at("whole.safetensors"), "--steps", "1")
 		i := slices.Index(more, "--hidden") // and --layers: of a new one
 		ok(t, slices.Delete(more, i, i+4)...)
