@@ -5,7 +5,8 @@ import (
 	"github.com/metaprune/metaprune/graphcodec/op"
 )
 
-// Advice says how to get a model of which more can be pruned, where the file tells; empty where it does not.
+// Advice says how to get a model of which more can be pruned, where the file tells; empty where it
+// does not.
 func (a *Analysis) Advice() string {
 	for _, c := range a.Analyzer.Calls {
 		if op.LayoutDomains[c.Node.Domain] && op.Lookup(c.Node.Domain, c.Node.OpType, c.Version) == nil {

@@ -53,7 +53,8 @@ type unit struct {
 	refs  []axisRef
 }
 
-// Group is the set of units with the same member tensors, axes and factor: DepGraph's pruning group.
+// Group is the set of units with the same member tensors, axes and factor: DepGraph's pruning
+// group.
 type Group struct {
 	ID      string   // unique, such as g12; no tensor or node has that name
 	Name    string   // unique, for people: the first weight that produces it or, where an exporter has numbered that, the layer's node path
@@ -83,7 +84,9 @@ type Member struct {
 	ref   int
 }
 
-// Analyze works out what hangs together in the model. Calls of the model's own functions are seen as their bodies, and Ifs whose condition is known as the branch that is taken; they stand in the Analysis's model.
+// Analyze works out what hangs together in the model. Calls of the model's own functions are seen
+// as their bodies, and Ifs whose condition is known as the branch that is taken; they stand in the
+// Analysis's model.
 func Analyze(m *onnxio.Model) (a *Analysis, err error) {
 	defer op.Caught(&err)
 	source := m
@@ -153,7 +156,7 @@ func (a *Analysis) invariant() error {
 	return nil
 }
 
-// collect lists, for each unit, the constant axes it stands on.
+// collect lists, for each unit, the constant axes that hold it.
 func (a *Analysis) collect() {
 	for _, v := range a.Analyzer.Order {
 		if v.Const == nil {
@@ -264,7 +267,8 @@ func (a *Analysis) newGroup(u int32, refs []axisRef) Group {
 	return g
 }
 
-// memberOrder sorts members by the node that reads them; constants that no layer reads as a weight come last.
+// memberOrder sorts members by the node that reads them; constants that no layer reads as a weight
+// come last.
 func memberOrder(m Member) int {
 	if m.Const.Order < 0 {
 		return 1 << 30
@@ -302,7 +306,8 @@ func (a *Analysis) NumUnits() int { return len(a.units) }
 // GroupOf returns the index of a unit's group.
 func (a *Analysis) GroupOf(u UnitID) int { return a.units[u].group }
 
-// Positions returns the indices of the unit on a member's axis, in ascending order. They must not be changed.
+// Positions returns the indices of the unit on a member's axis, in ascending order. They must not
+// be changed.
 func (a *Analysis) Positions(u UnitID, m Member) []int32 { return a.units[u].refs[m.ref].positions }
 
 // Value returns what is known of a value, nil where the graph has none of that name.
@@ -315,7 +320,9 @@ type Removal struct {
 	Indices []int  `json:"indices"`
 }
 
-// Removals lists what leaves every constant when the given units are removed. A constant that a Constant node holds is declared first by an entry without indices, so that readers which turn such nodes
+// Removals lists what every constant loses when the given units are removed. A constant that a
+// Constant node holds is declared first by an entry without indices, so that readers which turn
+// such nodes
 // into initializers as they meet them see the tensor before its first cut.
 func (a *Analysis) Removals(removed []UnitID) []Removal {
 	dead := a.deadPositions(removed)
@@ -350,7 +357,8 @@ func (a *Analysis) deadPositions(removed []UnitID) map[int][]int {
 	return dead
 }
 
-// UnitsOf returns the units whose removal removes exactly the given slices; an error names what does not fit.
+// UnitsOf returns the units whose removal removes exactly the given slices; an error names what
+// does not fit.
 func (a *Analysis) UnitsOf(removals []Removal) ([]UnitID, error) {
 	gone := map[constAxis]map[int32]bool{}
 	byName := map[string]*op.Constant{}
@@ -445,7 +453,8 @@ func (a *Analysis) Unknown() map[string]int {
 // Constants lists every constant of the graph: initializers, Constant nodes and copies.
 func (a *Analysis) Constants() []*op.Constant { return a.constants }
 
-// Replace returns the model with some constants replaced. A copy of a replaced constant that does not change becomes a constant of its own.
+// Replace returns the model with some constants replaced. A copy of a replaced constant that does
+// not change becomes a constant of its own.
 func (a *Analysis) Replace(changed map[*op.Constant]*onnxio.Tensor) *onnxio.Model {
 	m, g := *a.Model, *a.Model.Graph
 	g.Nodes, g.Initializers = slices.Clone(g.Nodes), slices.Clone(g.Initializers)

@@ -9,7 +9,8 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// kept is the If of a branch that has not changed itself, with the types of its bodies as they are now; nil where a body could contradict what comes in.
+// kept is the If of a branch that has not changed itself, with the types of its bodies as they are
+// now; nil where a body could contradict what comes in.
 func (sh *shrinker) kept(e flatten.Expanded) *onnxio.Node {
 	if !e.Branch || !sh.touches(e.Call) {
 		return e.Call
@@ -39,7 +40,8 @@ func (sh *shrinker) retype(n *onnxio.Node) {
 	}
 }
 
-// tolerates reports whether no node of a body can contradict shapes that have changed; changed are the body's own values that follow from them.
+// tolerates reports whether no node of a body can contradict shapes that have changed; changed are
+// the body's own values that follow from them.
 func (sh *shrinker) tolerates(g *onnxio.Graph, changed map[string]bool) bool {
 	constants := map[string]bool{}
 	for _, t := range g.Initializers {
@@ -81,7 +83,8 @@ func (sh *shrinker) resized(name string) bool {
 	return old != nil && (now == nil || !slices.Equal(old.Shape, now.Shape))
 }
 
-// touches reports whether a value that the node or its bodies read, or that comes out, has another shape now.
+// touches reports whether a value that the node or its bodies read, or that comes out, has another
+// shape now.
 func (sh *shrinker) touches(n *onnxio.Node) bool {
 	names := readers(&onnxio.Graph{Nodes: []*onnxio.Node{n}})
 	for _, name := range n.Outputs {
@@ -95,7 +98,8 @@ func (sh *shrinker) touches(n *onnxio.Node) bool {
 	return false
 }
 
-// typed is a body without the shapes that were declared in it. Its outputs keep their ranks, and the dims that did not change.
+// typed is a body without the shapes that were declared in it. Its outputs keep their ranks, and
+// the dims that did not change.
 func (sh *shrinker) typed(g *onnxio.Graph, n *onnxio.Node) *onnxio.Graph {
 	out := *g
 	out.ValueInfos, out.Outputs = nil, slices.Clone(g.Outputs)

@@ -6,10 +6,13 @@ import (
 	"slices"
 )
 
-// What a node costs depends on sizes that the file may leave free. The coupling of channels has to be right for every size, so the analysis keeps them as symbols; the work is counted in a second run of the rules, in which the inputs
+// What a node costs depends on sizes that the file may leave free. The coupling of channels has to
+// be right for every size, so the analysis keeps them as symbols; the work is counted in a second
+// run of the rules, in which the inputs
 // have sizes. Dims that depend on data are unknown even then and count as 1.
 
-// callCost is a node's cost: fixed times the survivors of its axes, and the same as a reader of the file counts it.
+// callCost is a node's cost: fixed times the survivors of its axes, and the same as a reader of the
+// file counts it.
 type callCost struct {
 	fixed     int64
 	axes      []op.CostAxis
@@ -17,7 +20,9 @@ type callCost struct {
 	seen      []op.CostAxis
 }
 
-// CountAt sets the sizes of inputs that work and activations are counted at from now on, by input (the only one may be called ""). Those that are not given are assumed, as all are before the first call. States made before keep their counts.
+// CountAt sets the sizes of inputs that work and activations are counted at from now on, by input
+// (the only one may be called ""). Those that are not given are assumed, as all are before the
+// first call. States made before keep their counts.
 func (a *Analysis) CountAt(given map[string][]int64) error {
 	a.counting.Lock()
 	defer a.counting.Unlock()
@@ -49,7 +54,8 @@ func (a *Analysis) counts() *classes {
 	return a.classes
 }
 
-// count works out what nodes cost at the sizes. With given ones a reader of the file is taken to know them, too; else he counts free sizes as 1.
+// count works out what nodes cost at the sizes. With given ones a reader of the file is taken to
+// know them, too; else he counts free sizes as 1.
 func (a *Analysis) count(c *Counted, symbols map[string]int64, given bool) {
 	a.counted, a.sized = c, nil
 	if len(c.Inputs) > 0 {
@@ -67,7 +73,8 @@ func (a *Analysis) count(c *Counted, symbols map[string]int64, given bool) {
 	a.classes = newClasses(a, costs)
 }
 
-// visibleAtSizes reports whether at least half of the work is visible at static shapes to a reader who
+// visibleAtSizes reports whether at least half of the work is visible at static shapes to a reader
+// who
 // knows the sizes that the work is counted at.
 func (a *Analysis) visibleAtSizes(c *classes) bool {
 	a.counting.Lock()

@@ -24,7 +24,8 @@ type Step struct {
 	Why  string `json:"why,omitempty"`  // where it is the node that froze the group
 }
 
-// Path lists the nodes that the units of a group pass, in the order in which they run. They are why the units are coupled.
+// Path lists the nodes that the units of a group pass, in the order in which they run. They are why
+// the units are coupled.
 func (a *Analysis) Path(group int) []Step {
 	on := map[int32]bool{}
 	for _, u := range a.Groups[group].Units {

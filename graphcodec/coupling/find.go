@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// GroupsOf lists the groups that a name stands for, by their index: those of a tensor, those of a node, or the one with that ID or name.
+// GroupsOf lists the groups that a name stands for, by their index: those of a tensor, those of a
+// node, or the one with that ID or name.
 func (a *Analysis) GroupsOf(name string) []int {
 	if out := a.belonging(func(n string) bool { return n == name }); len(out) > 0 {
 		return out
@@ -42,7 +43,8 @@ func (a *Analysis) Has(name string) bool {
 	return a.Analyzer.Values[name] != nil || slices.ContainsFunc(a.Analyzer.Calls, func(c *op.Call) bool { return c.Name() == name })
 }
 
-// Unfollowed says why a node or a tensor belongs to no group: what is not known of its node, or what froze channels in front of it.
+// Unfollowed says why a node or a tensor belongs to no group: what is not known of its node, or
+// what froze channels in front of it.
 func (a *Analysis) Unfollowed(name string) string {
 	froze := map[string]string{}
 	for _, r := range a.Analyzer.Labels.Reasons {
@@ -81,7 +83,8 @@ func (a *Analysis) Unfollowed(name string) string {
 	return "neither its weights nor its inputs and outputs have channels that the analysis can follow"
 }
 
-// Matching lists the groups that a name stands for or, where there is none, those whose tensors, nodes or names a pattern fits; its * stands for any characters, a slash too.
+// Matching lists the groups that a name stands for or, where there is none, those whose tensors,
+// nodes or names a pattern fits; its * stands for any characters, a slash too.
 func (a *Analysis) Matching(pattern string) ([]int, error) {
 	if out := a.GroupsOf(pattern); len(out) > 0 {
 		return out, nil
@@ -100,7 +103,8 @@ func (a *Analysis) Matching(pattern string) ([]int, error) {
 	return slices.Compact(out), nil
 }
 
-// Fitting returns what tells whether a name is the pattern or fits it, as in Matching; a pattern that cannot be read fits nothing but itself.
+// Fitting returns what tells whether a name is the pattern or fits it, as in Matching; a pattern
+// that cannot be read fits nothing but itself.
 func Fitting(pattern string) func(name string) bool {
 	whole := strings.NewReplacer("/", "\x01") // path.Match stops at slashes
 	p := whole.Replace(pattern)
@@ -149,7 +153,8 @@ type finder struct {
 	makers map[*op.Value]*op.Call // that compute values from constants alone
 }
 
-// weighed lists the groups of the constants that a node reads, also through nodes that compute them from constants alone.
+// weighed lists the groups of the constants that a node reads, also through nodes that compute them
+// from constants alone.
 func (f *finder) weighed(c *op.Call) []int {
 	var out []int
 	seen := map[*op.Value]bool{}

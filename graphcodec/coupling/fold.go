@@ -15,7 +15,9 @@ func (a *Analysis) Source() *onnxio.Model {
 	return a.Model
 }
 
-// Flat returns the model with calls of its own functions and Ifs whose condition is known replaced by their bodies, and with the weights inside other Ifs moved out of them, so that all of these can be pruned as any others. Functions
+// Flat returns the model with calls of its own functions and Ifs whose condition is known replaced
+// by their bodies, and with the weights inside other Ifs moved out of them, so that all of these
+// can be pruned as any others. Functions
 // that cannot be written out (Analyze) stay.
 func (a *Analysis) Flat() *onnxio.Model {
 	out, called := *flatten.Lift(a.Unjoin(a.Model)), map[string]bool{}
@@ -27,7 +29,8 @@ func (a *Analysis) Flat() *onnxio.Model {
 	return &out
 }
 
-// Unjoin returns a model that was made of the Analysis's one, whose nodes it has in the same places, with Ifs where both of their branches stand.
+// Unjoin returns a model that was made of the Analysis's one, whose nodes it has in the same
+// places, with Ifs where both of their branches stand.
 func (a *Analysis) Unjoin(m *onnxio.Model) *onnxio.Model {
 	out, g := *m, *m.Graph
 	g.Nodes = a.folded(m.Graph.Nodes, nil, nil, func(e flatten.Expanded) *onnxio.Node {
@@ -40,7 +43,8 @@ func (a *Analysis) Unjoin(m *onnxio.Model) *onnxio.Model {
 	return &out
 }
 
-// Fold returns a model that was made of the Analysis's one, whose nodes it has in the same places, with functions called again where nothing of their bodies has changed.
+// Fold returns a model that was made of the Analysis's one, whose nodes it has in the same places,
+// with functions called again where nothing of their bodies has changed.
 func (a *Analysis) Fold(m *onnxio.Model) *onnxio.Model {
 	if a.source == nil {
 		return m
@@ -51,9 +55,12 @@ func (a *Analysis) Fold(m *onnxio.Model) *onnxio.Model {
 	return &out
 }
 
-// folded lists the nodes of a model whose nodes are at the same places as the Analysis's own. Nodes of before are put in
-// front of some places, and places in gone are left out. A function is called again where nothing of its body has
-// changed. A branch becomes the node that kept gives, or else an If with the branches as they are now, whose output types
+// folded lists the nodes of a model whose nodes are at the same places as the Analysis's own. Nodes
+// of before are put in
+// front of some places, and places in gone are left out. A function is called again where nothing
+// of its body has
+// changed. A branch becomes the node that kept gives, or else an If with the branches as they are
+// now, whose output types
 // are corrected by typed.
 func (a *Analysis) folded(now []*onnxio.Node, before map[int][]*onnxio.Node, gone map[int]bool, kept func(flatten.Expanded) *onnxio.Node, typed func(n *onnxio.Node)) []*onnxio.Node {
 	old := a.Model.Graph.Nodes

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// nameGroups gives every group its ID and its name. Groups that can be pruned are named first, so that a number behind a name is with a frozen group where there is a choice.
+// nameGroups gives every group its ID and its name. Groups that can be pruned are named first, so
+// that a number after a name is with a frozen group where there is a choice.
 func (a *Analysis) nameGroups() {
 	a.layers = a.readingLayers()
 	taken := map[string]bool{}
@@ -55,7 +56,8 @@ func unused(taken map[string]bool, name string) string {
 	return out
 }
 
-// readable is what a group is called: its first weight, or the layer that reads it where that says more, and what its units are.
+// readable is what a group is called: its first weight, or the layer that reads it where that says
+// more, and what its units are.
 func (a *Analysis) readable(g *Group) string {
 	first := g.first()
 	name, role := a.NameOf(first.Const), first.Role
@@ -80,7 +82,8 @@ func (g *Group) first() *Member {
 	return &g.Members[0]
 }
 
-// readingLayers finds, for every constant, the node that reads it as a weight, or the first one that reads it at all.
+// readingLayers finds, for every constant, the node that reads it as a weight, or the first one
+// that reads it at all.
 func (a *Analysis) readingLayers() map[*op.Constant]*op.Call {
 	at, out := map[int]*op.Call{}, map[*op.Constant]*op.Call{}
 	for _, c := range a.Analyzer.Calls {
@@ -99,7 +102,8 @@ func (a *Analysis) readingLayers() map[*op.Constant]*op.Call {
 	return out
 }
 
-// LayerOf is the node that reads a constant as its weight, or else first of all; "" where none does.
+// LayerOf is the node that reads a constant as its weight, or else first of all; "" where none
+// does.
 func (a *Analysis) LayerOf(c *op.Constant) string {
 	if reader := a.layers[c]; reader != nil {
 		return reader.Name()
@@ -107,7 +111,9 @@ func (a *Analysis) LayerOf(c *op.Constant) string {
 	return ""
 }
 
-// NameOf is what a constant is called for people: its own name, or the node path of the layer that reads it where an exporter has numbered the constant, with the path of its module in front where the node is only numbered too.
+// NameOf is what a constant is called for people: its own name, or the node path of the layer that
+// reads it where an exporter has numbered the constant, with the path of its module in front where
+// the node is only numbered too.
 func (a *Analysis) NameOf(c *op.Constant) string {
 	layer := a.LayerOf(c)
 	own, other := telling(c.Name), telling(layer)
@@ -122,7 +128,8 @@ func (a *Analysis) NameOf(c *op.Constant) string {
 	return c.Name
 }
 
-// module is the path of the module that a node comes from, where PyTorch's exporter has noted it: a list such as [”, 'layer1', 'layer1.0', 'linear'], which the operation ends.
+// module is the path of the module that a node comes from, where PyTorch's exporter has noted it: a
+// list such as [”, 'layer1', 'layer1.0', 'linear'], which the operation ends.
 func module(c *op.Call) string {
 	if c == nil {
 		return ""
@@ -166,7 +173,8 @@ func telling(name string) int {
 	return flat
 }
 
-// Of returns what a map has for a group: by its ID, its name, or else the tensor that it is called by, as files of earlier versions say.
+// Of returns what a map has for a group: by its ID, its name, or else the tensor that it is called
+// by, as files of earlier versions say.
 func Of[V any](m map[string]V, g *Group) (V, bool) {
 	for _, name := range []string{g.ID, g.Name} {
 		if v, ok := m[name]; ok {

@@ -6,7 +6,8 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// orphans leaves out constants that were read in the original and are read by nothing now: what an un-shared copy was made from, and sizes that have been written anew. A constant that is cut
+// orphans leaves out constants that were read in the original and are read by nothing now: what an
+// un-shared copy was made from, and sizes that have been written anew. A constant that is cut
 // stays, since the plan names it; so does one that nothing read before.
 func (sh *shrinker) orphans() {
 	g := sh.Model.Graph

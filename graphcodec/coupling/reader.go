@@ -6,10 +6,13 @@ import (
 	"slices"
 )
 
-// A reader of the file that counts multiply-accumulates, as ONNX's shape inference lets it, knows less than the analysis: contents that it does not propagate are unknown to it, and so is what comes out of operators of other domains. Its
+// A reader of the file that counts multiply-accumulates, as ONNX's shape inference lets it, knows
+// less than the analysis: contents that it does not propagate are unknown to it, and so is what
+// comes out of operators of other domains. Its
 // view is the same rules run with those unknown; where a dim is a number there, the reader sees it.
 
-// readAt sets what each node costs at static shapes. base has the most that static shape inference can know: the results of the rules with free sizes, or with numbers for them.
+// readAt sets what each node costs at static shapes. base has the most that static shape inference
+// can know: the results of the rules with free sizes, or with numbers for them.
 func (a *Analysis) readAt(costs []callCost, base *op.Analyzer) {
 	needed, fused := []int{}, a.mostlyFused(costs)
 	for i, c := range a.Analyzer.Calls {
@@ -40,8 +43,11 @@ func (a *Analysis) readAt(costs []callCost, base *op.Analyzer) {
 	}
 }
 
-// mostlyFused reports whether products of convolutions and matrices are less than a hundredth of the work. Only then the static count has attention, recurrent layers and fused operators in it, too: most tools count convolutions and matrices
-// alone, and a target should hold for them as well, unless they are so few that it would be out of proportion.
+// mostlyFused reports whether products of convolutions and matrices are less than a hundredth of
+// the work. Only then the static count has attention, recurrent layers and fused operators in it,
+// too: most tools count convolutions and matrices
+// alone, and a target should hold for them as well, unless they are so few that it would be out of
+// proportion.
 func (a *Analysis) mostlyFused(costs []callCost) bool {
 	var fused, other float64
 	for i, c := range a.Analyzer.Calls {
@@ -58,7 +64,8 @@ func (a *Analysis) mostlyFused(costs []callCost) bool {
 	return fused > 99*other
 }
 
-// plainShapes reports whether everybody sees the shapes that the node's cost follows from, in numbers.
+// plainShapes reports whether everybody sees the shapes that the node's cost follows from, in
+// numbers.
 func plainShapes(c *op.Call) bool {
 	for _, v := range slices.Concat(c.In[:min(2, len(c.In))], c.Out[:min(1, len(c.Out))]) {
 		if v != nil && (!v.Plain || slices.ContainsFunc(v.Shape, func(d dim.Dim) bool { return !d.IsNum() })) {
@@ -68,14 +75,16 @@ func plainShapes(c *op.Call) bool {
 	return true
 }
 
-// sight counts one node at static shapes: call has its labels, base the shapes that can be known at most.
+// sight counts one node at static shapes: call has its labels, base the shapes that can be known at
+// most.
 type sight struct {
 	cost       *callCost
 	call, base *op.Call
 	reader     *op.Analyzer
 }
 
-// look sets the cost of the node at static shapes: the known dims of its result, times those of the kernel or of the axis that is summed over.
+// look sets the cost of the node at static shapes: the known dims of its result, times those of the
+// kernel or of the axis that is summed over.
 func (s *sight) look() {
 	s.cost.seen, s.cost.seenFixed = nil, 1
 	c, o := s.base, s.base.Like()
@@ -121,7 +130,8 @@ func (s *sight) all(output bool, i, from int) {
 	}
 }
 
-// see multiplies the cost by one axis of v, which the analysis has as own, where its length is known at static shapes.
+// see multiplies the cost by one axis of v, which the analysis has as own, where its length is
+// known at static shapes.
 func (s *sight) see(v, own *op.Value, k int) {
 	if v == nil || own == nil {
 		return

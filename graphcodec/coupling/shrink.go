@@ -9,7 +9,8 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// shrinker makes the smaller model node by node: patch, run the rule again, compare with what was predicted.
+// shrinker makes the smaller model node by node: patch, run the rule again, compare with what was
+// predicted.
 type shrinker struct {
 	*op.Smaller
 	old     *Analysis
@@ -18,7 +19,8 @@ type shrinker struct {
 	holders map[*onnxio.Tensor][]holder
 }
 
-// Shrink returns the model without the removed units of s. The original is not changed; tensor data is shared with it and is cut when the result is written. Every shape of the result is
+// Shrink returns the model without the removed units of s. The original is not changed; tensor data
+// is shared with it and is cut when the result is written. Every shape of the result is
 // computed anew and compared with the prediction; an error means that nothing should be written.
 func (a *Analysis) Shrink(s *State) (m *onnxio.Model, err error) {
 	defer op.Caught(&err)
@@ -102,7 +104,8 @@ func (sh *shrinker) cutConstants() error {
 	return nil
 }
 
-// shareCopy leaves a copy an Identity where another constant over the same tensor is cut in the same way.
+// shareCopy leaves a copy an Identity where another constant over the same tensor is cut in the
+// same way.
 func (sh *shrinker) shareCopy(c *op.Constant, keep [][]int) bool {
 	for _, h := range sh.holders[c.Tensor] {
 		if slices.EqualFunc(h.keep, keep, func(a, b []int) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }) && c.Copy {
@@ -240,7 +243,8 @@ func (sh *shrinker) compare(old, now *op.Call) error {
 	return nil
 }
 
-// rebuild puts the added nodes in place, leaves out those that became initializers, and calls functions again.
+// rebuild puts the added nodes in place, leaves out those that became initializers, and calls
+// functions again.
 func (sh *shrinker) rebuild() {
 	sh.Model.Graph.Nodes = sh.old.folded(sh.Model.Graph.Nodes, sh.Before, sh.gone, sh.kept, sh.retype)
 }

@@ -19,7 +19,8 @@ const (
 	otherSize    = 64
 )
 
-// maxSize bounds a size that is given, maxInput the elements of an input of such sizes: counts have to fit 64 bits.
+// maxSize bounds a size that is given, maxInput the elements of an input of such sizes: counts have
+// to fit 64 bits.
 const (
 	maxSize  = 1 << 24
 	maxInput = 1 << 34
@@ -60,7 +61,8 @@ func (c *Counted) String() string {
 
 func sizeText(dims []int64) string { return dim.Text(dim.Of(dims)) }
 
-// ParseSizes reads sizes of inputs, each as "NAME=1x3x224x224", or without a name for a model with one input, which is "" in the result.
+// ParseSizes reads sizes of inputs, each as "NAME=1x3x224x224", or without a name for a model with
+// one input, which is "" in the result.
 func ParseSizes(list []string) (map[string][]int64, error) {
 	if len(list) == 0 {
 		return nil, nil
@@ -93,7 +95,8 @@ type sizer struct {
 	origin  map[string]string // the input that said so
 }
 
-// sizes works out the sizes of all inputs and symbols. Given sizes have to fit what the model declares and one another.
+// sizes works out the sizes of all inputs and symbols. Given sizes have to fit what the model
+// declares and one another.
 func (a *Analysis) sizes(given map[string][]int64) (*Counted, map[string]int64, error) {
 	s := &sizer{a: a, symbols: map[string]int64{}, origin: map[string]string{}}
 	for _, in := range a.Model.Graph.Inputs {
@@ -132,7 +135,8 @@ func (a *Analysis) sizes(given map[string][]int64) (*Counted, map[string]int64, 
 	return c, s.symbols, nil
 }
 
-// named gives the sizes without a name the name of the only input, and refuses names that no input has.
+// named gives the sizes without a name the name of the only input, and refuses names that no input
+// has.
 func (s *sizer) named(given map[string][]int64) (map[string][]int64, error) {
 	out := map[string][]int64{}
 	var names []string
@@ -193,7 +197,8 @@ func (s *sizer) bind(in *onnxio.ValueInfo, dims []int64, c *Counted) error {
 	return nil
 }
 
-// assume gives the free dimensions of an input that have no size yet one, sums of others or all but those; it reports whether there were any.
+// assume gives the free dimensions of an input that have no size yet one, sums of others or all but
+// those; it reports whether there were any.
 func (s *sizer) assume(in *onnxio.ValueInfo, dims []dim.Dim, sums bool) bool {
 	any := false
 	for k, d := range dims {
@@ -212,7 +217,8 @@ func (s *sizer) assume(in *onnxio.ValueInfo, dims []dim.Dim, sums bool) bool {
 	return any
 }
 
-// sum is the size of a symbol that is written as a sum of others, such as "past_sequence_length + 1" or "total_sequence_length"; 0 where one of them has no size.
+// sum is the size of a symbol that is written as a sum of others, such as "past_sequence_length +
+// 1" or "total_sequence_length"; 0 where one of them has no size.
 func (s *sizer) sum(symbol string) (int64, bool) {
 	if strings.Contains(symbol, "total_seq") {
 		past, now := int64(0), int64(0)
@@ -258,7 +264,8 @@ func (s *sizer) of(dims []dim.Dim) []int64 {
 	return out
 }
 
-// size is what a free dimension is taken for: by the name of its symbol where that says it, else by where it is.
+// size is what a free dimension is taken for: by the name of its symbol where that says it, else by
+// where it is.
 func (s *sizer) size(in *onnxio.ValueInfo, dims []dim.Dim, k int) int64 {
 	if n := sizeByName(dims[k].Sym, k); n != 0 {
 		return n

@@ -11,7 +11,8 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// classes are the distinct tracked axes of a model: axes that lose the same positions share a class.
+// classes are the distinct tracked axes of a model: axes that lose the same positions share a
+// class.
 type classes struct {
 	size  []int
 	at    [][]classRef // by UnitID
@@ -304,7 +305,8 @@ func (s *State) Remove(u UnitID) {
 	}
 }
 
-// Saves returns the multiply-accumulates that would leave with a unit now, 0 for one that is removed.
+// Saves returns the multiply-accumulates that would leave with a unit now, 0 for one that is
+// removed.
 func (s *State) Saves(u UnitID) int64 {
 	saved, _ := s.savings(u)
 	return saved
@@ -364,15 +366,20 @@ func (s *State) Units() []UnitID {
 	return out
 }
 
-// MACs returns the multiply-accumulates of one run at the sizes of CountedAt, with shapes evaluated; dimensions that depend on data count as 1.
+// MACs returns the multiply-accumulates of one run at the sizes of CountedAt, with shapes
+// evaluated; dimensions that depend on data count as 1.
 func (s *State) MACs() int64 { return s.total }
 
-// VisibleMACs is MACs at static shapes, as ONNX's shape inference sees them: shapes that nodes compute count as 1, and so do free sizes that were not given.
+// VisibleMACs is MACs at static shapes, as ONNX's shape inference sees them: shapes that nodes
+// compute count as 1, and so do free sizes that were not given.
 func (s *State) VisibleMACs() int64 { return s.visible }
 
-// StaticCounts reports whether MACs at static shapes say something about the model: they do not where
-// less than half of the work is visible there, because nodes compute shapes that ONNX's shape inference
-// does not follow, or because of operators of other domains. Free sizes hide nothing: for this question
+// StaticCounts reports whether MACs at static shapes say something about the model: they do not
+// where
+// less than half of the work is visible there, because nodes compute shapes that ONNX's shape
+// inference
+// does not follow, or because of operators of other domains. Free sizes hide nothing: for this
+// question
 // they have the sizes of CountedAt in both counts.
 func (s *State) StaticCounts() bool {
 	switch {
@@ -384,7 +391,8 @@ func (s *State) StaticCounts() bool {
 	return s.a.visibleAtSizes(s.c)
 }
 
-// Params returns the number of parameters: floating-point numbers and quantised weights, without scales and zero points.
+// Params returns the number of parameters: floating-point numbers and quantised weights, without
+// scales and zero points.
 func (s *State) Params() int64 {
 	n, _ := s.sum()
 	return n
@@ -443,7 +451,8 @@ func (s *State) Layers() []LayerCost {
 	return out
 }
 
-// GroupMACs returns the multiply-accumulates of all nodes that work on channels of a group, frozen ones included.
+// GroupMACs returns the multiply-accumulates of all nodes that work on channels of a group, frozen
+// ones included.
 func (a *Analysis) GroupMACs(g *Group) int64 {
 	readers := map[string]bool{}
 	for _, m := range g.Members {
@@ -465,7 +474,8 @@ func (a *Analysis) GroupMACs(g *Group) int64 {
 	return sum
 }
 
-// Activations returns the bytes of the largest set of values that are alive at one time at the sizes of CountedAt; dimensions that depend on data count as 1.
+// Activations returns the bytes of the largest set of values that are alive at one time at the
+// sizes of CountedAt; dimensions that depend on data count as 1.
 func (a *Analysis) Activations(s *State) int64 {
 	a.counts()
 	last := map[string]int{}
@@ -546,7 +556,8 @@ func (s *State) Dead(c *op.Constant, axis int) []bool {
 	return dead
 }
 
-// Signature describes a group's structure: groups of equal signature do the same in different places of the model.
+// Signature describes a group's structure: groups of equal signature do the same in different
+// places of the model.
 func (a *Analysis) Signature(g *Group) string {
 	s := ""
 	for _, m := range g.Members {

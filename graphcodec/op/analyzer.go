@@ -74,7 +74,8 @@ func NewAnalyzer(m *onnxio.Model) *Analyzer {
 	return a
 }
 
-// affordable counts the positions of an axis when it is first met and reports whether all are still within maxLabels.
+// affordable counts the positions of an axis when it is first met and reports whether all are still
+// within maxLabels.
 func (a *Analyzer) affordable(axis []label.Label) bool {
 	if !a.counted[&axis[0]] {
 		if a.labelled+len(axis) > maxLabels {
@@ -257,7 +258,8 @@ func (a *Analyzer) Run(c *Call) {
 	a.Calls = append(a.Calls, c)
 }
 
-// stands reports whether a node is the file's own, at the top of its graph: none of a body's, a function's or a branch's.
+// stands reports whether a node is part of the file's main graph, not of a body, a function or a
+// branch.
 func (a *Analyzer) stands(n *onnxio.Node) bool {
 	return a.outer == nil && !a.Bodies[n] && !a.Concealed[n]
 }
@@ -272,7 +274,8 @@ func (c *Call) static() bool {
 	return len(c.In) > 0
 }
 
-// shapeKnown reports whether the outputs' shapes follow from the inputs': known tells of an input whether its shape is known and whether its contents are.
+// shapeKnown reports whether the outputs' shapes follow from the inputs': known tells of an input
+// whether its shape is known and whether its contents are.
 func (c *Call) shapeKnown(known func(v *Value) (shape, contents bool)) bool {
 	for i, v := range c.In {
 		if v == nil {
@@ -409,7 +412,8 @@ func (a *Analyzer) End() error {
 	return nil
 }
 
-// eachAxis visits the labels of a value's axes, of those that its contents depend on, and of a sequence's items.
+// eachAxis visits the labels of a value's axes, of those that its contents depend on, and of a
+// sequence's items.
 func (v *Value) eachAxis(visit func(axis []label.Label)) {
 	for k := range v.Shape {
 		if v.Const != nil {
@@ -428,7 +432,8 @@ func (v *Value) eachAxis(visit func(axis []label.Label)) {
 	}
 }
 
-// Sorted returns the nodes' indices in an order in which every value is produced before it is read, constants first: so that they are there for rules that look ahead, as initializers are.
+// Sorted returns the nodes' indices in an order in which every value is produced before it is read,
+// constants first: so that they are there for rules that look ahead, as initializers are.
 func Sorted(g *onnxio.Graph) ([]int, error) {
 	producer := map[string]int{}
 	for i, n := range g.Nodes {
@@ -542,7 +547,7 @@ func (a *Analyzer) ReadersOf(name string) []*onnxio.Node {
 	return a.readers[name]
 }
 
-// At runs the rules with sizes for the inputs. What breaks there only leaves more unknown.
+// At runs the rules with sizes for the inputs. An error there only means that more is unknown.
 func (a *Analyzer) At(sizes map[string][]int64, symbols map[string]int64) (s *Analyzer) {
 	s = NewAnalyzer(a.model)
 	s.Seen, s.sizes, s.symbols = a.Seen, sizes, symbols

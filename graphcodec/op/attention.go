@@ -23,7 +23,8 @@ func init() {
 	)
 }
 
-// projected is query, key or value: [batch, heads, length, dim], or [batch, length, heads*dim] with its last axis seen as heads and channels.
+// projected is query, key or value: [batch, heads, length, dim], or [batch, length, heads*dim] with
+// its last axis seen as heads and channels.
 type projected struct {
 	v           *Value
 	flat        bool
@@ -120,7 +121,8 @@ func (c *Call) present(i int, p projected, total dim.Dim) {
 	y.zero = p.zero
 }
 
-// cached joins past keys or values [batch, heads, length, dim] with what they continue, and returns their length.
+// cached joins past keys or values [batch, heads, length, dim] with what they continue, and returns
+// their length.
 func (c *Call) cached(past *Value, p *projected) dim.Dim {
 	if past == nil {
 		return dim.Num(0)
@@ -206,7 +208,7 @@ func multiHead(c *Call) {
 	}
 }
 
-// packedBias is the bias of query, key and value, one behind the other.
+// packedBias is the bias of query, key and value, one after the other.
 func (c *Call) packedBias(bias *Value, parts ...projected) {
 	var all []label.Label
 	for _, p := range parts {
@@ -262,10 +264,12 @@ func groupQuery(c *Call) {
 	c.along(c.Input(11), queries)
 }
 
-// packedAttention is ONNX Runtime's fused attention: input [batch, length, I], weight [I, Q+K+V], bias [Q+K+V].
+// packedAttention is ONNX Runtime's fused attention: input [batch, length, I], weight [I, Q+K+V],
+// bias [Q+K+V].
 func packedAttention(c *Call) { c.packed() }
 
-// quantisedAttention is packedAttention of integers. It has no attributes for another scale of its scores, nor for values of another length, so that heads leave as a whole.
+// quantisedAttention is packedAttention of integers. It has no attributes for another scale of its
+// scores, nor for values of another length, so that heads leave as a whole.
 func quantisedAttention(c *Call) {
 	x, w, scale, point := c.Input(0), c.Input(1), c.Input(4), c.Input(7)
 	if x == nil || w == nil || len(x.Shape) != 3 || len(w.Shape) != 2 || c.Input(8) != nil {
@@ -388,7 +392,8 @@ func rotary(cos, sin, positions int) func(c *Call) {
 	}
 }
 
-// rotate keeps the pairs of a head's channels together and joins them with the last axis of the tables.
+// rotate keeps the pairs of a head's channels together and joins them with the last axis of the
+// tables.
 func (c *Call) rotate(p projected, cos, sin *Value, interleaved bool) {
 	half := int(p.dim.N / 2)
 	fits := cos != nil && sin != nil && p.dim.N%2 == 0 && c.Int("rotary_embedding_dim", 0) == 0
@@ -413,7 +418,8 @@ func (c *Call) rotate(p projected, cos, sin *Value, interleaved bool) {
 	}
 }
 
-// patchHeads sets the numbers of heads, and the scale where a head's channels have changed and the operator would compute another one.
+// patchHeads sets the numbers of heads, and the scale where a head's channels have changed and the
+// operator would compute another one.
 //
 //go:noinline
 func patchHeads(query, key string) func(p *Patching) {
@@ -464,7 +470,8 @@ func patchRotary(p *Patching) {
 	}
 }
 
-// patchPacked sets the number of heads, the sizes of query, key and value, and the scale of a fused attention.
+// patchPacked sets the number of heads, the sizes of query, key and value, and the scale of a fused
+// attention.
 // patchPackedHeads sets the number of heads.
 func patchPackedHeads(p *Patching) {
 	w := p.Old.In[1]

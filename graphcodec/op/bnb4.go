@@ -29,7 +29,8 @@ func (c *Call) bnb4() (w bnb4, ok bool) {
 	return w, a.Shape[len(a.Shape)-1] == dim.Num(w.columns) && b.Shape[0] == dim.Num((n+1)/2) && scales.Shape[0] == dim.Num((n+w.size-1)/w.size)
 }
 
-// matMulBnb4 is A [.., K] times the transpose of a weight [N, K] that is flattened and cut into blocks of 4-bit elements, each with its largest magnitude.
+// matMulBnb4 is A [.., K] times the transpose of a weight [N, K] that is flattened and cut into
+// blocks of 4-bit elements, each with its largest magnitude.
 func matMulBnb4(c *Call) {
 	w, ok := c.bnb4()
 	if !ok {
@@ -51,7 +52,8 @@ func matMulBnb4(c *Call) {
 	c.is(a.Type, nil, !c.aliveBut(a, last))
 }
 
-// bnb4Links joins the flattened weight and its scales with whole blocks of columns and rows, or with as many rows as whole blocks have.
+// bnb4Links joins the flattened weight and its scales with whole blocks of columns and rows, or
+// with as many rows as whole blocks have.
 func (c *Call) bnb4Links(w *bnb4, rows, columns []label.Label) {
 	b, scales := c.In[1], c.In[2]
 	if w.columns%w.size == 0 && w.size%2 == 0 {

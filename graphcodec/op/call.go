@@ -83,7 +83,8 @@ func (c *Call) work() workKind {
 	return FusedWork
 }
 
-// CostAxis is one axis that a node's cost is multiplied by: its labels, nil where it is not followed, and its length.
+// CostAxis is one axis that a node's cost is multiplied by: its labels, nil where it is not
+// followed, and its length.
 type CostAxis struct {
 	Labels []label.Label
 	Size   int64
@@ -129,7 +130,8 @@ func (c *Call) Result(i int) *Value {
 	return c.Out[i]
 }
 
-// axis returns the labels of an axis: nil where it is untracked or v does not have it, fresh ones where a constant's axis is used for the first time.
+// axis returns the labels of an axis: nil where it is untracked or v does not have it, fresh ones
+// where a constant's axis is used for the first time.
 func (c *Call) axis(v *Value, k int) []label.Label {
 	if !v.Has(k) {
 		return nil
@@ -150,7 +152,8 @@ func (c *Call) axis(v *Value, k int) []label.Label {
 	return v.Const.Axes[k]
 }
 
-// join makes axis k of v equal to labels (nil: not cut), which are frozen where v does not have that axis.
+// join makes axis k of v equal to labels (nil: not cut), which are frozen where v does not have
+// that axis.
 func (c *Call) join(v *Value, k int, to []label.Label) {
 	if !v.Has(k) {
 		c.Labels.FreezeAll(to, c.met())
@@ -168,7 +171,8 @@ func (c *Call) join(v *Value, k int, to []label.Label) {
 	c.joinLabels(c.axis(v, k), to)
 }
 
-// along joins a vector that is added to or scales labelled positions, or is left out; one that is not known to be a vector keeps them whole.
+// along joins a vector that is added to or scales labelled positions, or is left out; one that is
+// not known to be a vector keeps them whole.
 func (c *Call) along(v *Value, to []label.Label) {
 	switch {
 	case v == nil:
@@ -271,7 +275,8 @@ func (c *Call) role(v *Value, k int, r Role) {
 	}
 }
 
-// Origin follows a value through Transpose, Cast, Identity and Unsqueeze or Squeeze to the constant it is computed from, and the axis to that constant's.
+// Origin follows a value through Transpose, Cast, Identity and Unsqueeze or Squeeze to the constant
+// it is computed from, and the axis to that constant's.
 func (c *Call) Origin(v *Value, k int) (*Constant, int) {
 	if v.Const != nil && v.Has(k) {
 		return v.Const, k
@@ -283,7 +288,8 @@ func (c *Call) Origin(v *Value, k int) (*Constant, int) {
 	return t.source, t.perm[k]
 }
 
-// trace says which constant a computed weight is a view of, and which of its axes each axis is (-1: none).
+// trace says which constant a computed weight is a view of, and which of its axes each axis is (-1:
+// none).
 type trace struct {
 	source *Constant
 	perm   []int
@@ -307,7 +313,8 @@ func (c *Call) view(output, input *Value, perm []int) {
 	}
 }
 
-// set gives output i its type, shape and labels; axes may be nil or shorter than shape. Fewer outputs may be wanted than the operator has.
+// set gives output i its type, shape and labels; axes may be nil or shorter than shape. Fewer
+// outputs may be wanted than the operator has.
 func (c *Call) set(i int, t onnxio.DataType, shape []dim.Dim, axes ...[]label.Label) *Value {
 	if i >= len(c.Out) || c.Out[i] == nil {
 		return &Value{}
@@ -420,7 +427,8 @@ func (c *Call) ofRank(i int, t onnxio.DataType, rank int) {
 // maxRank bounds ranks that only a vector's length tells.
 const maxRank = 64
 
-// intsFrom reads integers from an attribute or, in newer operator sets, from an input that is known at analysis.
+// intsFrom reads integers from an attribute or, in newer operator sets, from an input that is known
+// at analysis.
 func (c *Call) intsFrom(name string, i int) (v []int64, given, known bool) {
 	if a := c.attr(name); a != nil {
 		return a.Ints, true, true
@@ -434,7 +442,8 @@ func (c *Call) intsFrom(name string, i int) (v []int64, given, known bool) {
 	return v, true, known
 }
 
-// axisOfInput returns the first input and what the attribute axis, else def, means there; where that is not known the node is.
+// axisOfInput returns the first input and what the attribute axis, else def, means there; where
+// that is not known the node is.
 func (c *Call) axisOfInput(def int64) (x *Value, axis int, ok bool) {
 	if x = c.Input(0); x == nil || !x.Ranked {
 		c.unknown("the rank of the input is unknown")

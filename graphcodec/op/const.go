@@ -19,7 +19,8 @@ func init() {
 	family(Op{Since: 1, Infer: eyeLike, Note: "cannot be pruned; its output is not analysed"}, "EyeLike", "RandomUniformLike", "RandomNormalLike", "Bernoulli")
 }
 
-// constantTensor returns the tensor that a Constant node holds, nil for forms that are not followed.
+// constantTensor returns the tensor that a Constant node holds, nil for forms that are not
+// followed.
 func constantTensor(n *onnxio.Node) *onnxio.Tensor {
 	for _, a := range n.Attributes {
 		t := &onnxio.Tensor{}
@@ -225,7 +226,8 @@ func shapeFrom(elems []Elem) ([]dim.Dim, [][]label.Label) {
 	return shape, axes
 }
 
-// freezeLoose keeps whole the axes from which an element of a shape was computed without being their length.
+// freezeLoose keeps whole the axes from which an element of a shape was computed without being
+// their length.
 func (c *Call) freezeLoose(s *Value) {
 	for _, e := range s.Elements {
 		if e.length != nil {

@@ -44,7 +44,8 @@ func biasGelu(c *Call) {
 	c.pass(0, x).zero = zero
 }
 
-// batchInFront returns a matrix operand with its first axis moved behind the batch axes where the attribute says so; nil where that cannot be followed.
+// batchInFront returns a matrix operand with its first axis moved after the batch axes where the
+// attribute says so; nil where that cannot be followed.
 func (c *Call) batchInFront(i int, attribute string) *Value {
 	v := c.Input(i)
 	if v == nil || len(v.Shape) < 2 {
@@ -72,7 +73,8 @@ func fusedMatMul(c *Call) {
 	c.product(a, b, c.Int("transA", 0) != 0, c.Int("transB", 0) != 0)
 }
 
-// LayoutDomains are the domains of operators that ONNX Runtime writes for the memory layout of one processor, with blocked and reordered weights.
+// LayoutDomains are the domains of operators that ONNX Runtime writes for the memory layout of one
+// processor, with blocked and reordered weights.
 var LayoutDomains = map[string]bool{"com.microsoft.nchwc": true, "com.ms.internal.nhwc": true}
 
 // SaveExtended says how to save a model without operators for one processor.

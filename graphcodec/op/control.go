@@ -8,7 +8,9 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Operators with bodies. What goes in, comes out or is captured stays whole, but for Ifs at the top of the graph (branches.go); bodies are run for the shapes that come out, so that what follows is known.
+// Operators with bodies. What goes in, comes out or is captured stays whole, but for Ifs at the top
+// of the graph (branches.go); bodies are run for the shapes that come out, so that what follows is
+// known.
 
 func init() {
 	register(
@@ -18,7 +20,8 @@ func init() {
 	)
 }
 
-// maxBodies bounds how deep bodies nest, maxBodyNodes how many nodes are run in them: loops run theirs several times, also those inside.
+// maxBodies bounds how deep bodies nest, maxBodyNodes how many nodes are run in them: loops run
+// theirs several times, also those inside.
 const (
 	MaxBodies    = 8
 	maxBodyNodes = 1 << 18
@@ -43,7 +46,8 @@ func (a *Analyzer) fromOutside(name string) *Value {
 	return nil
 }
 
-// body runs a subgraph on the given inputs, which it gets without labels, and returns its outputs; nil where it cannot be run.
+// body runs a subgraph on the given inputs, which it gets without labels, and returns its outputs;
+// nil where it cannot be run.
 func (c *Call) body(g *onnxio.Graph, in []*Value) []*Value {
 	if g == nil || len(in) > len(g.Inputs) || c.depth >= MaxBodies {
 		return nil
@@ -102,7 +106,8 @@ func (c *Call) comesOut(i int, t onnxio.DataType, shape []dim.Dim, ranked bool) 
 	}
 }
 
-// both returns what two shapes have in common: where their dims differ, a symbol; false where their ranks do or are not known.
+// both returns what two shapes have in common: where their dims differ, a symbol; false where their
+// ranks do or are not known.
 func (c *Call) both(a, b *Value, name string) ([]dim.Dim, bool) {
 	if a == nil || b == nil || !a.Ranked || !b.Ranked || len(a.Shape) != len(b.Shape) {
 		return nil, false
@@ -158,7 +163,8 @@ func branch(c *Call) {
 	}
 }
 
-// loop has the number of trips, the condition and what is carried as inputs; its body takes the trip's number in front. What the body changes the shape of has symbols from the second trip on.
+// loop has the number of trips, the condition and what is carried as inputs; its body takes the
+// trip's number in front. What the body changes the shape of has symbols from the second trip on.
 func loop(c *Call) {
 	c.freezeInputs()
 	g := c.graph("body")
@@ -198,7 +204,8 @@ func loop(c *Call) {
 	}
 }
 
-// scan has initial states and then the values that it runs along; its body takes the states and one slice of each.
+// scan has initial states and then the values that it runs along; its body takes the states and one
+// slice of each.
 func scan(c *Call) {
 	c.freezeInputs()
 	g, along := c.graph("body"), int(c.Int("num_scan_inputs", 0))

@@ -12,7 +12,9 @@ func init() {
 	family(Op{Since: 1, Infer: einsum, Graph: GraphMatrix, Layer: &Layer{Weight: 1, Channel: -1, Unfit: unfitLetters}, Train: "*w", Note: "letters name axes: equal ones join, those that are summed over are contracted"}, "Einsum")
 }
 
-// term is what an equation says of one operand: a letter for each axis. The axes that an ellipsis stands for are dots plus their number, counted from the last; an axis of length 1 that another operand has at length, as broadcasting
+// term is what an equation says of one operand: a letter for each axis. The axes that an ellipsis
+// stands for are dots plus their number, counted from the last; an axis of length 1 that another
+// operand has at length, as broadcasting
 // allows, has a negative letter of its own.
 type term struct {
 	value   *Value
@@ -131,12 +133,14 @@ func einsum(c *Call) {
 	c.einsumCost(in, out)
 }
 
-// zeroAlong reports whether an operand with this letter is zero where units are removed, which the product is then too.
+// zeroAlong reports whether an operand with this letter is zero where units are removed, which the
+// product is then too.
 func zeroAlong(in []term, l rune) bool {
 	return slices.ContainsFunc(in, func(t term) bool { return t.value.zero == isZero && slices.Contains(t.letters, l) })
 }
 
-// einsumRoles calls the axes of constant operands their outputs, where the result has them, and their inputs, where they are summed over.
+// einsumRoles calls the axes of constant operands their outputs, where the result has them, and
+// their inputs, where they are summed over.
 func (c *Call) einsumRoles(in []term, out []rune) {
 	for i, w := range in {
 		if len(in) == 1 || w.value.Const == nil && c.traces[w.value] == nil || len(in) == 2 && i == 0 && (in[1].value.Const != nil || c.traces[in[1].value] != nil) {
@@ -154,7 +158,8 @@ func (c *Call) einsumRoles(in []term, out []rune) {
 	}
 }
 
-// einsumCost is the product of all letters' lengths; of more than two operands, which are multiplied one after the other, of those of the product with the most letters.
+// einsumCost is the product of all letters' lengths; of more than two operands, which are
+// multiplied one after the other, of those of the product with the most letters.
 func (c *Call) einsumCost(in []term, out []rune) {
 	if len(in) < 2 {
 		return

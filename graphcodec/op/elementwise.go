@@ -297,7 +297,8 @@ func (c *Call) contents(out *Value, elems []Elem) {
 	}
 }
 
-// covers reports whether v is tracked on each axis on which out is, so that v has its own value at each removed position.
+// covers reports whether v is tracked on each axis on which out is, so that v has its own value at
+// each removed position.
 func (c *Call) covers(v, out *Value) bool {
 	off := len(out.Shape) - len(v.Shape)
 	for k, a := range out.Axes {
@@ -340,7 +341,8 @@ func broadcastOp(c *Call) {
 	out.zero = c.binaryZero(out)
 }
 
-// scalesNorm notes that a constant scales what a normalisation that is written out gives, as the operator's own weight does.
+// scalesNorm notes that a constant scales what a normalisation that is written out gives, as the
+// operator's own weight does.
 func (c *Call) scalesNorm(w, x *Value) {
 	if w.Const == nil || x.Const != nil || x.zero != centered {
 		return
@@ -352,7 +354,8 @@ func (c *Call) scalesNorm(w, x *Value) {
 	}
 }
 
-// binaryZero says what the result is where its channels are removed; it freezes what would not be finite there.
+// binaryZero says what the result is where its channels are removed; it freezes what would not be
+// finite there.
 func (c *Call) binaryZero(out *Value) zeroState {
 	if !c.tracked(out) {
 		return isZero
@@ -421,7 +424,8 @@ func (c *Call) boundedByZero(zero []bool) bool {
 	return true
 }
 
-// centering recognises a value minus its own mean over the tracked axis, and functions of such a value.
+// centering recognises a value minus its own mean over the tracked axis, and functions of such a
+// value.
 func (c *Call) centering(out *Value) zeroState {
 	if len(c.In) != 2 {
 		return nonZero
@@ -440,7 +444,8 @@ func (c *Call) centering(out *Value) zeroState {
 	return nonZero
 }
 
-// broadcast gives output 0 the broadcast shape of the values and joins their axes; nil where a rank is unknown.
+// broadcast gives output 0 the broadcast shape of the values and joins their axes; nil where a rank
+// is unknown.
 func (c *Call) broadcast(vs []*Value, t onnxio.DataType) *Value {
 	rank := 0
 	for _, v := range vs {
@@ -457,7 +462,8 @@ func (c *Call) broadcast(vs []*Value, t onnxio.DataType) *Value {
 	return c.set(0, t, shape, axes...)
 }
 
-// broadcastAxis joins the values' axes at k (negative: from the right) and returns the result's dim and labels.
+// broadcastAxis joins the values' axes at k (negative: from the right) and returns the result's dim
+// and labels.
 func (c *Call) broadcastAxis(vs []*Value, k int) (dim.Dim, []label.Label) {
 	size := dim.Num(1)
 	for _, v := range vs {

@@ -8,7 +8,8 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Embeddings of ONNX Runtime's own domain: rows of tables are picked by ids, and the columns of all tables
+// Embeddings of ONNX Runtime's own domain: rows of tables are picked by ids, and the columns of all
+// tables
 // are the channels of what follows.
 
 func init() {
@@ -20,7 +21,8 @@ func init() {
 	)
 }
 
-// Inputs of EmbedLayerNormalization: three tables, of which the one of segments may be left out, scale and shift.
+// Inputs of EmbedLayerNormalization: three tables, of which the one of segments may be left out,
+// scale and shift.
 const (
 	wordTable    = 2
 	segmentTable = 4
@@ -28,8 +30,10 @@ const (
 	embedShift   = 6
 )
 
-// embedNorm is the sum of up to three embeddings, normalised: ids, segments, word, position and segment
-// tables, scale, shift, mask, positions. Its outputs are the result, the mask's lengths and the sum.
+// embedNorm is the sum of up to three embeddings, normalised: ids, segments, word, position and
+// segment
+// tables, scale, shift, mask, positions. Its outputs are the result, the mask's lengths and the
+// sum.
 func embedNorm(c *Call) {
 	ids, table := c.Input(0), c.Input(wordTable)
 	if ids == nil || table == nil || len(ids.Shape) != 2 || len(table.Shape) != 2 {
@@ -85,7 +89,8 @@ func (c *Call) cutsEmbedding() bool {
 	return true
 }
 
-// patchEmbedNorm keeps the mean and deviation of the sum. The node gives out the sum of what is kept,
+// patchEmbedNorm keeps the mean and deviation of the sum. The node gives out the sum of what is
+// kept,
 // which gets zeros for the removed channels behind it, is normalised, and loses them again. That
 // normalisation adds two inputs: each is half of the sum, which is exact.
 func patchEmbedNorm(p *Patching) {
@@ -139,7 +144,8 @@ type blockTable struct {
 	bits                  int64 // of elements that share a byte; 0 where each is an element of the tensor
 }
 
-// blockTable reads the attributes of a table whose rows are picked and whose blocks lie along its rows.
+// blockTable reads the attributes of a table whose rows are picked and whose blocks lie along its
+// rows.
 func (c *Call) blockTable() (w blockTable, ok bool) {
 	data, scales := c.Input(0), c.Input(2)
 	if data == nil || scales == nil || data.Const == nil || scales.Const == nil || len(data.Shape) != 2 || len(scales.Shape) != 2 || !slices.Contains([]onnxio.DataType{onnxio.Uint8, onnxio.Int4, onnxio.Uint4}, data.Type) {
@@ -155,7 +161,8 @@ func (c *Call) blockTable() (w blockTable, ok bool) {
 	return w, fits && w.columns == w.blocks*w.size && c.blockPoints(&w)
 }
 
-// blockPoints reports whether the zero points, if there are any, are a constant that holds one for each block.
+// blockPoints reports whether the zero points, if there are any, are a constant that holds one for
+// each block.
 func (c *Call) blockPoints(w *blockTable) bool {
 	zero := c.Input(3)
 	if zero == nil {

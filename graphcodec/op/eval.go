@@ -8,7 +8,8 @@ import (
 	"github.com/metaprune/metaprune/graphcodec/dim"
 )
 
-// evalUnary evaluates an element-wise function of known contents into output 0 and reports whether it could.
+// evalUnary evaluates an element-wise function of known contents into output 0 and reports whether
+// it could.
 func (c *Call) evalUnary(v *Value) bool {
 	if v.Elements == nil || len(c.Out) == 0 || c.Out[0] == nil {
 		return false
@@ -80,7 +81,8 @@ func (e Elem) text() string {
 // realPrefix marks expressions of real numbers that are no whole number's.
 const realPrefix = "real "
 
-// inSymbols computes with operands of which some are expressions. The result is an expression, so that the other dims of a
+// inSymbols computes with operands of which some are expressions. The result is an expression, so
+// that the other dims of a
 // shape stay known. There is no result for what depends on tracked axes.
 func inSymbols(eval *Eval, op string, operands ...Elem) (Elem, bool) {
 	if eval == nil || !eval.Symbolic {
@@ -216,7 +218,8 @@ func (c *Call) evalWhere() []Elem {
 	return out
 }
 
-// pick returns the elements at the given indices of each axis, nil where the shape is not numeric or the result is too large.
+// pick returns the elements at the given indices of each axis, nil where the shape is not numeric
+// or the result is too large.
 func pick(elems []Elem, shape []dim.Dim, at [][]int) []Elem {
 	dims, ok := dim.Numbers(shape)
 	if elems == nil || !ok {

@@ -6,7 +6,8 @@ import (
 	"github.com/metaprune/metaprune/graphcodec/dim"
 )
 
-// What operators do with known contents. The first four have forms for whole numbers that are known as
+// What operators do with known contents. The first four have forms for whole numbers that are known
+// as
 // expressions.
 var (
 	sums           = &Eval{Dims: func(a, b Elem) (Elem, bool) { return Elem{Int: a.Int.Add(b.Int)}, true }, Floats: func(x, y float64) float64 { return x + y }, Symbolic: true}

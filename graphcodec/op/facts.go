@@ -43,7 +43,8 @@ const (
 	ruledSign         // of a function of its own in sign.go
 )
 
-// Means says over which axes an operator takes means: zeros in place of removed channels do not show what
+// Means says over which axes an operator takes means: zeros in place of removed channels do not
+// show what
 // it gives for the kept ones.
 type Means int8
 
@@ -100,7 +101,8 @@ const (
 	CountsGemm          // the output's and the second operand's rows
 )
 
-// operand is the letter of an input in Operands: w are numbers, s their scales and zero points, a dot
+// operand is the letter of an input in Operands: w are numbers, s their scales and zero points, a
+// dot
 // anything else. The letters after a colon repeat.
 func (o *Op) operand(i int) byte {
 	letters := o.Operands
@@ -115,7 +117,8 @@ func (o *Op) operand(i int) byte {
 	return '.'
 }
 
-// Trains says what training makes of an input, by its number: 'w' a weight, 'v' a vector, 'n' a vector
+// Trains says what training makes of an input, by its number: 'w' a weight, 'v' a vector, 'n' a
+// vector
 // of a normalisation, 's' a running statistic, '.' nothing. With any, the letter holds for whatever
 // input is a constant of more than one element.
 func (o *Op) Trains(input int) (letter byte, any bool) {

@@ -27,7 +27,8 @@ func (c *Call) scalarLength(i int, def dim.Dim) (dim.Dim, bool) {
 // halfSpectrum is how many frequencies of a real signal of that length are different.
 func halfSpectrum(length dim.Dim) dim.Dim { return length.FloorDiv(dim.Num(2)).Add(dim.Num(1)) }
 
-// fourierAxis returns the axis that is transformed: an attribute, and an input from operator set 20 on.
+// fourierAxis returns the axis that is transformed: an attribute, and an input from operator set 20
+// on.
 func (c *Call) fourierAxis(rank int) (int, bool) {
 	axis := c.Int("axis", 1)
 	if c.Version >= 20 {

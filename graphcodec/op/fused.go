@@ -1,6 +1,7 @@
 package op
 
-// What ONNX Runtime writes when it saves an optimised model: a layer with the sum and the activation behind it in one node.
+// What ONNX Runtime writes when it saves an optimised model: a layer with the sum and the
+// activation that follow it, in one node.
 func init() {
 	register(
 		Op{Domain: Microsoft, Name: "FusedConv", Since: 1, Infer: fusedConv, Patch: patchGroup, Graph: GraphConv, Layer: &Layer{Weight: 1, Bias: 2, In: 1, Channel: 1, Groups: "group", Plain: "Conv", Added: 3}, Multiply: true, Train: ".wv", Note: "as Conv; what is added to its output joins it"},

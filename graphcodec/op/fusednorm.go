@@ -19,7 +19,8 @@ func init() {
 	)
 }
 
-// fusedNorm is a normalisation of the sum of its first inputs, with parameters behind them; the sum itself is the output of the given index, where that is not 1.
+// fusedNorm is a normalisation of the sum of its first inputs, followed by their parameters; the
+// sum itself is the output of the given index, where that is not 1.
 //
 //go:noinline
 func fusedNorm(summed, sum int) func(c *Call) {
@@ -79,8 +80,11 @@ func fusedNorm(summed, sum int) func(c *Call) {
 // ofSquares reports whether the node divides by a mean of squares alone.
 func ofSquares(n *onnxio.Node) bool { return n.OpType != "SkipLayerNormalization" }
 
-// cutsNorm reports whether channels of the normalised axis can be removed: it is the last one, of every input; they are zero when removed; the scale is a constant; nobody reads the statistics. Means are kept as they are: those of squares by
-// another scale, which only such normalisations may read, others by zeros that are put in front of the node.
+// cutsNorm reports whether channels of the normalised axis can be removed: it is the last one, of
+// every input; they are zero when removed; the scale is a constant; nobody reads the statistics.
+// Means are kept as they are: those of squares by
+// another scale, which only such normalisations may read, others by zeros that are put in front of
+// the node.
 func (c *Call) cutsNorm(x *Value, axis, summed, sum int) bool {
 	scale, last := c.In[summed], len(x.Shape)-1
 	width := x.Shape[last]
@@ -108,7 +112,9 @@ func (c *Call) cutsNorm(x *Value, axis, summed, sum int) bool {
 	return !c.given[scale.Name] && !slices.ContainsFunc(c.ReadersOf(scale.Name), func(n *onnxio.Node) bool { return n.OpType != c.Node.OpType })
 }
 
-// widensNorm reports whether channels of a normalisation with a dequantised scale can be removed: as those of a SkipLayerNormalization, with zeros in their place, since a plan names no constant that the node reads.
+// widensNorm reports whether channels of a normalisation with a dequantised scale can be removed:
+// as those of a SkipLayerNormalization, with zeros in their place, since a plan names no constant
+// that the node reads.
 func (c *Call) widensNorm() bool {
 	x, last := c.In[0], len(c.In[0].Shape)-1
 	if last < 0 || len(c.Out) == 0 || c.Out[0] == nil || x.Type != onnxio.Float || x.zero != isZero || x.Static || !x.Shape[last].IsNum() || !c.constant(c.Input(1)) || !c.stands(c.Node) {
@@ -143,7 +149,8 @@ func (c *Call) linkNorm(x *Value, summed int) {
 	}
 }
 
-// patchRMS keeps what a mean of squares gives: over fewer channels it is larger by the ratio of their numbers, which epsilon and scale make up for.
+// patchRMS keeps what a mean of squares gives: over fewer channels it is larger by the ratio of
+// their numbers, which epsilon and scale make up for.
 //
 //go:noinline
 func patchRMS(scale int, epsilon float64) func(p *Patching) {
@@ -175,7 +182,8 @@ func patchRMS(scale int, epsilon float64) func(p *Patching) {
 	}
 }
 
-// patchSkipNorm keeps the mean and deviation of the sum: what is normalised gets zeros for the removed channels behind it, which leave again after it.
+// patchSkipNorm keeps the mean and deviation of the sum: what is normalised gets zeros for the
+// removed channels at its end, which are removed again after it.
 func patchSkipNorm(p *Patching) {
 	old := p.Old.In[0]
 	if !old.Ranked || len(old.Shape) == 0 {
@@ -239,7 +247,8 @@ func (p *Patching) vector(base string, v ...int64) string {
 	return t.Name
 }
 
-// through puts an operator with a vector as its second input in front of the node and returns the name of its output.
+// through puts an operator with a vector as its second input in front of the node and returns the
+// name of its output.
 func (p *Patching) through(op, base, input string, v []int64) string {
 	out := p.fresh(base)
 	p.insert(&onnxio.Node{OpType: op, Name: out, Inputs: []string{input, p.vector(out+"/pads", v...)}, Outputs: []string{out}})

@@ -51,8 +51,10 @@ func groupNorm(c *Call) {
 	c.same(0, x.Type, x).zero = c.zeroVectors()
 }
 
-// cutsOneGroup reports whether channels of a normalisation over all of them can be removed: they are zero
-// when removed, and scale and shift are constants with one number for each channel. The mean is kept as
+// cutsOneGroup reports whether channels of a normalisation over all of them can be removed: they
+// are zero
+// when removed, and scale and shift are constants with one number for each channel. The mean is
+// kept as
 // it was, by zeros that are put in front of the node.
 func (c *Call) cutsOneGroup() bool {
 	x := c.In[0]
@@ -62,8 +64,9 @@ func (c *Call) cutsOneGroup() bool {
 	return x.Shape[1] != dim.Num(1) && !slices.ContainsFunc(c.In[1:3], func(v *Value) bool { return !c.constant(v) || v.Shape[0] != x.Shape[1] })
 }
 
-// patchGroupNorm sets the number of groups, or keeps the mean and deviation of the only one: zeros are put
-// behind the channels that are kept, and taken away again behind the normalisation.
+// patchGroupNorm sets the number of groups, or keeps the mean and deviation of the only one: zeros
+// are put
+// behind the channels that are kept, and removed again after the normalisation.
 func patchGroupNorm(p *Patching) {
 	if !p.Old.hasVectors() || !p.Old.cutsOneGroup() {
 		patchNumGroups(p)

@@ -8,7 +8,8 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// takes notes the branches of an If that can be looked into: the one that is taken whatever is pruned, or both.
+// takes notes the branches of an If that can be looked into: the one that is taken whatever is
+// pruned, or both.
 func (c *Call) takes(bodies ...*onnxio.Graph) {
 	for _, b := range bodies {
 		if b == nil || len(b.Outputs) != len(c.Node.Outputs) || len(b.SparseInitializers) > 0 || len(b.Inputs) > 0 || slices.ContainsFunc(b.Initializers, (*onnxio.Tensor).IsExternal) {
@@ -20,7 +21,8 @@ func (c *Call) takes(bodies ...*onnxio.Graph) {
 	}
 }
 
-// joinBranches is what comes out of an If whose condition is not known: what both branches give, as one.
+// joinBranches is what comes out of an If whose condition is not known: what both branches give, as
+// one.
 func joinBranches(c *Call) {
 	cond, a, b := c.Input(0), c.Input(1), c.Input(2)
 	if cond == nil || a == nil || b == nil {

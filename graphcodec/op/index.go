@@ -260,7 +260,8 @@ func zipBounds(starts, ends []Elem, axes, steps []int64, rank int) ([]sliceArgs,
 	return out, true
 }
 
-// length is what the bounds leave of an axis that is not a number but long enough for them, as all are that a network was made for.
+// length is what the bounds leave of an axis that is not a number but long enough for them, as all
+// are that a network was made for.
 func (a sliceArgs) length(d dim.Dim) (dim.Dim, bool) {
 	whole := a.known && a.end >= math.MaxInt32
 	switch {
@@ -443,7 +444,8 @@ func gather(c *Call) {
 	}
 }
 
-// gatherAxis returns the labels of the axes that replace the gathered one, and the output's contents where they are known.
+// gatherAxis returns the labels of the axes that replace the gathered one, and the output's
+// contents where they are known.
 func (c *Call) gatherAxis(x, index *Value, axis int) ([][]label.Label, []Elem) {
 	ids, known := index.ints()
 	n := x.Shape[axis]

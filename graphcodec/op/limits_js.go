@@ -1,4 +1,5 @@
 package op
 
-// maxLabels bounds the positions of all axes that are followed: a chain of concatenations can ask for the square of its length. WebAssembly has less memory than a machine.
+// maxLabels bounds the positions of all axes that are followed: a chain of concatenations can ask
+// for the square of its length. WebAssembly has less memory than a machine.
 const maxLabels = 1 << 22

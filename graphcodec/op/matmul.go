@@ -69,7 +69,8 @@ func (c *Call) matCost(fixed int64, a *Value, am, ak int, b *Value, bn int, batc
 	c.cost(fixed, axes...)
 }
 
-// contract joins the axes that a product sums over. At removed positions one side has to be zero, which constants are.
+// contract joins the axes that a product sums over. At removed positions one side has to be zero,
+// which constants are.
 func (c *Call) contract(a *Value, ak int, b *Value, bk int) {
 	if c.picks(b, bk, a, ak) || c.picks(a, ak, b, bk) {
 		return
@@ -86,14 +87,16 @@ func (c *Call) contractZero(a *Value, am int, b *Value, bn int) zeroState {
 	if (zeroA || !c.tracked(a)) && (zeroB || !c.tracked(b)) || b.Const != nil && b.zero == isZero {
 		return isZero
 	}
-	// Removed rows of one side are zero because that side is; the other side's own removed axes need it to be zero too.
+	// Removed rows of one side are zero because that side is; the other side's own removed axes
+	// need it to be zero too.
 	if zeroA && !c.aliveOn(b, bn) || zeroB && !c.aliveOn(a, am) {
 		return isZero
 	}
 	return nonZero
 }
 
-// looseBeside reports whether a matrix holds zeros where positions of its axis k are removed, because it is loose on its other axis.
+// looseBeside reports whether a matrix holds zeros where positions of its axis k are removed,
+// because it is loose on its other axis.
 func (v *Value) looseBeside(k int) bool {
 	other := 2*len(v.Shape) - 3 - k
 	return k >= 0 && len(v.Shape) >= 2 && v.loose == other+1
@@ -172,7 +175,8 @@ func (c *Call) batchAxis(a, b *Value, k int) (dim.Dim, []label.Label) {
 	return c.broadcastAxis(parts, k)
 }
 
-// Matrices returns the operands of a product of two matrices with the weight, if there is one, as w.
+// Matrices returns the operands of a product of two matrices with the weight, if there is one, as
+// w.
 func (c *Call) Matrices() (operands, bool) {
 	if c.Node.OpType == "Einsum" {
 		return c.einsumMatrices()
@@ -195,7 +199,8 @@ func (c *Call) Matrices() (operands, bool) {
 	return operands{a, w, ak, wk, wn, ro - 1, true}, true
 }
 
-// einsumMatrices does so for an equation that multiplies with a matrix, or with one for each of some positions: one of its letters is summed over, another one is in the result.
+// einsumMatrices does so for an equation that multiplies with a matrix, or with one for each of
+// some positions: one of its letters is summed over, another one is in the result.
 func (c *Call) einsumMatrices() (operands, bool) {
 	in, out, ok := c.einsumTerms()
 	if !ok || len(in) != 2 || !c.Out[0].Ranked {

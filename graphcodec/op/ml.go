@@ -7,9 +7,12 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Operators of ai.onnx.ml, as scikit-learn's pipelines are exported. Their parameters are attributes, one
-// for each feature, class or node of a tree, so what they read is kept, but for the channels that linear
-// models sum over; their shapes are known, so that networks in front of them or after them are pruned.
+// Operators of ai.onnx.ml, as scikit-learn's pipelines are exported. Their parameters are
+// attributes, one
+// for each feature, class or node of a tree, so what they read is kept, but for the channels that
+// linear
+// models sum over; their shapes are known, so that networks in front of them or after them are
+// pruned.
 
 func init() {
 	const note = "cannot be pruned; its shape is known"
@@ -38,8 +41,10 @@ func init() {
 	}
 }
 
-// notColumns says why the channels that a linear model reads cannot be removed; "" where they can: they
-// are zero when removed, and each has its coefficients, which are columns of a matrix in an attribute.
+// notColumns says why the channels that a linear model reads cannot be removed; "" where they can:
+// they
+// are zero when removed, and each has its coefficients, which are columns of a matrix in an
+// attribute.
 func (c *Call) notColumns() string {
 	x := c.Input(0)
 	switch {
@@ -53,7 +58,8 @@ func (c *Call) notColumns() string {
 	return ""
 }
 
-// columns is the number of channels that a linear model reads, 0 where its coefficients do not fit them.
+// columns is the number of channels that a linear model reads, 0 where its coefficients do not fit
+// them.
 func (c *Call) columns(x *Value) int64 {
 	width, a := x.Shape[len(x.Shape)-1], c.attr("coefficients")
 	if a == nil || !width.IsNum() || width.N < 1 || len(a.Floats) == 0 || int64(len(a.Floats))%width.N != 0 {
@@ -82,8 +88,10 @@ func patchLinear(p *Patching) {
 	p.setAttr(&onnxio.Attribute{Name: "coefficients", Type: onnxio.AttrFloats, Floats: out})
 }
 
-// learned gives a node of ai.onnx.ml its shape: its input's, or with other columns, whose number is found
-// under the given name. What it reads is kept for the given reason; where there is none, only its last
+// learned gives a node of ai.onnx.ml its shape: its input's, or with other columns, whose number is
+// found
+// under the given name. What it reads is kept for the given reason; where there is none, only its
+// last
 // axis may lose channels.
 func (c *Call) learned(columns, why string) {
 	x, last, ok := c.axisOfInput(-1)

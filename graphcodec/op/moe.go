@@ -16,7 +16,8 @@ func init() {
 	)
 }
 
-// experts are the two layers that every expert of a mixture has: fc1 [experts, fused*inner, hidden], fc2 [experts, hidden, inner], where the gate is not in fc1 fc3 as fc1.
+// experts are the two layers that every expert of a mixture has: fc1 [experts, fused*inner,
+// hidden], fc2 [experts, hidden, inner], where the gate is not in fc1 fc3 as fc1.
 type experts struct {
 	hidden, inner, fused int64
 	rows1, rows, columns []label.Label // rows of fc1; rows of fc3 and columns of fc2; columns of fc1 and fc3 and rows of fc2
@@ -55,7 +56,8 @@ func (c *Call) expertLayers(first, second, third *Value, bits1, bits2 int64) (e 
 	return e, true
 }
 
-// mixed gives the output and the cost of a mixture of experts, and keeps what its router chooses among.
+// mixed gives the output and the cost of a mixture of experts, and keeps what its router chooses
+// among.
 func (c *Call) mixed(e *experts, biases ...*Value) {
 	x := c.In[0]
 	last := len(x.Shape) - 1
@@ -115,7 +117,8 @@ func moe(c *Call) {
 	c.mixed(&e, c.Input(5))
 }
 
-// quantisedMoE is MoE with packed weights: every layer has weight, scales, bias, and zero points behind them all.
+// quantisedMoE is MoE with packed weights: every layer has weight, scales, bias, followed by the
+// zero points.
 func quantisedMoE(c *Call) {
 	x, third := c.Input(0), c.Input(8)
 	bits := c.Int("expert_weight_bits", 4)
@@ -147,7 +150,9 @@ func quantisedMoE(c *Call) {
 	c.mixed(&e, c.Input(7))
 }
 
-// packedLayer joins weight [experts, rows, bytes], scales [experts, rows] or [experts, rows, blocks], bias and zero points of one layer of all experts; from is what it reads, nil where that is zero at removed channels.
+// packedLayer joins weight [experts, rows, bytes], scales [experts, rows] or [experts, rows,
+// blocks], bias and zero points of one layer of all experts; from is what it reads, nil where that
+// is zero at removed channels.
 func (c *Call) packedLayer(at, zeroAt int, bits int64, rows, columns []label.Label, from *Value) {
 	w, scales, bias, zero := c.In[at], c.Input(at+1), c.Input(at+2), c.Input(zeroAt)
 	per, size := int(8/bits), int(c.Int("block_size", 0))
@@ -191,7 +196,8 @@ func (c *Call) packedLayer(at, zeroAt int, bits int64, rows, columns []label.Lab
 	c.expertPoints(zero, rows, blocks, per)
 }
 
-// expertBlocks couples the columns of blocks, which are removed as a whole, and returns the labels of their bytes and of the blocks.
+// expertBlocks couples the columns of blocks, which are removed as a whole, and returns the labels
+// of their bytes and of the blocks.
 func (c *Call) expertBlocks(columns []label.Label, n, size, per int) (bytes, blocks []label.Label) {
 	if columns == nil || n*size != len(columns) || size%per != 0 {
 		c.Labels.FreezeAll(columns, c.because("its blocks of %d cannot be removed one by one", size))
@@ -203,7 +209,8 @@ func (c *Call) expertBlocks(columns []label.Label, n, size, per int) (bytes, blo
 	return c.Labels.Merge([][]label.Label{blocks, nil}, []int{n, size / per}), blocks
 }
 
-// expertPoints joins zero points: [experts, packed rows], or [experts, rows, packed blocks]. Those with several in a byte are packed anew.
+// expertPoints joins zero points: [experts, packed rows], or [experts, rows, packed blocks]. Those
+// with several in a byte are packed anew.
 func (c *Call) expertPoints(zero *Value, rows, blocks []label.Label, per int) {
 	bytesOf := func(n int) dim.Dim { return dim.Num(int64((n + per - 1) / per)) }
 	switch {

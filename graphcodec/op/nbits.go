@@ -34,7 +34,8 @@ func (c *Call) packedWeight() (w packedWeight, ok bool) {
 	return w, fits && a.Shape[len(a.Shape)-1] == dim.Num(w.columns) && c.Int("weight_prepacked", 0) == 0 && c.columnOrder(&w)
 }
 
-// columnOrder reads which block every column belongs to; false where that is not known or no row of blocks of one size.
+// columnOrder reads which block every column belongs to; false where that is not known or no row of
+// blocks of one size.
 func (c *Call) columnOrder(w *packedWeight) bool {
 	order := c.Input(4)
 	if order == nil {
@@ -69,7 +70,8 @@ func (c *Call) columnOrder(w *packedWeight) bool {
 	return short <= 1
 }
 
-// whole reports whether blocks of the packed weight are removed as they are; if not, the columns that are kept are packed anew.
+// whole reports whether blocks of the packed weight are removed as they are; if not, the columns
+// that are kept are packed anew.
 func (w *packedWeight) whole() bool { return w.groups == nil && w.blocks > 1 }
 
 // block is the block of a column.
@@ -80,7 +82,8 @@ func (w *packedWeight) block(column int) int64 {
 	return int64(column) / w.size
 }
 
-// matMulNBits is A [.., K] times a packed weight: B [N, blocks, bytes], scales [N*blocks] or [N, blocks], zero points, the block of every column, bias [N].
+// matMulNBits is A [.., K] times a packed weight: B [N, blocks, bytes], scales [N*blocks] or [N,
+// blocks], zero points, the block of every column, bias [N].
 func matMulNBits(c *Call) {
 	w, ok := c.packedWeight()
 	if !ok {
@@ -122,7 +125,8 @@ func matMulNBits(c *Call) {
 	c.is(a.Type, nil, (bias == nil || bias.zero == isZero) && !c.aliveBut(a, last))
 }
 
-// packedColumns couples the columns of a packed weight as far as its blocks need it, and returns one label a block: nil where no block is removed.
+// packedColumns couples the columns of a packed weight as far as its blocks need it, and returns
+// one label a block: nil where no block is removed.
 func (c *Call) packedColumns(w *packedWeight) []label.Label {
 	a, weight := c.In[0], c.In[1].Const
 	last := len(a.Shape) - 1
@@ -173,7 +177,8 @@ func (c *Call) apart(p *Value, out, in []label.Label) {
 	c.freezeValue(p, "does not fit its weight")
 }
 
-// packedPoints joins zero points with several in a byte: every row starts with a new byte, and the blocks that are kept are packed anew.
+// packedPoints joins zero points with several in a byte: every row starts with a new byte, and the
+// blocks that are kept are packed anew.
 func (c *Call) packedPoints(p *Value, w *packedWeight, out, in []label.Label) {
 	bytes := (w.blocks*w.bits + 7) / 8
 	if c.alive(in) && (p.Const == nil || 8%w.bits != 0) {
@@ -230,7 +235,8 @@ func patchNBits(p *Patching) {
 	}
 }
 
-// keptBlocks lists the blocks that kept columns belong to, and the number that each of these columns' block has among them.
+// keptBlocks lists the blocks that kept columns belong to, and the number that each of these
+// columns' block has among them.
 func (w *packedWeight) keptBlocks(columns []int) (blocks []int, order []int64) {
 	for _, k := range columns {
 		if b := int(w.block(k)); !slices.Contains(blocks, b) {
@@ -245,7 +251,8 @@ func (w *packedWeight) keptBlocks(columns []int) (blocks []int, order []int64) {
 	return blocks, order
 }
 
-// repack gives the node what is kept of an input whose rows of bytes hold several elements each, low bits first; dims are those of the result, whose first axis or elements hold its rows.
+// repack gives the node what is kept of an input whose rows of bytes hold several elements each,
+// low bits first; dims are those of the result, whose first axis or elements hold its rows.
 func (p *Patching) repack(i int, dims []int64, stride, bits int64, keep []int) {
 	if p.Err != nil {
 		return

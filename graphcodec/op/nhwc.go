@@ -2,7 +2,8 @@ package op
 
 import "github.com/metaprune/metaprune/graphcodec/dim"
 
-// Convolutions with the channels last, as ONNX Runtime writes them for some processors: nothing of them is pruned, but their shapes and their work are known.
+// Convolutions with the channels last, as ONNX Runtime writes them for some processors: nothing of
+// them is pruned, but their shapes and their work are known.
 func init() {
 	for _, op := range []string{"NhwcConv", "NhwcFusedConv"} {
 		register(Op{Domain: Microsoft, Name: op, Since: 1, Infer: nhwcConv, Multiply: true, Note: "cannot be pruned; shape and cost are known"})

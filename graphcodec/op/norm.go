@@ -115,7 +115,8 @@ func instanceNorm(c *Call) {
 	}
 }
 
-// zeroVectors is what scale and shift of a normalisation, inputs 1 and 2, make of removed channels: zeros, if they are zeros there themselves. Dequantised ones need not be.
+// zeroVectors is what scale and shift of a normalisation, inputs 1 and 2, make of removed channels:
+// zeros, if they are zeros there themselves. Dequantised ones need not be.
 func (c *Call) zeroVectors() zeroState {
 	for _, v := range []*Value{c.Input(1), c.Input(2)} {
 		if v != nil && v.zero != isZero {
@@ -125,7 +126,8 @@ func (c *Call) zeroVectors() zeroState {
 	return isZero
 }
 
-// uniform reports whether a scale is a constant of equal elements that other nodes read too: exporters share those between normalisations whose channels have nothing to do with one another.
+// uniform reports whether a scale is a constant of equal elements that other nodes read too:
+// exporters share those between normalisations whose channels have nothing to do with one another.
 func (c *Call) uniform(scale *Value) bool {
 	if scale.Const == nil || !scale.Type.IsFloat() || len(scale.Shape) != 1 || len(c.ReadersOf(scale.Name)) < 2 {
 		return false
@@ -150,7 +152,8 @@ func patchUniform(p *Patching) {
 	}
 }
 
-// scaledByConstant reports whether the groups are put back into channels and scaled by a constant per channel, as a group normalisation written out is: only then the
+// scaledByConstant reports whether the groups are put back into channels and scaled by a constant
+// per channel, as a group normalisation written out is: only then the
 // file itself says which channels a statistic is taken over.
 func (c *Call) scaledByConstant() bool {
 	for _, n := range c.ReadersOf(c.outName(0)) {

@@ -63,7 +63,8 @@ func family(o Op, names ...string) {
 	}
 }
 
-// Lookup returns the operator as the newest rule up to a version of its set reads it; nil without one.
+// Lookup returns the operator as the newest rule up to a version of its set reads it; nil without
+// one.
 func Lookup(domain, name string, version int64) *Op {
 	if o := newest(domain, name, version); o != nil && o.Infer != nil {
 		return o
@@ -71,7 +72,8 @@ func Lookup(domain, name string, version int64) *Op {
 	return nil
 }
 
-// newest returns the entry of an operator that is the newest up to a version; nil where there is none.
+// newest returns the entry of an operator that is the newest up to a version; nil where there is
+// none.
 func newest(domain, name string, version int64) *Op {
 	if domain == "ai.onnx" {
 		domain = ""
@@ -89,7 +91,8 @@ func newest(domain, name string, version int64) *Op {
 // nothing is what is known of operators that are not registered.
 var nothing Op
 
-// Describe returns what is known of an operator in the newest version of its set; of one that is not
+// Describe returns what is known of an operator in the newest version of its set; of one that is
+// not
 // registered all fields are zero. It must not be changed.
 func Describe(domain, name string) *Op {
 	if o := newest(domain, name, 1<<62); o != nil {

@@ -7,7 +7,9 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// What counts as a parameter: floating-point constants, and integers that stand for real numbers (quantised weights), each as one whatever its width. Scales and zero points do not count: they describe weights and are none.
+// What counts as a parameter: floating-point constants, and integers that stand for real numbers
+// (quantised weights), each as one whatever its width. Scales and zero points do not count: they
+// describe weights and are none.
 
 // Reading is how a graph's nodes read the elements of a tensor.
 type Reading struct {
@@ -61,7 +63,8 @@ func (c *Call) constant(v *Value) bool {
 	return c.ConstantBehind(v) != nil
 }
 
-// scaleProduct reports whether the node multiplies the computed scale of an activation with the constant scale of a weight.
+// scaleProduct reports whether the node multiplies the computed scale of an activation with the
+// constant scale of a weight.
 func (c *Call) scaleProduct() bool {
 	if c.Node.OpType != "Mul" || len(c.In) != 2 || len(c.Out) != 1 {
 		return false

@@ -33,7 +33,8 @@ func (p *Patching) Resolve() error {
 	return nil
 }
 
-// want is the shape that output i will have, nil where it is not known or the model does not want it.
+// want is the shape that output i will have, nil where it is not known or the model does not want
+// it.
 func (p *Patching) want(i int) []dim.Dim { return p.Predicted(p.Old.Result(i)) }
 
 // base is what names of added values begin with.
@@ -56,7 +57,8 @@ func (p *Patching) rewire(i int, name string) {
 	p.Err = p.Resolve()
 }
 
-// addConstant makes a tensor known to the model: an initializer, or a Constant node where initializers have to be inputs.
+// addConstant makes a tensor known to the model: an initializer, or a Constant node where
+// initializers have to be inputs.
 func (p *Patching) addConstant(t *onnxio.Tensor) {
 	if p.Model.IRVersion >= 4 {
 		p.Model.Graph.Initializers = append(p.Model.Graph.Initializers, t)
@@ -77,7 +79,8 @@ func (p *Patching) insert(n *onnxio.Node) {
 	p.Analyzer.Run(c)
 }
 
-// setVector makes input i the vector of the given elements: numbers are written, others are picked at run time from what the input was.
+// setVector makes input i the vector of the given elements: numbers are written, others are picked
+// at run time from what the input was.
 func (p *Patching) setVector(i int, want []dim.Dim) {
 	if p.correct(i, want) {
 		return
@@ -120,7 +123,8 @@ func (p *Patching) setVector(i int, want []dim.Dim) {
 	}
 }
 
-// correct adds the difference to a vector that the graph computes, so that shape arithmetic stays arithmetic; false where the input is a constant or the
+// correct adds the difference to a vector that the graph computes, so that shape arithmetic stays
+// arithmetic; false where the input is a constant or the
 // difference is not known in numbers.
 func (p *Patching) correct(i int, want []dim.Dim) bool {
 	if i >= len(p.in) || p.in[i] == nil || p.in[i].Const != nil && !p.in[i].copiedIntegers() || len(p.in[i].Shape) != 1 {
@@ -198,7 +202,8 @@ func (p *Patching) Pin(i int) {
 	p.setInput(i, t)
 }
 
-// pinNumber writes one number that is quantised as an attribute of a Constant node. As a tensor it would be counted as a parameter beside weights of integers, which some readers do not count.
+// pinNumber writes one number that is quantised as an attribute of a Constant node. As a tensor it
+// would be counted as a parameter beside weights of integers, which some readers do not count.
 func (p *Patching) pinNumber(i int, old *Value, want []float64) bool {
 	if p.Old.Op().Operands == "" || old.Type != onnxio.Float || len(want) != 1 || len(old.Shape) > 1 || p.Old.Versions[""] < 12 {
 		return false
@@ -282,7 +287,8 @@ func patchNumGroups(p *Patching) {
 	p.setAttr(&onnxio.Attribute{Name: "num_groups", Type: onnxio.AttrInt, I: after.N * old / before.N})
 }
 
-// patchShapeInput rewrites the target shape of Reshape, Expand and ConstantOfShape where what it evaluates to is not what is wanted.
+// patchShapeInput rewrites the target shape of Reshape, Expand and ConstantOfShape where what it
+// evaluates to is not what is wanted.
 func patchShapeInput(p *Patching) {
 	i := 1
 	if p.Node.OpType == "ConstantOfShape" {
@@ -514,7 +520,8 @@ func patchGather(p *Patching) {
 	p.setInput(1, t)
 }
 
-// patchPad sets the amounts to what is left of the padding, and keeps them where they are computed from lengths that changed.
+// patchPad sets the amounts to what is left of the padding, and keeps them where they are computed
+// from lengths that changed.
 func patchPad(p *Patching) {
 	x, y := p.Old.Input(0), p.Old.Result(0)
 	if x == nil || !x.Ranked || !y.Ranked {

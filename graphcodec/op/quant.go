@@ -8,8 +8,11 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Quantised operators. A value of integers stands for real numbers, zero for its zero point: a removed channel that is zero holds the zero point. Constants hold the integer 0 where they are cut, so they stand for zero there only if
-// their zero point is 0 or leaves with the channel; where neither factor of a product is zero, the channels that it sums over stay.
+// Quantised operators. Integers represent real numbers, and the zero point represents zero: a
+// removed channel that is zero holds the zero point. Constants hold the integer 0 where they are
+// cut, so they stand for zero there only if
+// their zero point is 0 or is removed with the channel; where neither factor of a product is zero,
+// the channels that it sums over are kept.
 
 func init() {
 	for _, domain := range []string{"", Microsoft} {
@@ -84,7 +87,8 @@ func pointIs0(v *Value) bool {
 	return err == nil && !slices.ContainsFunc(ints, func(i int64) bool { return i != 0 })
 }
 
-// meansZero reports whether removed positions on the axes that are left to cut stand for zero, but for one axis that the zero point stands on too (-1: none).
+// meansZero reports whether removed positions on the axes that can be cut represent zero, except on
+// one axis that the zero point has too (-1: none).
 func (c *Call) meansZero(v, zero *Value, own int) bool {
 	if !c.stored(v) {
 		return v.zero == isZero && samePoint(c.points[v], zero) || !c.aliveBut(v, own)
@@ -92,7 +96,8 @@ func (c *Call) meansZero(v, zero *Value, own int) bool {
 	return pointIs0(zero) || !c.aliveBut(v, own)
 }
 
-// stored reports whether a value's integers are the file's, which a plan sets to the integer 0. Those that a QuantizeLinear makes of a constant are counted from its zero point.
+// stored reports whether a value's integers are the file's, which a plan sets to the integer 0.
+// Those that a QuantizeLinear makes of a constant are counted from its zero point.
 func (c *Call) stored(v *Value) bool {
 	return v.Const != nil || c.traces[v] != nil && c.points[v] == nil
 }
@@ -107,7 +112,8 @@ func (c *Call) aliveBut(v *Value, own int) bool {
 	return false
 }
 
-// track gives a constant of integers labels of its own, which those of 32 and 64 bits have nowhere else.
+// track gives a constant of integers labels of its own, which those of 32 and 64 bits have nowhere
+// else.
 func (c *Call) track(v *Value) {
 	if v == nil || v.Const == nil {
 		return
@@ -119,7 +125,8 @@ func (c *Call) track(v *Value) {
 	}
 }
 
-// vectorAlong joins a scale or zero point that is a vector with the axis it stands on; it reports whether it is one. One that is neither known to be a vector nor to be one number keeps the axis whole.
+// vectorAlong joins a scale or zero point that is a vector with its axis; it reports whether it is
+// one. One that is neither known to be a vector nor to be one number keeps the axis whole.
 func (c *Call) vectorAlong(p, v *Value, k int) bool {
 	if p == nil || k < 0 || p.single() {
 		return false
@@ -133,7 +140,8 @@ func (c *Call) vectorAlong(p, v *Value, k int) bool {
 	return true
 }
 
-// scaled joins scale and zero point (inputs 1 and 2) with what they stand on and returns the axis of vectors, -1 for scalars; ok is false where they do not fit.
+// scaled joins scale and zero point (inputs 1 and 2) with what they stand on and returns the axis
+// of vectors, -1 for scalars; ok is false where they do not fit.
 func (c *Call) scaled(x *Value) (own int, ok bool) {
 	scale, zero := c.Input(1), c.Input(2)
 	if x == nil || scale == nil || !x.Ranked || !scale.Ranked {
@@ -181,7 +189,8 @@ func (c *Call) blocks(x, scale, zero *Value) bool {
 	return true
 }
 
-// wholeBlocks couples the positions of every block of an axis, of which the last may be shorter, and returns one label a block.
+// wholeBlocks couples the positions of every block of an axis, of which the last may be shorter,
+// and returns one label a block.
 func (c *Call) wholeBlocks(axis []label.Label, n, size int) []label.Label {
 	if axis == nil || n < 1 || size < 1 || len(axis) > n*size || len(axis) <= (n-1)*size {
 		return nil
@@ -256,7 +265,9 @@ func dequantize(c *Call) {
 	c.describe(x, scale, zero, own)
 }
 
-// weightMeansZero is meansZero of a weight whose scale is a number, a vector along one axis, or holds for blocks. Where only one axis has removed positions that do not stand for zero, that is loose (plus 1).
+// weightMeansZero is meansZero of a weight whose scale is a number, a vector along one axis, or
+// holds for blocks. Where only one axis has removed positions that do not stand for zero, that is
+// loose (plus 1).
 func (c *Call) weightMeansZero(x, scale, zero *Value, own int) (means bool, loose int) {
 	if pointIs0(zero) {
 		return true, 0
@@ -275,7 +286,8 @@ func (c *Call) weightMeansZero(x, scale, zero *Value, own int) (means bool, loos
 	return loose == 0, loose
 }
 
-// passPoints carries zero points through operators that move elements; behind any other operator that does not set one, removed channels do not stand for zero.
+// passPoints carries zero points through operators that move elements; after any other operator
+// that does not set one, removed channels do not represent zero.
 func (c *Call) passPoints() {
 	if len(c.points) == 0 {
 		return
@@ -319,7 +331,7 @@ func dynamicQuantize(c *Call) {
 	}
 }
 
-// integerSum freezes the summed axis where neither side stands for zero at removed positions.
+// integerSum freezes the summed axis where neither side represents zero at removed positions.
 func (c *Call) integerSum(a *Value, ak int, aZero *Value, b *Value, bk int, bZero *Value, bOwn int) {
 	if c.meansZero(a, aZero, -1) || c.meansZero(b, bZero, bOwn) {
 		return
@@ -328,7 +340,8 @@ func (c *Call) integerSum(a *Value, ak int, aZero *Value, b *Value, bk int, bZer
 	c.freeze(b, bk, "sums integers whose zero point is not 0 over removed channels")
 }
 
-// integerProduct is MatMul of integers: the second operand's scale, zero point and the bias stand on its columns. It reports whether removed columns and rows of the product are zero.
+// integerProduct is MatMul of integers: the second operand's scale, zero point and the bias stand
+// on its columns. It reports whether removed columns and rows of the product are zero.
 func (c *Call) integerProduct(a, aZero, b, bScale, bZero, bias *Value) bool {
 	if a == nil || b == nil || !a.Ranked || !b.Ranked || len(a.Shape) < 1 || len(b.Shape) < 1 {
 		c.unknown("the rank of an input is unknown")
@@ -487,7 +500,8 @@ func convInteger(c *Call) {
 	c.unscaled(c.Input(1), c.Input(3), 0)
 }
 
-// qlinearBinary is an Add or Mul of quantised values: A, scale, zero point, B, scale, zero point, the result's scale and zero point.
+// qlinearBinary is an Add or Mul of quantised values: A, scale, zero point, B, scale, zero point,
+// the result's scale and zero point.
 func qlinearBinary(c *Call) {
 	a, b, point := c.Input(0), c.Input(3), c.Input(7)
 	if a == nil || b == nil || !a.Ranked || !b.Ranked {
@@ -532,7 +546,8 @@ func qlinearPool(pool func(c *Call)) func(c *Call) {
 	}
 }
 
-// qlinearConcat has the result's scale and zero point first, then value, scale and zero point of every part.
+// qlinearConcat has the result's scale and zero point first, then value, scale and zero point of
+// every part.
 func qlinearConcat(c *Call) {
 	var parts []*Value
 	zero := true

@@ -7,7 +7,8 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// quantisation says what a constant's integers stand for: (integer - zero) * scale, by position on an axis or (-1) throughout.
+// quantisation says what a constant's integers stand for: (integer - zero) * scale, by position on
+// an axis or (-1) throughout.
 type quantisation struct {
 	scale, zero *onnxio.Tensor // scale nil: it is not known and taken as 1
 	axis        int
@@ -19,7 +20,8 @@ type integerProduct struct {
 	axis         int // of the weight's output channels
 }
 
-// unscaled notes that a weight's integers are multiplied before a scale is: until a later node tells it, they stand for themselves without the zero point.
+// unscaled notes that a weight's integers are multiplied before a scale is: until a later node
+// tells it, they stand for themselves without the zero point.
 func (c *Call) unscaled(w, zero *Value, axis int) {
 	if w == nil || len(c.Out) == 0 || c.Out[0] == nil {
 		return
@@ -28,7 +30,8 @@ func (c *Call) unscaled(w, zero *Value, axis int) {
 	c.integers[c.Out[0]] = &integerProduct{w, zero, axis}
 }
 
-// followIntegers looks for the scale of the weight in a product of integers: a Cast makes it real, and a Mul multiplies it with both scales at once or with one after the other.
+// followIntegers looks for the scale of the weight in a product of integers: a Cast makes it real,
+// and a Mul multiplies it with both scales at once or with one after the other.
 func (c *Call) followIntegers() {
 	if len(c.integers) == 0 || len(c.Out) == 0 || c.Out[0] == nil {
 		return
@@ -53,7 +56,8 @@ func (c *Call) followIntegers() {
 	}
 }
 
-// describe notes what a constant's integers stand for: the constant is x, or x is a view of it. A scale that is not known is nil.
+// describe notes what a constant's integers stand for: the constant is x, or x is a view of it. A
+// scale that is not known is nil.
 func (c *Call) describe(x, scale, zero *Value, axis int) {
 	k, at := c.ConstantBehind(x), axis
 	if k == nil || !k.Tensor.DataType.IsInteger() || k.scale != nil && (k.scale.scale != nil || scale == nil) || scale != nil && scale.Const == nil {
@@ -90,12 +94,14 @@ func (c *Call) describe(x, scale, zero *Value, axis int) {
 	k.scale = q
 }
 
-// Counts reports whether the constant holds numbers that can be scored: floating-point ones, or integers of 8 to 64 bits that are read as a quantised weight.
+// Counts reports whether the constant holds numbers that can be scored: floating-point ones, or
+// integers of 8 to 64 bits that are read as a quantised weight.
 func (c *Constant) Counts() bool {
 	return c.Tensor.DataType.IsFloat() || c.scale != nil && c.Tensor.DataType.IsInteger()
 }
 
-// Real returns what the constant stands for: its own tensor where that is floating-point, the dequantised float32 tensor of the same dims where it is quantised.
+// Real returns the real numbers of the constant: its own tensor where that is floating-point, the
+// dequantised float32 tensor of the same dims where it is quantised.
 func (c *Constant) Real() (*onnxio.Tensor, error) {
 	if c.Tensor.DataType.IsFloat() || c.scale == nil {
 		return c.Tensor, nil

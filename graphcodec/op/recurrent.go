@@ -18,8 +18,11 @@ func init() {
 	)
 }
 
-// Inputs of LSTM, GRU and RNN: X [seq, batch, I], W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H], sequence_lens, initial_h [D, batch, H], initial_c, P [D, 3*H]; with layout 1 X, initial states and outputs have the batch first. Both
-// directions lose the same hidden channels, since they share tensors. DynamicQuantizeLSTM has W [D, I, G*H] and R [D, H, G*H], and their scales and zero points, [D] or [D, G*H], behind P.
+// Inputs of LSTM, GRU and RNN: X [seq, batch, I], W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H],
+// sequence_lens, initial_h [D, batch, H], initial_c, P [D, 3*H]; with layout 1 X, initial states
+// and outputs have the batch first. Both
+// directions lose the same hidden channels, since they share tensors. DynamicQuantizeLSTM has W [D,
+// I, G*H] and R [D, H, G*H], and their scales and zero points, [D] or [D, G*H], behind P.
 const (
 	InputX = iota
 	InputW
@@ -35,7 +38,8 @@ const (
 	inputRPoint
 )
 
-// recurrent is the rule of a recurrent operator with so many gates, which stand on an axis of W and R, 1 or 2; the inputs stand on the other.
+// recurrent is the rule of a recurrent operator with so many gates, which stand on an axis of W and
+// R, 1 or 2; the inputs stand on the other.
 //
 //go:noinline
 func recurrent(gates, rows int) func(c *Call) { return func(c *Call) { c.recurrent(gates, rows) } }
@@ -78,7 +82,8 @@ func (c *Call) recurrent(gates, rows int) {
 	c.cost(seq.Mul(batch).Mul(directions).N, CostAxis{c.axis(w, rows), w.Shape[rows].N}, CostAxis{read, int64(len(read))})
 }
 
-// freezeUnlessZero keeps channels whose removal the weights do not stand for: quantised ones whose zero point is not 0.
+// freezeUnlessZero keeps channels whose removal the weights do not stand for: quantised ones whose
+// zero point is not 0.
 func (c *Call) freezeUnlessZero(x, w, r *Value, h []label.Label) {
 	zero := func(v *Value, point int) bool { return v.zero == isZero && pointIs0(c.Input(point)) }
 	if !zero(w, inputWPoint) && x.zero != isZero {
@@ -91,7 +96,8 @@ func (c *Call) freezeUnlessZero(x, w, r *Value, h []label.Label) {
 	}
 }
 
-// freezeUnlessInRange keeps channels of input and state that would not be zero when removed where both are quantised by what they hold: zero is in every range, other numbers widen it.
+// freezeUnlessInRange keeps channels of input and state that would not be zero when removed where
+// both are quantised by what they hold: zero is in every range, other numbers widen it.
 func (c *Call) freezeUnlessInRange(x *Value, h []label.Label, state zeroState) {
 	if x.zero != isZero {
 		c.freeze(x, 2, "the range is taken over channels that would not be zero when removed")
@@ -101,7 +107,8 @@ func (c *Call) freezeUnlessInRange(x *Value, h []label.Label, state zeroState) {
 	}
 }
 
-// labelsOr returns the labels, or as many that are never cut; none where there would be too many to follow.
+// labelsOr returns the labels, or as many that are never cut; none where there would be too many to
+// follow.
 func labelsOr(v []label.Label, n int) []label.Label {
 	if v == nil && n >= 0 && n <= MaxAxis {
 		return make([]label.Label, n)
@@ -124,7 +131,7 @@ func (c *Call) vectorsFit(gates int, hidden int64) bool {
 	return true
 }
 
-// hidden joins everything that stands on the hidden channels and returns their labels.
+// hidden joins every axis of hidden channels and returns their labels.
 func (c *Call) hidden(gates, rows, n int) []label.Label {
 	w, r := c.Input(InputW), c.Input(InputR)
 	for _, v := range []*Value{w, r} {
@@ -154,7 +161,8 @@ func (c *Call) hidden(gates, rows, n int) []label.Label {
 	return h
 }
 
-// gate views an axis of blocks times n positions and returns the labels of one block, which all blocks share.
+// gate views an axis of blocks times n positions and returns the labels of one block, which all
+// blocks share.
 func (c *Call) gate(v *Value, k, blocks, n int) []label.Label {
 	axis := c.axis(v, k)
 	if axis == nil {
@@ -173,7 +181,8 @@ func keepsZero(name string) bool {
 	return name == "ScaledTanh" || Describe("", name).KeepsZero
 }
 
-// startsAtZero tells what removed hidden channels hold when their weights are zero: zero, where they start there and the activations keep it.
+// startsAtZero tells what removed hidden channels hold when their weights are zero: zero, where
+// they start there and the activations keep it.
 func (c *Call) startsAtZero() zeroState {
 	for _, i := range []int{inputH, inputC} {
 		if v := c.Input(i); v != nil && v.Const == nil && v.zero != isZero {

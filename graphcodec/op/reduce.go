@@ -42,7 +42,8 @@ func reduce(kind reduceKind) func(c *Call) {
 		elems := c.evalReduce(x)
 		c.reduceLinks(x, reduced, kind)
 		if kind == meanLike && c.Int("keepdims", 1) == 0 && c.computedAxes() {
-			// Not provable from outside: a reader of the file alone cannot tell which axes the mean is over.
+			// Not provable from outside: a reader of the file alone cannot tell which axes the mean
+			// is over.
 			for k := range x.Shape {
 				c.freeze(x, k, "takes a mean over axes that are computed in the graph")
 			}

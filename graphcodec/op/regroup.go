@@ -7,7 +7,8 @@ import (
 	"github.com/metaprune/metaprune/graphcodec/label"
 )
 
-// regroup carries labels from one shape to another of the same number of elements. First and last axes of equal length are the same; between them axes are matched in segments of equal products.
+// regroup carries labels from one shape to another of the same number of elements. First and last
+// axes of equal length are the same; between them axes are matched in segments of equal products.
 func (c *Call) regroup(from []dim.Dim, in [][]label.Label, to []dim.Dim) [][]label.Label {
 	out := make([][]label.Label, len(to))
 	for n, m := len(from), len(to); n > 0 && m > 0 && from[n-1] == to[m-1]; n, m = n-1, m-1 {
@@ -29,7 +30,8 @@ func (c *Call) regroup(from []dim.Dim, in [][]label.Label, to []dim.Dim) [][]lab
 	return out
 }
 
-// solved gives the one dim behind the first ones that is not a number what it has to be, where those of the other side all are numbers.
+// solved gives the one dim after the first ones that is not a number the length that it must have,
+// where those of the other side all are numbers.
 func solved(from, to []dim.Dim, lead int) ([]dim.Dim, []dim.Dim) {
 	for range 2 {
 		known, left := dim.Product(from[lead:]), dim.Num(1)
@@ -126,7 +128,9 @@ func (c *Call) regroupSegment(from []dim.Dim, in [][]label.Label, to []dim.Dim, 
 	}
 }
 
-// regroupFront carries labels between axes of known length in front of others that are not known until the model runs, as a group normalisation views [C, H, W] as [groups, C/groups*H*W] and back. What an axis in front shares with those
+// regroupFront carries labels between axes of known length in front of others that are not known
+// until the model runs, as a group normalisation views [C, H, W] as [groups, C/groups*H*W] and
+// back. What an axis in front shares with those
 // stays whole. It reports whether the axes are such.
 func (c *Call) regroupFront(from []dim.Dim, in [][]label.Label, to []dim.Dim, out [][]label.Label) bool {
 	front := func(dims []dim.Dim) (int, int64) {
@@ -154,7 +158,9 @@ func (c *Call) regroupFront(from []dim.Dim, in [][]label.Label, to []dim.Dim, ou
 	return true
 }
 
-// regroupBack carries labels between axes of known length behind others that are not known until the model runs, as attention views [batch, heads*size] as [batch*heads, size] and back. What an axis behind shares with those in front stays
+// regroupBack carries labels between axes of known length that follow axes whose length is not
+// known until the model runs, as attention views [batch, heads*size] as [batch*heads, size] and
+// back. What an axis behind shares with those in front stays
 // whole. It reports whether the axes are such.
 func (c *Call) regroupBack(from []dim.Dim, in [][]label.Label, to []dim.Dim, out [][]label.Label) bool {
 	f, p := numericBack(from)
@@ -173,7 +179,7 @@ func (c *Call) regroupBack(from []dim.Dim, in [][]label.Label, to []dim.Dim, out
 	return true
 }
 
-// numericBack returns where the dims begin behind which all are numbers, and those numbers' product.
+// numericBack returns the position from which all dims are numbers, and those numbers' product.
 func numericBack(dims []dim.Dim) (int, int64) {
 	n := len(dims)
 	for n > 0 && dims[n-1].IsNum() {
@@ -218,7 +224,8 @@ func (c *Call) splitAll(from []dim.Dim, in [][]label.Label, atoms []int) [][]lab
 	return parts
 }
 
-// commonFactors returns factors of which both shapes' dims are products of consecutive ones; false where there are none.
+// commonFactors returns factors of which both shapes' dims are products of consecutive ones; false
+// where there are none.
 func commonFactors(from, to []dim.Dim) ([]int, bool) {
 	a, ok1 := dim.Numbers(from)
 	b, ok2 := dim.Numbers(to)

@@ -51,7 +51,8 @@ func reshape(c *Call) {
 	c.checkPatchable(s)
 }
 
-// checkPatchable freezes axes whose length the shape depends on in a way that cannot be rewritten: several of its elements are only known when the model runs,
+// checkPatchable freezes axes whose length the shape depends on in a way that cannot be rewritten:
+// several of its elements are only known when the model runs,
 // and one of those depends on a tracked axis.
 func (c *Call) checkPatchable(s *Value) {
 	for _, e := range s.Elements {
@@ -128,7 +129,8 @@ func (c *Call) reshaped(x *Value, shape []dim.Dim) {
 // origins reports whether x is a weight or a view of one.
 func (c *Call) origins(x *Value) bool { return x.Const != nil || c.traces[x] != nil }
 
-// axisMap says for each output axis which input axis it is, -1 for those of length 1 and for those that split or merge.
+// axisMap says for each output axis which input axis it is, -1 for those of length 1 and for those
+// that split or merge.
 func axisMap(in, out []dim.Dim) []int {
 	perm := make([]int, len(out))
 	i := 0
@@ -197,7 +199,8 @@ func squeeze(c *Call) {
 	c.moved(x, shape, perm)
 }
 
-// patchSqueeze names the axes of a Squeeze that drops every axis of length 1, where another axis has length 1 after pruning.
+// patchSqueeze names the axes of a Squeeze that drops every axis of length 1, where another axis
+// has length 1 after pruning.
 func patchSqueeze(p *Patching) {
 	x, now := p.Old.Input(0), p.now(0)
 	if p.Old.attr("axes") != nil || p.Old.Input(1) != nil || x == nil || now == nil {
@@ -223,7 +226,8 @@ func patchSqueeze(p *Patching) {
 	}
 }
 
-// moved gives output 0 the input's axes in a new order; perm[k] is the input's axis, -1 for a new one.
+// moved gives output 0 the input's axes in a new order; perm[k] is the input's axis, -1 for a new
+// one.
 func (c *Call) moved(x *Value, shape []dim.Dim, perm []int) {
 	axes := make([][]label.Label, len(perm))
 	for k, j := range perm {
@@ -344,7 +348,8 @@ func expand(c *Call) {
 	}
 }
 
-// anyLength returns labels of its own for an axis on which a tensor is the same everywhere and whose length its node is told, nil where that is not a number.
+// anyLength returns labels of its own for an axis on which a tensor is the same everywhere and
+// whose length its node is told, nil where that is not a number.
 func (c *Call) anyLength(d dim.Dim) []label.Label {
 	if !d.IsNum() || d.N <= 1 || d.N > maxElems {
 		return nil
@@ -352,7 +357,8 @@ func (c *Call) anyLength(d dim.Dim) []label.Label {
 	return c.Labels.Fresh(int(d.N))
 }
 
-// ones is a tensor of a numeric shape for broadcasting against; nil where it is too large or symbolic.
+// ones is a tensor of a numeric shape for broadcasting against; nil where it is too large or
+// symbolic.
 func ones(dims []dim.Dim) []Elem {
 	n, ok := dim.Numbers(dims)
 	total := 1
@@ -402,7 +408,8 @@ func tile(c *Call) {
 	}
 }
 
-// freezeRepeats keeps whole the axes from which repeats are computed, but for an axis of length 1 that is repeated as often as another is long.
+// freezeRepeats keeps whole the axes from which repeats are computed, but for an axis of length 1
+// that is repeated as often as another is long.
 func (c *Call) freezeRepeats(x, reps *Value, known bool) {
 	rest := *reps
 	rest.Elements = slices.Clone(reps.Elements)
@@ -414,7 +421,7 @@ func (c *Call) freezeRepeats(x, reps *Value, known bool) {
 	c.freezeTaint(&rest, "repeats depend on the length of this axis")
 }
 
-// repeated returns the labels of an axis n times one behind the other.
+// repeated returns the labels of an axis n times one after the other.
 func (c *Call) repeated(x *Value, k int, n dim.Dim) []label.Label {
 	a := c.axis(x, k)
 	switch {

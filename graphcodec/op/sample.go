@@ -17,7 +17,8 @@ func init() {
 	family(Op{Since: 1, Infer: det, Note: "cannot be pruned on the matrices; the others pass through"}, "Det")
 }
 
-// sampled gives output 0 the first two axes of x and others behind them; all of x's other axes are frozen.
+// sampled gives output 0 the first two axes of x followed by others; all of x's other axes are
+// frozen.
 func (c *Call) sampled(x *Value, first dim.Dim, behind ...dim.Dim) {
 	for k := range x.Shape {
 		if k != 1 {

@@ -8,7 +8,9 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Operators that read from places, or write to places, that an index tensor says. The axes that are indexed are kept whole, unless the indices are known; channels pass along all others, and an index tensor that is as wide as the
+// Operators that read from places, or write to places, that an index tensor says. The axes that are
+// indexed are kept whole, unless the indices are known; channels pass along all others, and an
+// index tensor that is as wide as the
 // channels is cut at the same positions.
 
 func init() {
@@ -24,7 +26,8 @@ func init() {
 	)
 }
 
-// leading returns the labels of the first n positions of an axis, which are all that the node touches.
+// leading returns the labels of the first n positions of an axis, which are all that the node
+// touches.
 func (c *Call) leading(x *Value, k int, n dim.Dim) []label.Label {
 	a := c.axis(x, k)
 	switch {
@@ -37,7 +40,9 @@ func (c *Call) leading(x *Value, k int, n dim.Dim) []label.Label {
 	return a[:n.N]
 }
 
-// alongside cuts axis k of an index tensor at the positions at which labels are cut: with the tensor itself where that can be, else what remains is picked from it in front of the node, which is right whatever its contents are.
+// alongside cuts axis k of an index tensor at the positions at which labels are cut: with the
+// tensor itself where that can be, else what remains is picked from it in front of the node, which
+// is right whatever its contents are.
 func (c *Call) alongside(input, k int, labels []label.Label) {
 	v := c.In[input]
 	free := v.Const != nil && v.Const.Axes[k] == nil
@@ -58,12 +63,14 @@ func (c *Call) alongside(input, k int, labels []label.Label) {
 	}
 }
 
-// widened reports whether a value comes out of a node that repeats it, so that the labels of its widened axes may be its own.
+// widened reports whether a value comes out of a node that repeats it, so that the labels of its
+// widened axes may be its own.
 func (c *Call) widened(v *Value) bool {
 	return c.madeBy(v, "Expand") != nil || c.madeBy(v, "Tile") != nil
 }
 
-// indexed returns the data and the axis of GatherElements and ScatterElements, whose index tensor has as many axes as they.
+// indexed returns the data and the axis of GatherElements and ScatterElements, whose index tensor
+// has as many axes as they.
 func (c *Call) indexed() (x, index *Value, axis int, ok bool) {
 	x, axis, ok = c.axisOfInput(0)
 	if !ok {
@@ -120,7 +127,8 @@ func scatterElements(c *Call) {
 	c.set(0, x.Type, slices.Clone(x.Shape), axes...).zero = c.written(x, u)
 }
 
-// written is what data hold at removed positions after updates: zero where both do, or where the data that are multiplied do.
+// written is what data hold at removed positions after updates: zero where both do, or where the
+// data that are multiplied do.
 func (c *Call) written(x, u *Value) zeroState {
 	if x.zero == isZero && (c.zeroed(u) == isZero || c.str("reduction", "none") == "mul") {
 		return isZero
@@ -128,7 +136,8 @@ func (c *Call) written(x, u *Value) zeroState {
 	return nonZero
 }
 
-// coordinate is one number of the places that an index tensor [I.., depth] holds, where it varies along one axis of I alone.
+// coordinate is one number of the places that an index tensor [I.., depth] holds, where it varies
+// along one axis of I alone.
 type coordinate struct {
 	axis int // of the index tensor; -1: it is the same everywhere
 	at   []int64
@@ -150,7 +159,8 @@ func indices(v *Value) (ids []int64, dims []int, ok bool) {
 	return ids, dims, ok && plain && len(ids) > 0 && !v.tainted()
 }
 
-// coordinates returns those of an index tensor into axes of the given lengths, nil for one that is not known or varies along several axes.
+// coordinates returns those of an index tensor into axes of the given lengths, nil for one that is
+// not known or varies along several axes.
 func (c *Call) coordinates(v *Value, over []dim.Dim) []*coordinate {
 	out := make([]*coordinate, len(over))
 	ids, dims, ok := indices(v)
@@ -174,7 +184,9 @@ func (c *Call) coordinates(v *Value, over []dim.Dim) []*coordinate {
 	return out
 }
 
-// partsOf returns the tensors of which an index tensor is made, one for each coordinate, before they are expanded to the same shape, as PyTorch writes assignments to slices; nil where it is made in another way.
+// partsOf returns the tensors of which an index tensor is made, one for each coordinate, before
+// they are expanded to the same shape, as PyTorch writes assignments to slices; nil where it is
+// made in another way.
 func (c *Call) partsOf(v *Value, depth int) []*Value {
 	whole := c.madeBy(v, "Concat")
 	if whole == nil || len(whole.In) != depth || len(v.Shape) < 2 || whole.Int("axis", 0) != -1 && whole.Int("axis", 0) != int64(len(v.Shape)-1) {
@@ -240,7 +252,8 @@ func coordinateOf(ids []int64, dims []int, j int, n int64) *coordinate {
 	return c
 }
 
-// places relates the indexed axes of x, from first on, to the axes I of the index tensor: it returns labels for those of I whose coordinate is known, and freezes what cannot be followed.
+// places relates the indexed axes of x, from first on, to the axes I of the index tensor: it
+// returns labels for those of I whose coordinate is known, and freezes what cannot be followed.
 func (c *Call) places(x, index *Value, first, depth int) [][]label.Label {
 	out := make([][]label.Label, len(index.Shape)-1)
 	over := x.Shape[first : first+depth]
@@ -365,7 +378,8 @@ func patchGrid(p *Patching) {
 	}
 }
 
-// renumber puts nodes in front of this one that pick the rows of an index tensor, where they are given for an axis, and give its coordinates the numbers that they have now.
+// renumber puts nodes in front of this one that pick the rows of an index tensor, where they are
+// given for an axis, and give its coordinates the numbers that they have now.
 func (p *Patching) renumber(rows [][]int, moved [][]int64) {
 	name := p.Node.Outputs[0] + "/index"
 	node := func(op string, axis int, inputs ...string) string {
@@ -402,7 +416,8 @@ func (p *Patching) renumber(rows [][]int, moved [][]int64) {
 	}
 }
 
-// smallerIndex is an index tensor at the given rows; moved says, by coordinate, where a position is in the smaller model, and is nil where nothing moves.
+// smallerIndex is an index tensor at the given rows; moved says, by coordinate, where a position is
+// in the smaller model, and is nil where nothing moves.
 func smallerIndex(index *Value, ids []int64, rows [][]int, moved [][]int64) *onnxio.Tensor {
 	t := &onnxio.Tensor{DataType: index.Type}
 	for _, at := range rows {

@@ -8,8 +8,11 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// A tensor that the graph computes from constants may have to stay whole on an axis: a standardised kernel has mean and deviation over its input channels. It can be read in part all the same. Where an operator meets such an axis with one
-// that can be cut, the smaller model picks what is left in front of that operator. No constant loses anything by it, so a plan does not name it, and runtimes that fold constants fold it.
+// A tensor that the graph computes from constants may have to stay whole on an axis: a standardised
+// kernel has mean and deviation over its input channels. It can be read in part all the same. Where
+// an operator meets such an axis with one
+// that can be cut, the smaller model picks what is left in front of that operator. No constant
+// loses anything by it, so a plan does not name it, and runtimes that fold constants fold it.
 
 // selection is an axis of a node's input that is picked from.
 type selection struct {
@@ -20,7 +23,8 @@ type selection struct {
 // computed reports whether an input is computed from constants.
 func (c *Call) computed(v *Value) bool { return v.Const == nil && v.Static && !c.Derived }
 
-// selectable reports whether what is left of the labels' axis can be picked from axis k of an input.
+// selectable reports whether what is left of the labels' axis can be picked from axis k of an
+// input.
 func (c *Call) selectable(v *Value, k int, labels []label.Label) bool {
 	return c.computed(v) && v.Type.IsFloat() && c.stands(c.Node) &&
 		v.Shape[k].IsNum() && int64(len(labels)) == v.Shape[k].N && c.alive(labels) && !c.alive(c.axis(v, k)) && slices.Contains(c.In, v)
@@ -39,7 +43,8 @@ func (c *Call) meet(v *Value, k int, labels []label.Label) {
 	}
 }
 
-// picks reports whether what is left of another input's axis j is picked from axis k of input v, which a product sums over: the other one has to be zero where a channel has left.
+// picks reports whether what is left of another input's axis j is picked from axis k of input v,
+// which a product sums over: the other one has to be zero where a channel has left.
 func (c *Call) picks(v *Value, k int, other *Value, j int) bool {
 	if !c.computed(v) || !c.selectable(v, k, c.axis(other, j)) {
 		return false
@@ -51,7 +56,8 @@ func (c *Call) picks(v *Value, k int, other *Value, j int) bool {
 	return true
 }
 
-// zeroed is what an input, as the node reads it, holds at removed positions: what is picked from is not zero where a channel has left.
+// zeroed is what an input, as the node reads it, holds at removed positions: what is picked from is
+// not zero where a channel has left.
 func (c *Call) zeroed(v *Value) zeroState {
 	if slices.ContainsFunc(c.selections, func(s selection) bool { return c.In[s.input] == v }) {
 		return nonZero

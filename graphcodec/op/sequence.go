@@ -25,7 +25,8 @@ func init() {
 // maxItems bounds the sequences that are followed.
 const maxItems = 256
 
-// sequence makes output 0 a sequence of known items. Constants in it stay whole: their readers are not told apart.
+// sequence makes output 0 a sequence of known items. Constants in it stay whole: their readers are
+// not told apart.
 func (c *Call) sequence(items []*Value) {
 	if len(items) > maxItems {
 		for _, v := range items {
@@ -52,7 +53,8 @@ func (c *Call) sequence(items []*Value) {
 	}
 }
 
-// items are those of the sequence that is input 0; false where they are not known, and then what the node reads is frozen.
+// items are those of the sequence that is input 0; false where they are not known, and then what
+// the node reads is frozen.
 func (c *Call) items() ([]*Value, bool) {
 	if s := c.Input(0); s != nil && s.seq != nil {
 		return s.seq, true
@@ -167,7 +169,8 @@ func splitToSequence(c *Call) {
 	c.sequence(items)
 }
 
-// sequenceSizes are the lengths of the parts of an axis: ones, chunks of a size, or as they are listed.
+// sequenceSizes are the lengths of the parts of an axis: ones, chunks of a size, or as they are
+// listed.
 func (c *Call) sequenceSizes(d dim.Dim) ([]int64, bool) {
 	split := c.Input(1)
 	size := int64(1)

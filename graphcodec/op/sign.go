@@ -6,8 +6,10 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// Signs of values. The integer 0 that a plan leaves in a removed slice of an unsigned weight stands for a number below zero. Where such a weight multiplies what is never negative, its removed channels are at most zero (below), and a
-// Relu behind it, or a quantisation to integers that start at the zero point, makes them zero.
+// Signs of values. The integer 0 that a plan leaves in a removed slice of an unsigned weight stands
+// for a number below zero. Where such a weight multiplies what is never negative, its removed
+// channels are at most zero (below), and a
+// Relu after it, or a quantisation to integers that start at the zero point, makes them zero.
 
 // signs notes the signs of a node's outputs, once its rule has run.
 func (c *Call) signs() {
@@ -54,7 +56,8 @@ func (c *Call) signs() {
 	}
 }
 
-// belowAt reports whether an operand of integers stands for at most zero where channels of the result are removed.
+// belowAt reports whether an operand of integers stands for at most zero where channels of the
+// result are removed.
 func (c *Call) belowAt(v, zero, y *Value) bool {
 	if v == nil || !v.Ranked || !c.covers(v, y) {
 		return false
@@ -62,7 +65,8 @@ func (c *Call) belowAt(v, zero, y *Value) bool {
 	return v.below && samePoint(c.points[v], zero) || v.Const != nil && atLeast0(zero) || c.meansZero(v, zero, -1)
 }
 
-// settle notes that a result is at most zero where channels are removed: zero, if its integers start at its zero point.
+// settle notes that a result is at most zero where channels are removed: zero, if its integers
+// start at its zero point.
 func (c *Call) settle(y, zero *Value, below bool) {
 	switch {
 	case !below || y.zero != nonZero || !c.scalesPositive():
@@ -92,7 +96,8 @@ func (c *Call) lowest() (float64, bool) {
 	return append(f, 0)[0], ok && len(f) == 1
 }
 
-// notNegative reports whether a value is known to have no element below zero; long constants are not looked at.
+// notNegative reports whether a value is known to have no element below zero; long constants are
+// not looked at.
 func (c *Call) notNegative(v *Value) bool {
 	if v == nil || v.Const == nil {
 		return v != nil && v.positive
@@ -104,7 +109,8 @@ func (c *Call) notNegative(v *Value) bool {
 	return err == nil && !slices.ContainsFunc(f, func(x float64) bool { return !(x >= 0) })
 }
 
-// gatherBelow is what sums, products and concatenations make of operands that are at most zero where channels are removed.
+// gatherBelow is what sums, products and concatenations make of operands that are at most zero
+// where channels are removed.
 func (c *Call) gatherBelow(op string, y *Value) {
 	if y.zero != nonZero || !y.Ranked {
 		return
@@ -157,7 +163,8 @@ func atLeast0(zero *Value) bool {
 	return err == nil && !slices.ContainsFunc(ints, func(i int64) bool { return i < 0 })
 }
 
-// startsAt reports whether integers of the type start at the zero point, so that nothing they stand for is negative.
+// startsAt reports whether integers of the type start at the zero point, so that nothing they stand
+// for is negative.
 func startsAt(zero *Value, t onnxio.DataType) bool {
 	low := int64(0)
 	switch t {

@@ -9,18 +9,21 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// propagates reports whether static shape inference knows the contents of the result where it knows those of the inputs.
+// propagates reports whether static shape inference knows the contents of the result where it knows
+// those of the inputs.
 func (c *Call) propagates() bool {
 	since := c.Op().Static.Contents
 	return since > 0 && c.Version >= since
 }
 
-// copiedIntegers reports whether v is an Identity over a constant of integers, whose contents are not looked for behind it.
+// copiedIntegers reports whether v is an Identity over a constant of integers, whose contents are
+// not looked up through it.
 func (v *Value) copiedIntegers() bool {
 	return v.Const != nil && v.Const.Copy && v.Type.IsInteger()
 }
 
-// lostTarget reports whether the node is a Reshape of an operator set in which nothing but a constant tells the result's rank, and has none.
+// lostTarget reports whether the node is a Reshape of an operator set in which nothing but a
+// constant tells the result's rank, and has none.
 func (c *Call) lostTarget() bool {
 	return c.Node.OpType == "Reshape" && c.Version < 14 && c.Input(1) != nil && c.Input(1).Const == nil
 }
@@ -69,7 +72,8 @@ func (c *Call) forget(domain string) {
 	}
 }
 
-// hasComputedBounds reports whether something other than a constant says what the shape becomes, where it would have to be one.
+// hasComputedBounds reports whether something other than a constant says what the shape becomes,
+// where it would have to be one.
 func (c *Call) hasComputedBounds() bool {
 	_, sizes := c.resizeInputs()
 	static := c.Op().Static
@@ -84,8 +88,10 @@ func (c *Call) hasComputedBounds() bool {
 	return static.Bounds > 0 && slices.ContainsFunc(c.In[min(static.Bounds-1, len(c.In)):], func(v *Value) bool { return v != nil && v.Const == nil })
 }
 
-// readTarget computes the output shape of a Reshape from its target alone, where static shape inference can do no more: the
-// input is unknown, or the target has a dim to be inferred beside an unknown one. It reports whether that was the case.
+// readTarget computes the output shape of a Reshape from its target alone, where static shape
+// inference can do no more: the
+// input is unknown, or the target has a dim to be inferred beside an unknown one. It reports
+// whether that was the case.
 func (c *Call) readTarget(x, s *Value) bool {
 	inferred, open := false, !x.Ranked
 	for _, e := range s.Elements {
@@ -111,7 +117,7 @@ func (c *Call) readTarget(x, s *Value) bool {
 	return true
 }
 
-// forgetContents leaves nothing but the number of elements of a small vector of integers.
+// forgetContents keeps only the number of elements of a small vector of integers.
 func (c *Call) forgetContents(v *Value) {
 	v.Elements = nil
 	if !v.Ranked || !v.Type.IsInteger() || len(v.Shape) > 1 || !dim.Product(v.Shape).IsNum() || dim.Product(v.Shape).N > 16 {
@@ -135,7 +141,8 @@ func (c *Call) readable(v *Value, k int) bool {
 	return rv != nil && rv.Ranked && k < len(rv.Shape) && rv.Shape[k].IsNum()
 }
 
-// Reader runs the rules once with the knowledge of static shape inference. After an error there, more is unknown.
+// Reader runs the rules once with the knowledge of static shape inference. After an error there,
+// more is unknown.
 func (a *Analyzer) Reader() (r *Analyzer) {
 	if a.view != nil {
 		return a.view

@@ -8,7 +8,8 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// zeroState is what a value holds at positions whose units are removed, when every cut slice of the original is zero.
+// zeroState is what a value holds at positions whose units are removed, when every cut slice of the
+// original is zero.
 type zeroState int8
 
 const (
@@ -74,7 +75,8 @@ type Elem struct {
 // maxElems bounds the tensors whose contents are followed: shapes, index lists and the like.
 const maxElems = 4096
 
-// MaxAxis bounds the axes that are followed position by position, so that a small file cannot ask for unbounded memory.
+// MaxAxis bounds the axes that are followed position by position, so that a small file cannot ask
+// for unbounded memory.
 const MaxAxis = 1 << 24
 
 // Rank returns the number of axes, -1 where unknown.

@@ -6,8 +6,12 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// ownZeros returns what the node reads in the place of v: exporters keep one vector of zeros for all biases of a length, which no more makes their channels one than equal numbers elsewhere would. Each reader gets a view of such a vector
-// with labels of its own, which a plan need not name: zeros that leave are zeros in the original. Vectors that others see too, whoever runs the model or a node that stands for a function's or a branch's, stay tied.
+// ownZeros returns what the node reads in the place of v: exporters keep one vector of zeros for
+// all biases of a length, which no more makes their channels one than equal numbers elsewhere
+// would. Each reader gets a view of such a vector
+// with labels of its own, which a plan need not name: zeros that leave are zeros in the original.
+// Vectors that others see too, whoever runs the model or a node that stands for a function's or a
+// branch's, stay tied.
 func (a *Analyzer) ownZeros(n *onnxio.Node, v *Value) *Value {
 	if v.Const == nil || !v.Type.IsFloat() || len(v.Shape) != 1 || v.Shape[0].N < 2 || !a.stands(n) {
 		return v
