@@ -68,14 +68,9 @@ func Load(m *onnxio.Model) (*Program, error) {
 		return nil, &onnxio.UnsupportedError{Path: "graph.sparse_initializer", What: "running sparse initializers"}
 	}
 	found := p.constants()
-	for _, v := range m.Graph.Inputs {
-		if found[v.Name] == nil {
-			in, err := input(v)
-			if err != nil {
-				return nil, err
-			}
-			p.Inputs = append(p.Inputs, in)
-		}
+	var err error
+	if p.Inputs, err = InputsOf(m); err != nil {
+		return nil, err
 	}
 	for _, o := range m.Graph.Outputs {
 		p.Outputs = append(p.Outputs, o.Name)
@@ -102,6 +97,26 @@ func domain(d string) string {
 		return ""
 	}
 	return d
+}
+
+// InputsOf lists the inputs of a model that are not initializers, as a Program has them. It looks at nothing else of the model.
+func InputsOf(m *onnxio.Model) ([]Input, error) {
+	constant := map[string]bool{}
+	for _, t := range m.Graph.Initializers {
+		constant[t.Name] = true
+	}
+	var out []Input
+	for _, v := range m.Graph.Inputs {
+		if constant[v.Name] {
+			continue
+		}
+		in, err := input(v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, in)
+	}
+	return out, nil
 }
 
 func input(v *onnxio.ValueInfo) (Input, error) {

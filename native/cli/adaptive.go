@@ -5,10 +5,10 @@ import (
 	"fmt"
 
 	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/search"
-	"github.com/metaprune/metaprune/xla"
 )
 
 // validation are the images that models are chosen by: some of the training images, or all where there are no others. They are never the test images of a set that has both.
@@ -28,7 +28,7 @@ func (d *dataFlags) validation(s *data.Splits) (*data.Set, string, error) {
 }
 
 // adaptive looks for the largest speed-up at which the accuracy holds.
-func (a *app) adaptive(ctx context.Context, b *xla.Backend, s *prune.Model, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
+func (a *app) adaptive(ctx context.Context, b *engines.Runtime, s *prune.Model, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
 	splits, err := f.data.open(s.ONNX)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func (a *app) adaptive(ctx context.Context, b *xla.Backend, s *prune.Model, prep
 	}
 	defer a.stage("search of the smallest model with this accuracy").end()
 	accuracy := func(ctx context.Context, m *onnxio.Model) (float64, error) {
-		v, err := score(ctx, b, m, set, f.data.batch)
+		v, err := b.Score(ctx, m, set, f.data.batch)
 		return v.Accuracy, err
 	}
 	base, err := accuracy(ctx, s.ONNX)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/native/metatrain"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/prune"
@@ -61,7 +62,7 @@ The result is written beside each model as NAME.allocation.json. Finished models
 	}
 	s := c.Flags()
 	f.data.add(s, 100)
-	backendFlag(s, &f.backend)
+	runtimeFlag(s, &f.backend)
 	s.Float64SliceVar(&f.options.SpeedUps, "speed-up", []float64{2, 3, 6}, "speed-ups at which trials are evaluated; if one cannot be reached, the largest that can")
 	s.IntVar(&f.options.Rounds, "rounds", 3, "rounds of looking around; 0 notes the criterion's scores without a search")
 	s.Float64Var(&f.options.Step, "step", .15, "share of a layer's channels by which the first round changes its number, up and down; later rounds use smaller shares")
@@ -116,11 +117,11 @@ func (a *app) allocate(ctx context.Context, args []string, f *allocateFlags) err
 	if err := claimed.check(); err != nil {
 		return err
 	}
-	b, err := xla.Open(f.backend)
+	b, err := engines.Open(f.backend)
 	if err != nil {
 		return err
 	}
-	defer b.Finalize()
+	defer b.Close()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // every trial makes arrays that are as large as the last one's
 	}
@@ -149,7 +150,7 @@ func (a *app) allocate(ctx context.Context, args []string, f *allocateFlags) err
 }
 
 // allocateOne searches one model, or reads what an earlier search with the same options found.
-func (a *app) allocateOne(ctx context.Context, b *xla.Backend, path string, f *allocateFlags) (*metatrain.Allocation, error) {
+func (a *app) allocateOne(ctx context.Context, b *engines.Runtime, path string, f *allocateFlags) (*metatrain.Allocation, error) {
 	s, closeModel, err := a.open(path, f.data.inputs...)
 	if err != nil {
 		return nil, err
@@ -187,8 +188,12 @@ func orOtherModel(difference string) string {
 }
 
 // searched runs the search.
-func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Model, f *allocateFlags) (*allocate.Result, error) {
-	p, err := xla.Load(s.ONNX)
+func (a *app) searched(ctx context.Context, b *engines.Runtime, s *prune.Model, f *allocateFlags) (*allocate.Result, error) {
+	inputs, err := xla.InputsOf(s.ONNX)
+	if err != nil {
+		return nil, err
+	}
+	e, err := b.Engine(s.ONNX)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +205,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Model, f *a
 	if set == nil {
 		set = splits.Test
 	}
-	all, n, err := images(p, set.Shuffled(min(f.samples+f.judge, set.N), f.seed))
+	all, n, err := images(inputs, set.Shuffled(min(f.samples+f.judge, set.N), f.seed))
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +217,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Model, f *a
 	if err != nil {
 		return nil, err
 	}
-	reference, err := repair.NewReference(ctx, xla.NewEngine(b, p), s.ONNX, fit, held, memory)
+	reference, err := repair.NewReference(ctx, e, s.ONNX, fit, held, memory)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +226,7 @@ func (a *app) searched(ctx context.Context, b *xla.Backend, s *prune.Model, f *a
 	g := a.stage("search")
 	defer g.end()
 	o.Progress = func(done, total int, _ float64) { g.set(float64(done), float64(total)) }
-	if o.Scores, err = calib.Scores(ctx, xla.NewEngine(b, p), s.ONNX, s.Analysis, f.criterion, fit); err != nil {
+	if o.Scores, err = calib.Scores(ctx, e, s.ONNX, s.Analysis, f.criterion, fit); err != nil {
 		return nil, err
 	}
 	return allocate.Search(ctx, s.Analysis, reference, o)

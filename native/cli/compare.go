@@ -1,32 +1,30 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
+	"github.com/metaprune/metaprune/native/engine/ort"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/verify"
 	"github.com/metaprune/metaprune/wasm/gorgo"
 	"github.com/metaprune/metaprune/xla"
 )
 
-// engines are what verify can compare outputs in, in the order in which they are tried.
-var engines = []string{"gorgonia", "go", "xla", "xla:cpu", "xla:cuda", "ort"}
+// compareEngines are what verify can compare outputs in.
+var compareEngines = []string{"gorgonia", "go", "xla", "xla:cpu", "xla:cuda", "ort"}
 
-// enginesOf are those of a name; for auto both in pure Go: onnx-go with Gorgonia, else GoMLX.
+// enginesOf are those of a name. For auto they are ONNX Runtime where it is found, then those in pure Go: onnx-go with Gorgonia, then GoMLX.
 func enginesOf(name string) []verify.Engine {
 	switch name {
 	case "auto":
-		return []verify.Engine{gorgonia{}, gomlx{engines[1]}}
+		own := []verify.Engine{gorgonia{}, gomlx{xla.Go}}
+		if _, err := ort.Find(); err == nil {
+			return append([]verify.Engine{onnxRuntime{}}, own...)
+		}
+		return own
 	case "xla": // whichever of them works here
 		return []verify.Engine{gomlx{xla.CUDA}, gomlx{xla.CPU}}
 	case "gorgonia":
@@ -82,48 +80,15 @@ func (g gomlx) Compare(ctx context.Context, want, got *onnxio.Model, seed int64)
 	return worst, nil
 }
 
-//go:embed compare.py
-var compareScript string
-
-// onnxRuntime is ONNX Runtime's Python package.
+// onnxRuntime is ONNX Runtime in this process.
 type onnxRuntime struct{}
 
 func (onnxRuntime) Name() string { return "ONNX Runtime" }
 
 func (onnxRuntime) Compare(ctx context.Context, want, got *onnxio.Model, seed int64) (float64, error) {
-	dir, remove, err := endingOf(ctx).tempDir("metaprune-verify")
+	l, err := ort.Find()
 	if err != nil {
 		return 0, err
 	}
-	defer remove()
-	var files [2]string
-	for i, m := range []*onnxio.Model{want, got} {
-		files[i] = filepath.Join(dir, fmt.Sprintf("%d.onnx", i))
-		data, err := m.Marshal()
-		if err == nil {
-			err = os.WriteFile(files[i], data, 0o600)
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-	out, err := runPython(ctx, compareScript, files[0], files[1], fmt.Sprint(seed))
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseFloat(strings.TrimSpace(out), 64)
-}
-
-// runPython runs a script with ONNX Runtime's Python package: of METAPRUNE_PYTHON, else of python3.
-func runPython(ctx context.Context, script string, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, cmp.Or(os.Getenv("METAPRUNE_PYTHON"), "python3"), append([]string{"-c", script}, args...)...).Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
-		return "", fmt.Errorf("ONNX Runtime: %s (METAPRUNE_PYTHON names a Python that has onnxruntime)", lines[len(lines)-1])
-	}
-	if err != nil {
-		return "", fmt.Errorf("ONNX Runtime: %w", err)
-	}
-	return string(out), nil
+	return verify.Outputs(ctx, ort.NewEngine(l, ort.Options{}), want, got, seed)
 }

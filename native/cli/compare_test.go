@@ -3,10 +3,11 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/metaprune/metaprune/native/engine/ort"
+	"github.com/metaprune/metaprune/native/engine/ort/orttest"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/verify"
 	"github.com/metaprune/metaprune/xla"
@@ -25,6 +26,7 @@ func verdictOf(t *testing.T, model, engine string) verify.Verdict {
 }
 
 func TestVerifyEngines(t *testing.T) {
+	t.Setenv(ort.Variable, "/nowhere") // auto is one in pure Go
 	models := map[string]string{fashion: "onnx-go with Gorgonia", "../../testdata/models/functions.onnx": "GoMLX, backend go"}
 	for model, auto := range models {
 		for engine, name := range map[string]string{"auto": auto, "go": "GoMLX, backend go"} {
@@ -47,20 +49,8 @@ func TestVerifyEngines(t *testing.T) {
 	require.Contains(t, said, "want auto, gorgonia")
 }
 
-// needsORT lets the commands of a test find ONNX Runtime, without which it is skipped.
-func needsORT(t *testing.T) {
-	t.Helper()
-	python, err := filepath.Abs("../../.venv/bin/python")
-	require.NoError(t, err)
-	if _, err := os.Stat(python); err != nil {
-		require.Empty(t, os.Getenv("CI"), "ONNX Runtime has to be there in CI: make venv")
-		t.Skip("ONNX Runtime is not installed: make venv")
-	}
-	t.Setenv("METAPRUNE_PYTHON", python)
-}
-
 func TestVerifyInONNXRuntime(t *testing.T) {
-	needsORT(t)
+	orttest.Library(t)
 	for _, model := range []string{"quantised", "attention", "control"} { // which no other engine runs
 		v := verdictOf(t, "../../testdata/models/"+model+".onnx", "ort")
 		require.True(t, v.Compared, "%s: %s", model, v.Engine)

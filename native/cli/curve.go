@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/native/experiment"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/planner"
-	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -60,7 +60,7 @@ func (a *app) curveCommand() *cobra.Command {
 	}
 	s := c.Flags()
 	f.data.add(s, 100)
-	backendFlag(s, &f.backend)
+	runtimeFlag(s, &f.backend)
 	s.StringSliceVar(&f.speedUps, "speed-up", []string{"1.1", "1.2", "1.5", "2"}, "targets")
 	s.StringSliceVar(&f.criteria, "criterion", []string{"l2"}, "criteria: l2, l1, bn, fpgm, random, metanet, taylor by the labelled training images, and obs, wanda and hessian with --calibrate")
 	s.Int64Var(&f.seed, "seed", 0, "seed of random scores and of the images of a repair")
@@ -150,7 +150,7 @@ func (a *app) curve(ctx context.Context, paths []string, f *curveFlags) error {
 	if r.images == 0 {
 		return nil // all of it was measured before
 	}
-	_, err = fmt.Fprintf(a.out, "%d images, %s, without finetuning, repair: %s\n", r.images, r.backend.Kind, f.repair.mode)
+	_, err = fmt.Fprintf(a.out, "%d images, %s, without finetuning, repair: %s\n", r.images, r.runtime.Name(), f.repair.mode)
 	return err
 }
 
@@ -180,7 +180,7 @@ func (a *app) curveRun(ctx context.Context, paths []string, f *curveFlags) (*cur
 	if f.shard != "" && f.output == "" {
 		return nil, errors.New("--shard needs --output: a folder or a bucket for the points of all shards")
 	}
-	if r.backend, err = xla.Open(f.backend); err != nil {
+	if r.runtime, err = engines.Open(f.backend); err != nil {
 		return nil, err
 	}
 	if f.output != "" {
@@ -196,7 +196,7 @@ func (r *curveRun) close() {
 	if r.place != nil {
 		r.place.close()
 	}
-	r.backend.Finalize()
+	r.runtime.Close()
 }
 
 // criterion measures what a criterion leaves of a model at every target.
@@ -214,7 +214,7 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *experiment.Job, 
 	if err != nil {
 		return nil, err
 	}
-	scores, err := a.dataScores(ctx, r.backend, m.s, j.Criterion, w, &f.data, j.Seed)
+	scores, err := a.dataScores(ctx, r.runtime, m.s, j.Criterion, w, &f.data, j.Seed)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +235,7 @@ func (r *curveRun) criterion(ctx context.Context, w *mender, j *experiment.Job, 
 		if err != nil {
 			return nil, err
 		}
-		e, err := score(ctx, r.backend, c.model, m.set, f.data.batch)
+		e, err := r.runtime.Score(ctx, c.model, m.set, f.data.batch)
 		if err != nil {
 			return nil, err
 		}

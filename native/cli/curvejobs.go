@@ -5,9 +5,9 @@ import (
 	"fmt"
 
 	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/native/experiment"
 	"github.com/metaprune/metaprune/prune"
-	"github.com/metaprune/metaprune/xla"
 )
 
 func (f *curveFlags) options() (experiment.Options, error) {
@@ -28,7 +28,7 @@ func (f *curveFlags) options() (experiment.Options, error) {
 type curveRun struct {
 	*curveFlags
 	app     *app
-	backend *xla.Backend
+	runtime *engines.Runtime
 	place   *place // nil where nothing is kept
 	k, n    int    // jobs whose number leaves k when divided by n
 	number  int    // of the next job
@@ -48,7 +48,7 @@ func (r *curveRun) mender(ctx context.Context, m *measuring, seed int64) (*mende
 	if w, ok := m.menders[seed]; ok {
 		return w, nil
 	}
-	w, err := r.app.mender(ctx, &r.repair, &r.data, r.backend, m.s.ONNX, seed)
+	w, err := r.app.mender(ctx, &r.repair, &r.data, r.runtime, m.s.ONNX, seed)
 	if err == nil {
 		m.menders[seed] = w
 	}
@@ -107,7 +107,7 @@ func (r *curveRun) measure(ctx context.Context, m *measuring, j *experiment.Job)
 		}
 	}
 	if j.Criterion == "none" {
-		base, err := score(ctx, r.backend, m.s.ONNX, m.set, r.data.batch)
+		base, err := r.runtime.Score(ctx, m.s.ONNX, m.set, r.data.batch)
 		if err != nil {
 			return err
 		}

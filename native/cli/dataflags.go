@@ -2,8 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,7 +10,7 @@ import (
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/native/data"
-	"github.com/metaprune/metaprune/native/train"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/pflag"
@@ -165,55 +163,14 @@ func (d *dataFlags) labelled(s *data.Splits) (*data.Set, error) {
 	return set, nil
 }
 
-// backendFlag adds --backend.
+// runtimeFlag adds --backend for commands that run models.
+func runtimeFlag(f *pflag.FlagSet, to *string) {
+	f.StringVar(to, "backend", "", "ort (ONNX Runtime), xla:cuda, xla:cpu or go (default: the first of them that works here; see metaprune doctor)")
+	oneOf(f, "backend", engines.Names()...)
+}
+
+// backendFlag adds --backend for commands that train.
 func backendFlag(f *pflag.FlagSet, to *string) {
 	f.StringVar(to, "backend", "", "xla:cuda, xla:cpu or go (default: the first of them that works here; see metaprune doctor)")
 	oneOf(f, "backend", xla.Backends...)
-}
-
-// evaluator prepares a model for measuring on images of a set.
-func evaluator(b *xla.Backend, m *onnxio.Model, set *data.Set, batch int) (*train.Evaluator, error) {
-	p, err := xla.Load(m)
-	if err != nil {
-		return nil, err
-	}
-	if err := train.Fits(p, set); err != nil {
-		return nil, err
-	}
-	r, err := xla.NewRunner(b, p)
-	if err != nil {
-		return nil, err
-	}
-	return &train.Evaluator{Runner: r, Batch: batch}, nil
-}
-
-// score measures a model once.
-func score(ctx context.Context, b *xla.Backend, m *onnxio.Model, set *data.Set, batch int) (train.Score, error) {
-	var out train.Score
-	err := inBatches(m, batch, func(batch int) error {
-		e, err := evaluator(b, m, set, batch)
-		if err != nil {
-			return err
-		}
-		defer e.Runner.Close()
-		out, err = e.Measure(ctx, set)
-		return err
-	})
-	return out, err
-}
-
-// inBatches runs a model in batches of a size, and in those that it declares where the engine cannot run it in others: its shapes may have the number of samples written into them.
-func inBatches(m *onnxio.Model, batch int, run func(batch int) error) error {
-	err := run(batch)
-	if u := (*onnxio.UnsupportedError)(nil); !errors.As(err, &u) {
-		return err
-	}
-	p, bad := xla.Load(m)
-	if bad != nil || len(p.Inputs) == 0 || len(p.Inputs[0].Dims) == 0 || p.Inputs[0].Dims[0] < 1 || p.Inputs[0].Dims[0] == batch {
-		return err
-	}
-	if again := run(p.Inputs[0].Dims[0]); again == nil {
-		return nil
-	}
-	return err
 }

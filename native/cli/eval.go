@@ -3,14 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/wasm/gorgo"
-	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 )
 
@@ -53,8 +52,8 @@ func (a *app) evalCommand() *cobra.Command {
 		},
 	}
 	d.add(c.Flags(), 100)
-	c.Flags().StringVar(&backend, "backend", "", "xla:cuda, xla:cpu, go, or onnx-go for Gorgonia's engine (default: the first of them that works here)")
-	oneOf(c.Flags(), "backend", append(slices.Clone(xla.Backends), "onnx-go")...)
+	c.Flags().StringVar(&backend, "backend", "", "ort (ONNX Runtime), xla:cuda, xla:cpu, go, or onnx-go for Gorgonia's engine (default: the first of them that works here)")
+	oneOf(c.Flags(), "backend", append(engines.Names(), "onnx-go")...)
 	return c
 }
 
@@ -71,13 +70,13 @@ func evaluate(ctx context.Context, backend string, m *onnxio.Model, set *data.Se
 		s, err := gorgoScore(ctx, m, set, batch)
 		return &evaluation{s, gorgo.Name, time.Since(start).Seconds()}, err
 	}
-	b, err := xla.Open(backend)
+	r, err := engines.Open(backend)
 	if err != nil {
 		return nil, err
 	}
-	defer b.Finalize()
-	s, err := score(ctx, b, m, set, batch)
-	return &evaluation{s, b.Kind, time.Since(start).Seconds()}, err
+	defer r.Close()
+	s, err := r.Score(ctx, m, set, batch)
+	return &evaluation{s, r.Kind, time.Since(start).Seconds()}, err
 }
 
 // gorgoScore measures in onnx-go with Gorgonia, the independent pure-Go engine.

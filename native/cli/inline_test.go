@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/metaprune/metaprune/native/engine/ort/orttest"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/stretchr/testify/require"
 )
@@ -45,7 +46,7 @@ func TestInlineMovesWeightsOutOfBranches(t *testing.T) {
 }
 
 func TestInlinedComputesTheSame(t *testing.T) {
-	needsORT(t)
+	orttest.Library(t)
 	for _, name := range []string{"functions/experts", "models/functions", "models/branches"} {
 		model, flat := filepath.Join("..", "..", "testdata", name+".onnx"), filepath.Join(t.TempDir(), "flat.onnx")
 		ok(t, "inline", model, "-o", flat, "-q")

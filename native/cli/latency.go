@@ -2,19 +2,16 @@ package cli
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
-	"path/filepath"
+	"time"
 
+	"github.com/metaprune/metaprune/native/engine/ort"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/prune/search"
 )
 
-//go:embed latency.py
-var latencyScript string
-
-// secondsPerShot is how long original and candidate run in turns for one comparison.
-const secondsPerShot = 1.5
+// timePerShot is how long original and candidate run in turns for one comparison.
+const timePerShot = 1500 * time.Millisecond
 
 // byLatency looks for the least speed-up whose model is fast enough in ONNX Runtime, makes that model again and repairs it.
 func (a *app) byLatency(ctx context.Context, s *prune.Model, prepared *prune.Prepared, w *mender, f *pruneFlags) (*cut, error) {
@@ -35,30 +32,18 @@ func (a *app) latency(ctx context.Context, s *prune.Model, prepared *prune.Prepa
 	if _, err := search.ParseLatency(f.latency); err != nil {
 		return nil, err
 	}
-	dir, remove, err := endingOf(ctx).tempDir("metaprune-latency")
+	l, err := ort.Find()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--latency: %w", err)
 	}
-	defer remove()
-	original, candidate, external := filepath.Join(dir, "original.onnx"), filepath.Join(dir, "candidate.onnx"), s.ONNX.HasExternal()
-	if err := a.write(original, s.ONNX, external, true); err != nil {
-		return nil, err
-	}
+	engine := ort.NewEngine(l, ort.Options{Spinning: true}) // as other programs run models
 	defer a.stage("search of a model that is fast enough").end()
-	g := search.LatencyGoal[*cut]{Target: f.latency, Engine: "ONNX Runtime", RoundTo: f.roundTo, Progress: a.latencyProgress()}
+	g := search.LatencyGoal[*cut]{Target: f.latency, Engine: engine.Name(), RoundTo: f.roundTo, Progress: a.latencyProgress()}
 	g.Prune = func(ctx context.Context, x float64, roundTo int) (search.Candidate[*cut], error) {
 		return a.candidate(ctx, prepared, nil, f, x, roundTo)
 	}
 	g.Measure = func(ctx context.Context, c *cut) (before, after float64, err error) {
-		if err := a.write(candidate, c.model, external, true); err != nil {
-			return 0, 0, err
-		}
-		out, err := runPython(ctx, latencyScript, original, candidate, fmt.Sprint(secondsPerShot))
-		if err != nil {
-			return 0, 0, err
-		}
-		_, err = fmt.Sscan(out, &before, &after)
-		return before, after, err
+		return engine.Times(ctx, s.ONNX, c.model, timePerShot)
 	}
 	return search.Latency(ctx, g)
 }

@@ -2,23 +2,16 @@ package cli
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/metaprune/metaprune/native/engine/ort"
+	"github.com/metaprune/metaprune/native/engine/ort/orttest"
 	"github.com/stretchr/testify/require"
 )
 
 func TestLatency(t *testing.T) {
-	python := "../../.venv/bin/python"
-	if p := os.Getenv("METAPRUNE_PYTHON"); p != "" {
-		python = p
-	}
-	if _, err := os.Stat(python); err != nil {
-		require.Empty(t, os.Getenv("CI"), "ONNX Runtime has to be there in CI: make venv")
-		t.Skip("ONNX Runtime is not installed (make venv)")
-	}
-	t.Setenv("METAPRUNE_PYTHON", python)
+	orttest.Library(t)
 	dir := t.TempDir()
 	model, out, plan := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "o.onnx"), filepath.Join(dir, "p.json")
 	ok(t, "new", "vgg16", "--input", "3x32x32", "--width", "0.5", "-o", model, "-q")
@@ -41,8 +34,8 @@ func TestLatency(t *testing.T) {
 		require.Equal(t, exitInput, code)
 		require.Contains(t, said, want)
 	}
-	t.Setenv("METAPRUNE_PYTHON", "/nowhere/python")
+	t.Setenv(ort.Variable, "/nowhere")
 	code, _, said = run(t, "prune", model, "--latency", "2", "-o", out, "-q")
 	require.Equal(t, exitInput, code)
-	require.Contains(t, said, "ONNX Runtime")
+	require.Contains(t, said, "/nowhere: cannot be loaded")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/mattn/go-isatty"
 	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/onnxio/outfile"
 	"github.com/metaprune/metaprune/prune"
@@ -25,7 +26,6 @@ import (
 	"github.com/metaprune/metaprune/prune/planner"
 	"github.com/metaprune/metaprune/prune/repair"
 	"github.com/metaprune/metaprune/prune/search"
-	"github.com/metaprune/metaprune/xla"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -97,11 +97,11 @@ Pruning lowers the accuracy. --repair regains a large part of it in seconds: it 
 	fl.Float64Var(&f.params, "params", 0, "target: share of the parameters to keep, such as 0.5 or 50%")
 	fl.StringVar(&f.size, "size", "", "target: size of the files that are written (the model and its external data), such as 10MB, or 50% of the files' present size")
 	fl.Float64Var(&f.ratio, "ratio", 0, "target: share of the prunable channels that are removed, such as 0.3 or 30%")
-	fl.StringVar(&f.latency, "latency", "", "target: latency in ONNX Runtime's Python package (METAPRUNE_PYTHON), how many times as fast as the original (such as 2), or a time such as 5ms; keeps multiples of eight channels if that is faster")
+	fl.StringVar(&f.latency, "latency", "", "target: latency in ONNX Runtime, how many times as fast as the original (such as 2), or a time such as 5ms; keeps multiples of eight channels if that is faster")
 	fl.Float64Var(&f.accuracy, "accuracy", 0, "target: the smallest model with at least this accuracy, 0 to 1, such as 0.92 or 92%, on images of --data that are held back")
 	f.repair.add(fl)
 	f.data.add(fl, 100)
-	backendFlag(fl, &f.backend)
+	runtimeFlag(fl, &f.backend)
 	fl.StringVar(&f.criterion, "criterion", "l2", "importance of channels: l2, l1, bn, fpgm, random or metanet; with --calibrate also obs (error of the layer without the channel), wanda or hessian; with labelled --data also taylor (change of the loss)")
 	f.metanetFlags.add(fl)
 	fl.Lookup("memory").Usage = memoryUsage
@@ -309,11 +309,11 @@ func (a *app) cut(ctx context.Context, s *prune.Model, f *pruneFlags) (*cut, err
 		m, err := prepared.Apply(p)
 		return &cut{plan: p, model: m, repaired: f.carried}, err
 	}
-	b, err := xla.Open(f.backend)
+	b, err := engines.Open(f.backend)
 	if err != nil {
 		return nil, err
 	}
-	defer b.Finalize()
+	defer b.Close()
 	w, err := a.mender(ctx, &f.repair, &f.data, b, s.ONNX, f.seed)
 	if err != nil {
 		return nil, err

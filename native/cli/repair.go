@@ -13,6 +13,7 @@ import (
 	"github.com/metaprune/metaprune/graphcodec/coupling"
 	"github.com/metaprune/metaprune/native/analyse"
 	"github.com/metaprune/metaprune/native/data"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/native/samples"
 	"github.com/metaprune/metaprune/native/train"
 	"github.com/metaprune/metaprune/onnxio"
@@ -85,8 +86,8 @@ type repairReport struct {
 type mender struct {
 	mode      string
 	original  *onnxio.Model
-	backend   *xla.Backend
-	engine    *xla.Engine
+	runtime   *engines.Runtime
+	engine    engines.Engine
 	fit, held map[string]repair.Array
 	samples   int
 	stages    *stages
@@ -94,20 +95,24 @@ type mender struct {
 }
 
 // mender reads or makes the inputs; nil where nothing is to be repaired.
-func (a *app) mender(ctx context.Context, f *repairFlags, d *dataFlags, b *xla.Backend, m *onnxio.Model, seed int64) (*mender, error) {
+func (a *app) mender(ctx context.Context, f *repairFlags, d *dataFlags, b *engines.Runtime, m *onnxio.Model, seed int64) (*mender, error) {
 	if f.mode == "none" {
 		return nil, nil
 	}
-	p, err := xla.Load(m)
+	inputs, err := xla.InputsOf(m)
 	if err != nil {
 		return nil, err
 	}
-	w := &mender{mode: f.mode, original: m, backend: b, engine: xla.NewEngine(b, p), samples: f.samples}
+	e, err := b.Engine(m)
+	if err != nil {
+		return nil, err
+	}
+	w := &mender{mode: f.mode, original: m, runtime: b, engine: e, samples: f.samples}
 	var all map[string]repair.Array
 	if f.mode == "noise" {
-		all, err = noise(p, d, f.samples, uint64(seed))
+		all, err = noise(inputs, d, f.samples, uint64(seed))
 	} else {
-		all, w.samples, err = a.calibration(p, m, f, d, uint64(seed))
+		all, w.samples, err = a.calibration(inputs, m, f, d, uint64(seed))
 	}
 	if err != nil {
 		return nil, err
@@ -120,22 +125,22 @@ func (a *app) mender(ctx context.Context, f *repairFlags, d *dataFlags, b *xla.B
 	return w, nil
 }
 
-// inputsOf are a program's inputs as samples are checked against them.
-func inputsOf(p *xla.Program) []calib.Input {
-	out := make([]calib.Input, len(p.Inputs))
-	for i, in := range p.Inputs {
+// inputsOf are a model's inputs as samples are checked against them.
+func inputsOf(inputs []xla.Input) []calib.Input {
+	out := make([]calib.Input, len(inputs))
+	for i, in := range inputs {
 		out[i] = calib.Input{Name: in.Name, Type: in.Type, Dims: in.Dims}
 	}
 	return out
 }
 
 // noise makes inputs for a model whose inputs are real and of known size.
-func noise(p *xla.Program, d *dataFlags, n int, seed uint64) (map[string]repair.Array, error) {
+func noise(inputs []xla.Input, d *dataFlags, n int, seed uint64) (map[string]repair.Array, error) {
 	size, err := d.picture()
 	if err != nil {
 		return nil, err
 	}
-	out, err := calib.Noise(inputsOf(p), n, size, seed)
+	out, err := calib.Noise(inputsOf(inputs), n, size, seed)
 	var none *calib.NoiseError
 	switch {
 	case errors.As(err, &none) && none.Size:
@@ -147,12 +152,12 @@ func noise(p *xla.Program, d *dataFlags, n int, seed uint64) (map[string]repair.
 }
 
 // calibration reads samples.
-func (a *app) calibration(p *xla.Program, m *onnxio.Model, f *repairFlags, d *dataFlags, seed uint64) (map[string]repair.Array, int, error) {
+func (a *app) calibration(inputs []xla.Input, m *onnxio.Model, f *repairFlags, d *dataFlags, seed uint64) (map[string]repair.Array, int, error) {
 	o, err := f.sampleOptions(d)
 	if err != nil {
 		return nil, 0, err
 	}
-	o.Inputs, o.Model, o.Seed = inputsOf(p), m, seed
+	o.Inputs, o.Model, o.Seed = inputsOf(inputs), m, seed
 	s, err := samples.Open(f.calibrate, o)
 	if err != nil {
 		return nil, 0, fmt.Errorf("--calibrate: %w", err)
@@ -182,8 +187,8 @@ func (f *repairFlags) sampleOptions(d *dataFlags) (o samples.Options, err error)
 }
 
 // images are the inputs of a model that takes pictures.
-func images(p *xla.Program, set *data.Set) (map[string]repair.Array, int, error) {
-	if err := train.Fits(p, set); err != nil {
+func images(inputs []xla.Input, set *data.Set) (map[string]repair.Array, int, error) {
+	if err := train.Fits(inputs, set); err != nil {
 		return nil, 0, err
 	}
 	if set.N < repair.Least {
@@ -197,7 +202,7 @@ func images(p *xla.Program, set *data.Set) (map[string]repair.Array, int, error)
 	if err != nil {
 		return nil, 0, err
 	}
-	return map[string]repair.Array{p.Inputs[0].Name: {Dims: b.Dims, Floats: b.X, Type: onnxio.Float}}, set.N, nil
+	return map[string]repair.Array{inputs[0].Name: {Dims: b.Dims, Floats: b.X, Type: onnxio.Float}}, set.N, nil
 }
 
 // scores ranks by the samples of the repair, for the criteria that need them; nil for the others.
@@ -225,7 +230,7 @@ func looksAtData(criterion string) bool {
 }
 
 // dataScores are the scores of the criteria that need data, nil for the others.
-func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *prune.Model, criterion string, w *mender, d *dataFlags, seed int64) (planner.Scores, error) {
+func (a *app) dataScores(ctx context.Context, b *engines.Runtime, s *prune.Model, criterion string, w *mender, d *dataFlags, seed int64) (planner.Scores, error) {
 	if criterion != taylorCriterion {
 		return w.scores(ctx, s, criterion)
 	}
@@ -240,9 +245,13 @@ func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *prune.Model, cr
 	if set.Labels == nil {
 		return nil, fmt.Errorf("criterion taylor needs labels, and %s has none", set.Name)
 	}
+	gradients, err := b.Gradients()
+	if err != nil {
+		return nil, err
+	}
 	g := a.stage("scores by taylor")
 	defer g.end()
-	scores, err := taylor(ctx, b, s, set.Shuffled(min(taylorImages, set.N), uint64(seed)), d.batch)
+	scores, err := taylor(ctx, gradients, s, set.Shuffled(min(taylorImages, set.N), uint64(seed)), d.batch)
 	if err != nil {
 		return nil, fmt.Errorf("criterion taylor: %w", cannotRun(err))
 	}
@@ -251,7 +260,7 @@ func (a *app) dataScores(ctx context.Context, b *xla.Backend, s *prune.Model, cr
 
 // taylor is what the loss on labelled images does without each unit.
 func taylor(ctx context.Context, b *xla.Backend, s *prune.Model, set *data.Set, batch int) (scores planner.Scores, err error) {
-	err = inBatches(s.ONNX, batch, func(batch int) error {
+	err = engines.InBatches(s.ONNX, batch, func(batch int) error {
 		scores, err = analyse.Taylor(ctx, b, s.ONNX, s.Analysis, set, batch)
 		return err
 	})
@@ -271,7 +280,7 @@ func (w *mender) mend(ctx context.Context, p *planner.Plan, m *onnxio.Model) (*r
 	for method, f := range r.Tried {
 		tried[method] = f.Figures(noise)
 	}
-	return r, &repairReport{w.mode, r.Method, r.Before.Figures(noise), r.After.Figures(noise), tried, w.samples, len(r.Tensors), w.backend.Kind, time.Since(start).Seconds(), r.Skipped}, nil
+	return r, &repairReport{w.mode, r.Method, r.Before.Figures(noise), r.After.Figures(noise), tried, w.samples, len(r.Tensors), w.runtime.Kind, time.Since(start).Seconds(), r.Skipped}, nil
 }
 
 // cannotRun says what to do about a model that the engine does not run as a whole.

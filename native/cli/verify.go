@@ -29,7 +29,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify ORIGINAL PRUNED",
 		Short: "Check a pruned model against its original",
 		Long: `Check that PRUNED is readable, has the inputs and outputs of ORIGINAL, that its shapes are valid and that exactly the slices of the plan are removed. Then the original, with these slices set to zero,
-and the pruned model run on the same random inputs: in onnx-go with Gorgonia, else in GoMLX in pure Go, or in the engine of --engine.
+and the pruned model run on the same random inputs: in ONNX Runtime where it is found, else in onnx-go with Gorgonia, else in GoMLX in pure Go, or in the engine of --engine.
 
 The last line is the verdict, one of three:
   verdict: equal         the outputs were compared and are equal within --rtol; exit 0
@@ -48,11 +48,11 @@ The last line is the verdict, one of three:
 		},
 	}
 	c.Flags().StringVar(&f.plan, "plan", "", "the plan that made PRUNED")
-	c.Flags().StringVar(&f.engine, "engine", "auto", "what outputs are compared in: "+strings.Join(engines, ", ")+" (ONNX Runtime's Python package), or auto")
+	c.Flags().StringVar(&f.engine, "engine", "auto", "what outputs are compared in: "+strings.Join(compareEngines, ", ")+" (ONNX Runtime), or auto")
 	f.metanet.add(c.Flags())
 	c.Flags().Float64Var(&f.rtol, "rtol", 1e-3, "largest allowed difference of the outputs, relative to the largest output; the default is 0.05 for models that round to 8 bits, because sums in another order differ by some steps")
 	takes(c.Flags(), share(0, 1), "rtol")
-	oneOf(c.Flags(), "engine", append([]string{"auto"}, engines...)...)
+	oneOf(c.Flags(), "engine", append([]string{"auto"}, compareEngines...)...)
 	c.Flags().StringArrayVar(&f.inputs, "input", nil, "sizes of an input for the random inputs, NAME=SIZES such as x=1x3x48x320 (may be repeated; without NAME= if there is one input); without it free sizes are 2, and the batch is 1 where the engine wants one")
 	c.Flags().Int64Var(&f.seed, "seed", 0, "seed of the random inputs")
 	c.Flags().BoolVar(&f.allowUncompared, "allow-uncompared", false, "exit with 0 if no outputs could be compared and every other check passed")

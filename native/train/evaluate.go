@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -9,9 +10,20 @@ import (
 	"github.com/metaprune/metaprune/xla"
 )
 
-// Evaluator measures a classifier on data sets; its graph is compiled once.
+// Forward runs a model on a batch of images and returns its outputs; an xla.Runner is one.
+type Forward interface {
+	Run(inputs ...xla.Array) ([]xla.Array, error)
+}
+
+// ForwardFunc is a function as a Forward.
+type ForwardFunc func(inputs ...xla.Array) ([]xla.Array, error)
+
+// Run implements Forward.
+func (f ForwardFunc) Run(inputs ...xla.Array) ([]xla.Array, error) { return f(inputs...) }
+
+// Evaluator measures a classifier on data sets; the model is compiled once.
 type Evaluator struct {
-	Runner *xla.Runner
+	Runner Forward
 	Batch  int
 }
 
@@ -31,6 +43,9 @@ func (e *Evaluator) Measure(ctx context.Context, s *data.Set) (Score, error) {
 	loss, right := 0.0, 0
 	err := e.Each(ctx, s, func(b *data.Batch, logits xla.Array) error {
 		classes := len(logits.Floats) / len(b.Labels)
+		if classes == 0 {
+			return errors.New("the model's first output has no score for each class")
+		}
 		for i, l := range b.Labels {
 			row := logits.Floats[i*classes : (i+1)*classes]
 			if int(l) >= classes {
@@ -91,12 +106,12 @@ func LogSumExp(v []float32) float64 {
 	return top + math.Log(sum)
 }
 
-// Fits reports whether a program takes the images of a set.
-func Fits(p *xla.Program, s *data.Set) error {
-	if len(p.Inputs) != 1 {
-		return fmt.Errorf("the model has %d inputs; want one, the image", len(p.Inputs))
+// Fits reports whether a model with these inputs takes the images of a set.
+func Fits(inputs []xla.Input, s *data.Set) error {
+	if len(inputs) != 1 {
+		return fmt.Errorf("the model has %d inputs; want one, the image", len(inputs))
 	}
-	d := p.Inputs[0].Dims
+	d := inputs[0].Dims
 	if len(d) == 4 && (d[1] < 0 || d[1] == s.C) && (d[2] < 0 || d[2] == s.H) && (d[3] < 0 || d[3] == s.W) {
 		return nil
 	}

@@ -61,6 +61,7 @@ type Run struct {
 
 	program *xla.Program
 	trainer *xla.Trainer
+	runner  *xla.Runner // of scorer
 	scorer  *Evaluator
 	train   *data.Set
 	valid   *data.Set
@@ -88,7 +89,7 @@ func (r *Run) Train(ctx context.Context) (*onnxio.Model, *Result, error) {
 		return nil, nil, err
 	}
 	defer r.trainer.Close()
-	defer r.scorer.Runner.Close()
+	defer r.runner.Close()
 	for r.at.Epoch < r.Config.Epochs {
 		if err := r.epoch(ctx); err != nil {
 			if ctx.Err() != nil && r.Folder != "" {
@@ -121,17 +122,16 @@ func (r *Run) prepare() error {
 	if r.program, err = xla.Load(r.Model); err != nil {
 		return err
 	}
-	if err := Fits(r.program, r.train); err != nil {
+	if err := Fits(r.program.Inputs, r.train); err != nil {
 		return err
 	}
 	if r.trainer, err = xla.NewTrainer(r.Backend, r.program, r.Config.Options); err != nil {
 		return err
 	}
-	runner, err := xla.NewRunner(r.Backend, r.program)
-	if err != nil {
+	if r.runner, err = xla.NewRunner(r.Backend, r.program); err != nil {
 		return err
 	}
-	r.scorer = &Evaluator{runner, r.Config.Batch}
+	r.scorer = &Evaluator{r.runner, r.Config.Batch}
 	if r.Folder == "" {
 		return nil
 	}
@@ -231,7 +231,7 @@ func (r *Run) ended(ctx context.Context, per int) error {
 		if err != nil {
 			return err
 		}
-		r.scorer.Runner.SetValues(values)
+		r.runner.SetValues(values)
 		s, err := r.scorer.Measure(ctx, r.valid)
 		if err != nil {
 			return err
@@ -333,7 +333,7 @@ func (r *Run) test(ctx context.Context, m *onnxio.Model, t *data.Set) (*Score, e
 			flat[i] = v.Floats
 		}
 	}
-	r.scorer.Runner.SetValues(flat)
+	r.runner.SetValues(flat)
 	s, err := r.scorer.Measure(ctx, t)
 	return &s, err
 }

@@ -137,3 +137,17 @@ func TestModelsOfTheRepository(t *testing.T) {
 	require.NoError(t, apart.Close())
 	require.NoError(t, f.Close())
 }
+
+// Of two models the one with a tenth of the work takes less time, whatever else the machine does.
+func TestTimes(t *testing.T) {
+	heavy := model(tensorType(onnxio.Float, 512, 512), tensorType(onnxio.Float, 512, 512), node("MatMul", "a", "x", "x"), node("MatMul", "b", "a", "x"), node("MatMul", "y", "b", "x"))
+	light := model(tensorType(onnxio.Float, 512, 512), tensorType(onnxio.Float, 512, 512), node("Neg", "y", "x"))
+	first, second, err := newEngine(t).Times(context.Background(), heavy, light, 100*time.Millisecond)
+	require.NoError(t, err)
+	require.Greater(t, first, second)
+	require.Positive(t, second)
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _, err = newEngine(t).Times(cancelled, heavy, light, time.Millisecond)
+	require.ErrorIs(t, err, context.Canceled)
+}

@@ -11,7 +11,7 @@ type NotFoundError struct {
 }
 
 func (e *NotFoundError) Error() string {
-	const advice = "install it (metaprune doctor with option \"install ort\", or `pip install onnxruntime`), or let " + Variable + " name the library's file"
+	const advice = "run `pip install onnxruntime` or `npm install onnxruntime-node`, or let " + Variable + " name the library's file"
 	if len(e.Tried) == 0 {
 		return "ONNX Runtime is not installed: " + advice
 	}
