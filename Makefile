@@ -134,6 +134,8 @@ check: lint module edge ## formatting, vet, staticcheck, import directions, WebA
 	GOOS=windows $(GO) vet $(PORTABLE)
 	GOARCH=arm64 GOEXPERIMENT= $(GO) vet ./metanet
 	@mkdir -p bin && $(GO) run -C metanet/avo . -out "$$PWD/bin/kernels.s" && tail -n +2 metanet/kernel_amd64.s >bin/committed.s && tail -n +2 bin/kernels.s | cmp - bin/committed.s || (echo "metanet/kernel_amd64.s is not what metanet/avo writes: run go generate ./metanet"; exit 1)
+	@$(GO) run -C xla/kernel/avo . -out "$$PWD/bin/kernels.s" && tail -n +2 xla/kernel/kernel_amd64.s >bin/committed.s && tail -n +2 bin/kernels.s | cmp - bin/committed.s || (echo "xla/kernel/kernel_amd64.s is not what xla/kernel/avo writes: run go generate ./xla/kernel"; exit 1)
+	GOARCH=arm64 GOEXPERIMENT= $(GO) vet ./xla/kernel
 
 lint: ## run staticcheck
 	$(GO) run $(STATIC) ./...

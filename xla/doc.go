@@ -10,6 +10,10 @@
 // first run names the node. In training BatchNormalization uses the batch's statistics and
 // returns the new running ones.
 //
+// A Runner on the pure-Go backend makes a plan for each shape of its inputs: convolutions with the
+// normalisation, sum and activation behind them, products and a few more run on package kernel,
+// every other operator on GoMLX. Training is on GoMLX alone.
+//
 // # Limits
 //
 // Loop and Scan are not run; If where its condition is known. float16 and bfloat16 models are

@@ -59,7 +59,7 @@ func (d *Diagnosis) try() (err error) {
 	}
 	d.Detail = fmt.Sprintf("%s: matrix product, convolution and gradient are right", b.Description())
 	if d.Backend == Go && !simd {
-		d.Detail += "; this build has no vector instructions for matrix products, which makes them several times slower"
+		d.Detail += "; this build has no vector instructions for GoMLX's matrix products, which makes training several times slower"
 		d.Install = "for vector instructions take a program of a release, or build it with `GOEXPERIMENT=simd go install github.com/metaprune/metaprune/native/metaprune@latest` (Go 1.26 or newer)"
 	}
 	return nil

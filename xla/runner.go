@@ -2,6 +2,8 @@ package xla
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -13,8 +15,13 @@ type Runner struct {
 	Program *Program
 	backend *Backend
 	exec    *Exec
-	params  []*tensors.Tensor
+	values  []Array
+	params  []*tensors.Tensor // of values, made when GoMLX is first asked for them
 	taps    []string
+
+	graphs   bool             // GoMLX alone runs the program
+	plans    map[string]*plan // by the inputs' shapes; nil for inputs that GoMLX alone runs
+	segments []*Exec          // of the plans
 }
 
 // NewRunner prepares a program with the model's own values. Taps are values of the model that Run returns after the outputs.
@@ -23,10 +30,7 @@ func NewRunner(b *Backend, p *Program, taps ...string) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Runner{Program: p, backend: b, taps: taps}
-	for _, a := range values {
-		r.params = append(r.params, a.tensor())
-	}
+	r := &Runner{Program: p, backend: b, values: values, taps: taps, graphs: b.Kind != Go, plans: map[string]*plan{}}
 	r.exec, err = NewExec(b.Backend, func(in []*Node) []*Node {
 		k := len(p.Params)
 		e := p.env(in[0].Graph(), b, in[:k], in[k:])
@@ -78,9 +82,52 @@ func (p *Program) feeds(nodes []*Node) map[string]*Node {
 func (r *Runner) SetValues(values [][]float32) {
 	for i, v := range values {
 		if v != nil {
-			r.params[i] = tensors.FromFlatDataAndDimensions(v, r.Program.Params[i].Dims...)
+			r.values[i] = Array{Dims: r.Program.Params[i].Dims, Floats: slices.Clone(v), Type: onnxio.Float}
 		}
 	}
+	r.forget()
+}
+
+// forget drops what was made of the values.
+func (r *Runner) forget() {
+	for _, p := range r.params {
+		p.MustFinalizeAll()
+	}
+	for _, e := range r.segments {
+		e.Finalize()
+	}
+	r.params, r.segments = nil, nil
+	clear(r.plans)
+}
+
+// tensors are the values as GoMLX holds them.
+func (r *Runner) tensors() []*tensors.Tensor {
+	if r.params == nil {
+		for _, a := range r.values {
+			r.params = append(r.params, a.tensor())
+		}
+	}
+	return r.params
+}
+
+// planned returns the plan for inputs like these, nil where GoMLX alone runs them.
+func (r *Runner) planned(inputs []Array) *plan {
+	if r.graphs {
+		return nil
+	}
+	var k strings.Builder
+	for _, a := range inputs {
+		fmt.Fprint(&k, a.Dims, a.dtype())
+	}
+	p, ok := r.plans[k.String()]
+	if !ok {
+		if len(r.plans) >= 16 {
+			clear(r.plans)
+		}
+		p = newPlan(r, inputs)
+		r.plans[k.String()] = p
+	}
+	return p
 }
 
 // Run returns the outputs, then the taps, for inputs in the order of Program.Inputs.
@@ -89,8 +136,11 @@ func (r *Runner) Run(inputs ...Array) (out []Array, err error) {
 	if len(inputs) != len(r.Program.Inputs) {
 		return nil, fmt.Errorf("the model has %d inputs, got %d", len(r.Program.Inputs), len(inputs))
 	}
+	if p := r.planned(inputs); p != nil {
+		return p.run(inputs)
+	}
 	var args []any
-	for _, p := range r.params {
+	for _, p := range r.tensors() {
 		args = append(args, p)
 	}
 	for _, a := range inputs {
@@ -114,9 +164,7 @@ func (r *Runner) Run(inputs ...Array) (out []Array, err error) {
 // Close frees what was compiled.
 func (r *Runner) Close() {
 	r.exec.Finalize()
-	for _, p := range r.params {
-		p.MustFinalizeAll()
-	}
+	r.forget()
 }
 
 func arrayOf(t *tensors.Tensor) (Array, error) {

@@ -31,13 +31,7 @@ const maxFold = 1 << 22
 
 // run builds the graph's outputs from its inputs.
 func (e *env) run(inputs map[string]*Node) []*Node {
-	s := &scope{values: map[string]*value{}, consts: e.p.consts}
-	for name, n := range inputs {
-		s.values[name] = plain(n)
-	}
-	for name, n := range e.params {
-		s.values[name] = plain(n)
-	}
+	s := e.scope(inputs)
 	e.nodes(s, e.p.Model.Graph.Nodes, "graph")
 	out := make([]*Node, len(e.p.Outputs))
 	for i, name := range e.p.Outputs {
@@ -48,6 +42,18 @@ func (e *env) run(inputs map[string]*Node) []*Node {
 		out[i] = e.node(v)
 	}
 	return out
+}
+
+// scope is the names that are there before the first node.
+func (e *env) scope(inputs map[string]*Node) *scope {
+	s := &scope{values: map[string]*value{}, consts: e.p.consts}
+	for name, n := range inputs {
+		s.values[name] = plain(n)
+	}
+	for name, n := range e.params {
+		s.values[name] = plain(n)
+	}
+	return s
 }
 
 // lookup finds a name; constants are read when they are first asked for.
