@@ -145,11 +145,15 @@ func (b *planning) node(n *onnxio.Node) {
 	}
 }
 
-// floating reports whether a node reads and writes float32 alone, but for what is known.
+// floating reports whether a node reads and writes float32 alone, but for what is known, and first
+// of all something that depends on the input.
 func (b *planning) floating(n *onnxio.Node) bool {
+	if len(n.Inputs) == 0 || !b.running(n.Inputs[0]) {
+		return false
+	}
 	for i, name := range n.Outputs {
 		if i > 0 && name != "" || i == 0 && b.type32(name) != dtypes.Float32 {
-			return key(n) == "Split" && b.type32(name) == dtypes.Float32
+			return false
 		}
 	}
 	for _, name := range n.Inputs {
@@ -219,9 +223,18 @@ func (b *planning) only(name string) *onnxio.Node {
 	return nil
 }
 
+// where returns the cells of a value. One that no step computes ends the plan: GoMLX runs the model.
+func (b *planning) where(name string) held {
+	h, ok := b.at[name]
+	if !ok {
+		panic("no step computes " + name)
+	}
+	return h
+}
+
 // plain returns the cell of a value in ONNX's layout.
 func (b *planning) plain(name string) int {
-	h := b.at[name]
+	h := b.where(name)
 	if h.plain < 0 {
 		d := b.dims(name)
 		if h.plain = h.last; d[2]*d[3] != 1 && d[1] != 1 {
@@ -234,7 +247,7 @@ func (b *planning) plain(name string) int {
 
 // last returns the cell of a value of rank 4 channels last.
 func (b *planning) last(name string) int {
-	h := b.at[name]
+	h := b.where(name)
 	if h.last < 0 {
 		d := b.dims(name)
 		if h.last = h.plain; d[2]*d[3] != 1 && d[1] != 1 {

@@ -190,7 +190,7 @@ func planView(b *planning, o *nodeOp) bool {
 		return false
 	}
 	if o.OpType == "Identity" {
-		b.at[o.Outputs[0]] = b.at[o.Inputs[0]]
+		b.at[o.Outputs[0]] = b.where(o.Inputs[0])
 	} else {
 		b.setPlain(o.Outputs[0], b.plain(o.Inputs[0]))
 	}
@@ -208,7 +208,7 @@ func planRelu(b *planning, o *nodeOp) bool {
 
 // each plans a function of single numbers in the layout that the value has.
 func (b *planning) each(o *nodeOp, f func(out, x []float32)) {
-	from, set := b.at[o.Inputs[0]].plain, b.setPlain
+	from, set := b.where(o.Inputs[0]).plain, b.setPlain
 	if b.isLast(o.Inputs[0]) {
 		from, set = b.last(o.Inputs[0]), b.setLast
 	}
