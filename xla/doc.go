@@ -11,8 +11,8 @@
 // returns the new running ones.
 //
 // A Runner on the pure-Go backend makes a plan for each shape of its inputs: convolutions with the
-// normalisation, sum and activation behind them, products and a few more run on package kernel,
-// every other operator on GoMLX. Training is on GoMLX alone.
+// normalisation, sum and activation behind them, products and a few more run on package kernel.
+// A model with any other operator runs on GoMLX as a whole, and so does training.
 //
 // # Limits
 //

@@ -15,7 +15,7 @@ func (b *planning) flush() {
 	if len(nodes) == 0 {
 		return
 	}
-	b.rest, b.pending = nil, map[string]bool{}
+	b.mixed, b.rest, b.pending = true, nil, map[string]bool{}
 	inside := map[string]bool{}
 	for _, n := range nodes {
 		for _, o := range n.Outputs {
