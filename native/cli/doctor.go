@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/metaprune/metaprune/xla"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/spf13/cobra"
 )
 
@@ -12,10 +12,10 @@ func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Try the backends that run and train models",
-		Long:  "Try each backend with a matrix product, a convolution and a gradient. Print what is missing and how to install it.",
+		Long:  "Try ONNX Runtime with a matrix product, and each other backend with a matrix product, a convolution and a gradient. Print what is missing and how to install it.",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			found := xla.Doctor()
+		RunE: func(c *cobra.Command, _ []string) error {
+			found := engines.Doctor(c.Context())
 			if a.json {
 				return a.printJSON(found)
 			}
