@@ -81,7 +81,7 @@ def ours(model, data, n, engine, out, extra):
     command = [METAPRUNE, "prune", model, "--speed-up", "2", "--criterion", "obs", "--calibrate", data, "--samples", str(n), "--backend", engine, "-o", out, "--json", "-q", *extra]
     seconds, cpu, memory, text = timed(command)
     d = json.loads(text)
-    return seconds, cpu, memory, d["achieved"]["speed_up"], d["repair"]["before"]["cosine"], d["repair"]["after"]["cosine"]
+    return seconds, cpu, memory, d["speed_up"], d["repair"]["before"]["cosine"], d["repair"]["after"]["cosine"]
 
 
 def peer(name, data):
