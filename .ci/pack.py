@@ -3,7 +3,7 @@
 
     .ci/pack.py --version v0.2.0 --time SECONDS --licences FILE --out FOLDER [PLATFORM=PROGRAM ...] [--edge FOLDER]
 
-PLATFORM is such as linux-amd64. Every file gets the given time, so the same programs make the same bytes."""
+PLATFORM is such as linux-amd64 (static) or linux-amd64-glibc. Every file gets the given time, so the same programs make the same bytes."""
 import argparse, os
 from concurrent.futures import ProcessPoolExecutor
 

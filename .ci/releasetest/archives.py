@@ -1,10 +1,10 @@
 """Archives: contents, formats of the programs, checksums, SBOM; unpacked and run; the same bytes when packed again."""
-import hashlib, json, os, struct, tarfile, zipfile
+import hashlib, json, os, re, struct, tarfile, zipfile
 
 from checks import contents, pruned_by, run, want
 
 MACHINES = {  # format and processor, as the program's header says them
-    "linux-amd64": ("ELF", 62), "linux-arm64": ("ELF", 183),
+    "linux-amd64": ("ELF", 62), "linux-arm64": ("ELF", 183), "linux-amd64-glibc": ("ELF", 62), "linux-arm64-glibc": ("ELF", 183),
     "darwin-amd64": ("Mach-O", 0x01000007), "darwin-arm64": ("Mach-O", 0x0100000C),
     "windows-amd64": ("PE", 0x8664), "windows-arm64": ("PE", 0xAA64),
 }
@@ -46,6 +46,17 @@ def check(folder, version, platform):
         want(len(data) > 500, True, f"{name} has more than 500 bytes")
     want(header(found[command][0]), MACHINES[platform], f"format of {command}")
     return found[command][0]
+
+
+def linked(platform, program):
+    """Linux: the static program asks for no loader, the other one for no younger glibc than its wheel's tag says."""
+    if not platform.startswith("linux"):
+        return
+    at, size, count = struct.unpack_from("<Q", program, 32)[0], *struct.unpack_from("<HH", program, 54)
+    loader = 3 in (struct.unpack_from("<I", program, at + i * size)[0] for i in range(count))  # PT_INTERP
+    want(loader, platform.endswith("-glibc"), f"the program for {platform} asks for a loader")
+    versions = {tuple(int(n) for n in v.split(b".")) for v in re.findall(rb"\0GLIBC_([0-9.]+)(?=\0)", program)}
+    want([v for v in versions if v > (2, 17)], [], f"versions of glibc above 2.17 that the program for {platform} asks for")
 
 
 def use(folder, version, platform, work):

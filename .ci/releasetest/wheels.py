@@ -5,12 +5,13 @@ from glob import glob
 from checks import pruned_by, run, want
 
 PLATFORMS = {  # what pip asks for there; for macOS it also takes wheels of older versions
-    "linux-amd64": ["manylinux2014_x86_64", "manylinux_2_17_x86_64", "musllinux_1_1_x86_64"],
-    "linux-arm64": ["manylinux2014_aarch64", "manylinux_2_17_aarch64", "musllinux_1_1_aarch64"],
+    "linux-amd64": ["musllinux_1_1_x86_64"], "linux-arm64": ["musllinux_1_1_aarch64"],
+    "linux-amd64-glibc": ["manylinux2014_x86_64", "manylinux_2_17_x86_64"],
+    "linux-arm64-glibc": ["manylinux2014_aarch64", "manylinux_2_17_aarch64"],
     "darwin-amd64": ["macosx_14_0_x86_64"], "darwin-arm64": ["macosx_15_0_arm64"],
     "windows-amd64": ["win_amd64"], "windows-arm64": ["win_arm64"],
 }
-KEYS = {"linux-amd64": "manylinux2014_x86_64", "linux-arm64": "manylinux2014_aarch64", "darwin-amd64": "macosx_12_0_x86_64", "darwin-arm64": "macosx_12_0_arm64", "windows-amd64": "win_amd64", "windows-arm64": "win_arm64"}
+KEYS = {"linux-amd64": "musllinux_1_1_x86_64", "linux-arm64": "musllinux_1_1_aarch64", "linux-amd64-glibc": "manylinux2014_x86_64", "linux-arm64-glibc": "manylinux2014_aarch64", "darwin-amd64": "macosx_12_0_x86_64", "darwin-arm64": "macosx_12_0_arm64", "windows-amd64": "win_amd64", "windows-arm64": "win_arm64"}
 
 
 def path_of(folder, version, platform):
@@ -60,7 +61,7 @@ def use(folder, version, host, work, pruned):
 def chosen(folder, version, host, python, offline, wanted, work):
     """pip takes the wheel of each platform that there is one for."""
     for platform, tags in PLATFORMS.items():
-        if platform != host and len(glob(os.path.join(folder, "*.whl"))) == 1:
+        if not platform.startswith(host) and len(glob(os.path.join(folder, "*.whl"))) <= 2:  # a quick test has this machine's alone
             continue
         for tag in tags:
             to = os.path.join(work, tag)
