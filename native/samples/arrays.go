@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/metaprune/metaprune/native/data"
-	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/calib"
 	"github.com/metaprune/metaprune/prune/repair"
 )
@@ -185,7 +184,7 @@ func (o Options) set(path string) (*Samples, error) {
 			return nil, err
 		}
 	}
-	if dims := []int{set.N, set.C, set.H, set.W}; !in.Fits(dims) || in.Type != onnxio.Float {
+	if dims := []int{set.N, set.C, set.H, set.W}; !in.Fits(dims) || !in.Type.IsFloat() {
 		return nil, &calib.SampleError{File: path, Input: in.Name, Want: fmt.Sprintf("%s %v", in.Type, in.Dims), Got: fmt.Sprintf("images of %v", dims[1:]), Do: "give pictures of that size in a folder, which are resized, or an NPZ file"}
 	}
 	n := set.N
@@ -232,5 +231,5 @@ func (s images) Read(from, n int) (map[string]repair.Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]repair.Array{s.input.Name: {Dims: b.Dims, Floats: b.X, Type: onnxio.Float}}, nil
+	return map[string]repair.Array{s.input.Name: {Dims: b.Dims, Floats: b.X, Type: s.input.Type}}, nil
 }

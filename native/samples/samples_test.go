@@ -253,6 +253,16 @@ func TestArrays(t *testing.T) {
 	require.ErrorContains(t, err, "want a model with one input for an NPY file, got 2 inputs: a, b; give an NPZ file")
 }
 
+// Images of a data set are reals of the width that the model takes.
+func TestImagesOfHalfWidth(t *testing.T) {
+	s, err := Open("../../testdata/fashion-train-100-images-idx3-ubyte.gz", Options{Limit: 10, Inputs: []calib.Input{{Name: "image", Type: onnxio.Float16, Dims: []int{-1, 1, 28, 28}}}})
+	require.NoError(t, err)
+	defer s.Close()
+	v, err := s.Read(0, 10)
+	require.NoError(t, err)
+	require.Equal(t, onnxio.Float16, v["image"].Type)
+}
+
 // A damaged file is named, with what to do; so is one that is far larger than it says.
 func TestRefused(t *testing.T) {
 	o := Options{Inputs: []calib.Input{input("x", onnxio.Float, -1, 3, 8, 8)}}

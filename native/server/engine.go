@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/metaprune/metaprune/graphcodec/coupling"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/native/samples"
 	"github.com/metaprune/metaprune/native/spill"
 	"github.com/metaprune/metaprune/onnxio"
@@ -26,14 +27,14 @@ const mostSamples = 100
 
 // engine runs models for repairs, one at a time: each takes all processors.
 type engine struct {
-	backend func() (*xla.Backend, error)
+	runtime func() (*engines.Runtime, error)
 	turn    *semaphore.Weighted
 	memory  int64  // for values between runs; more goes to files
 	spool   string // folder for these, empty for the system's
 }
 
 func newEngine(c *Config) *engine {
-	open := sync.OnceValues(func() (*xla.Backend, error) { return xla.Open(c.Backend) })
+	open := sync.OnceValues(func() (*engines.Runtime, error) { return engines.Open(c.Backend) })
 	return &engine{open, semaphore.NewWeighted(1), c.Memory / bodyShare, c.Spool}
 }
 
@@ -51,16 +52,20 @@ func (e *engine) Calibrate(ctx context.Context, s *prune.Model, c api.Calibratio
 }
 
 func (e *engine) calibrate(ctx context.Context, s *prune.Model, c api.Calibration) (*calibrated, error) {
-	b, err := e.backend()
+	r, err := e.runtime()
 	if err != nil {
 		return nil, err
 	}
-	p, err := xla.Load(s.ONNX)
+	run, err := r.Engine(s.ONNX)
 	if err != nil {
 		return nil, err
 	}
-	inputs := make([]calib.Input, len(p.Inputs))
-	for i, in := range p.Inputs {
+	declared, err := xla.InputsOf(s.ONNX)
+	if err != nil {
+		return nil, err
+	}
+	inputs := make([]calib.Input, len(declared))
+	for i, in := range declared {
 		inputs[i] = calib.Input{Name: in.Name, Type: in.Type, Dims: in.Dims}
 	}
 	sizes, err := coupling.ParseSizes(c.Inputs)
@@ -77,7 +82,7 @@ func (e *engine) calibrate(ctx context.Context, s *prune.Model, c api.Calibratio
 	if err != nil {
 		return nil, err
 	}
-	out := &calibrated{model: s, engine: xla.NewEngine(b, p), service: e}
+	out := &calibrated{model: s, engine: run, service: e}
 	out.fit, out.held = calib.Divide(ctx, out.engine, s.ONNX, all, n)
 	return out, nil
 }
@@ -110,7 +115,7 @@ func uploaded(data []byte, o samples.Options) (map[string]repair.Array, int, err
 // calibrated are the samples of one model.
 type calibrated struct {
 	model     *prune.Model
-	engine    *xla.Engine
+	engine    engines.Engine
 	fit, held map[string]repair.Array
 	service   *engine
 	closing   sync.Once

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/native/client"
+	"github.com/metaprune/metaprune/native/engine/ort/orttest"
+	"github.com/metaprune/metaprune/native/engines"
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune"
 	"github.com/metaprune/metaprune/wasm/api"
@@ -99,4 +101,19 @@ func TestSamplesThatAreRefused(t *testing.T) {
 		require.Equal(t, "format", p.Kind, name)
 		require.Contains(t, p.Detail, x.says, name)
 	}
+}
+
+// A service that is told no backend repairs on ONNX Runtime where that is found.
+func TestRepairOnONNXRuntime(t *testing.T) {
+	orttest.Library(t)
+	e := newEngine(&Config{Memory: 64 << 20})
+	r, err := e.runtime()
+	require.NoError(t, err)
+	require.Equal(t, engines.ORT, r.Kind)
+	s, _ := start(t, Config{Memory: 64 << 20})
+	repaired := ""
+	c := &client.Client{URL: "http://" + s.Addr(), Repaired: func(v string) { repaired = v }}
+	var out bytes.Buffer
+	require.NoError(t, c.PruneWith(context.Background(), bytes.NewReader(model(t)), bytes.NewReader(testFile(t, "calibration/photos.zip")), client.Options{SpeedUp: 2}, &out))
+	require.Contains(t, repaired, "data;method=solve;")
 }

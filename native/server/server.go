@@ -18,7 +18,7 @@ type Config struct {
 	Addr      string        // to listen on
 	Cert, Key string        // PEM files for TLS, both or none
 	Memory    int64         // bytes for requests and their models together, 0 for 4 GiB
-	Backend   string        // that runs models for repairs: one of xla.Backends, empty for the best that works
+	Backend   string        // that runs models for repairs: one of engines.Names, empty for the best that works
 	Spool     string        // folder for models that have no room in memory, empty for the system's
 	Site      string        // folder with the page, empty for none
 	Grace     time.Duration // that requests get to finish, 0 for 30 s

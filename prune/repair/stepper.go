@@ -2,8 +2,6 @@ package repair
 
 import (
 	"context"
-	"encoding/binary"
-	"math"
 
 	"github.com/metaprune/metaprune/onnxio"
 	"github.com/metaprune/metaprune/prune/engine"
@@ -276,11 +274,15 @@ func (s *stepper) provide(g *onnxio.Graph, name string, i int) {
 	for _, d := range v.SampleDims() {
 		shape.Dims = append(shape.Dims, &onnxio.Dim{Value: int64(d), HasValue: true})
 	}
-	kind := onnxio.Float
+	g.Inputs = append(g.Inputs, &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: kindOf(v), Shape: shape}}})
+}
+
+// kindOf is the element type of a value in the model; its reals are float32 here, whatever they are there.
+func kindOf(v Array) onnxio.DataType {
 	if v.Ints != nil || v.Type == onnxio.Double || v.Type == onnxio.Float16 || v.Type == onnxio.BFloat16 {
-		kind = v.Type
+		return v.Type
 	}
-	g.Inputs = append(g.Inputs, &onnxio.ValueInfo{Name: name, Type: &onnxio.Type{Tensor: &onnxio.TensorType{ElemType: kind, Shape: shape}}})
+	return onnxio.Float
 }
 
 // tensorOf writes a value as a tensor.
@@ -292,11 +294,8 @@ func tensorOf(name string, v Array) *onnxio.Tensor {
 	var raw []byte
 	switch {
 	case v.Ints == nil:
-		t.DataType = onnxio.Float
-		for _, x := range v.Floats {
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
-		}
-		t.SetRaw(raw)
+		t.DataType = kindOf(v)
+		_ = t.SetFloat32s(v.Floats) // knows all that kindOf returns
 	case v.Type == onnxio.Bool:
 		for _, x := range v.Ints {
 			raw = append(raw, byte(x))
