@@ -213,7 +213,7 @@ func (a *app) searched(ctx context.Context, b *engines.Runtime, s *prune.Model, 
 		return nil, fmt.Errorf("%s has %d images; with --samples %d, too few remain to judge by", set.Name, n, f.samples)
 	}
 	fit, held := engine.SplitLast(all, n-f.samples)
-	memory, err := calibrationMemory(ctx, f.memory)
+	memory, err := calibrationMemory(ctx, f.memory, repair.LeastMemory(s.ONNX))
 	if err != nil {
 		return nil, err
 	}

@@ -16,8 +16,9 @@ const memoryUsage = "memory for a calibration, such as 500MB: values of samples 
 // The heap's share of a calibration: values come and go by the gigabyte.
 const calibrationGC = 40
 
-// calibrationMemory bounds what a calibration takes, by what --memory says; "" is a quarter of the machine's.
-func calibrationMemory(ctx context.Context, text string) (engine.Memory, error) {
+// calibrationMemory bounds what a calibration takes, by what --memory says, which is at least
+// least; "" is a quarter of the machine's.
+func calibrationMemory(ctx context.Context, text string, least int64) (engine.Memory, error) {
 	budget := int64(memoryOf() / 4)
 	if text != "" {
 		n, err := humanize.ParseBytes(text)
@@ -25,6 +26,10 @@ func calibrationMemory(ctx context.Context, text string) (engine.Memory, error) 
 			return engine.Memory{}, fmt.Errorf("--memory %q: want a size such as 500MB", text)
 		}
 		budget = int64(n)
+		if budget < least {
+			want := "at least " + humanize.Bytes(uint64(least+999_999)/1_000_000*1_000_000)
+			return engine.Memory{}, &usageError{"--memory", want, text, fmt.Sprintf("--memory %s: the least squares of the model's largest layer need %s; give that or more, or --repair none", text, want)}
+		}
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(calibrationGC)

@@ -119,7 +119,7 @@ func (a *app) mender(ctx context.Context, f *repairFlags, d *dataFlags, b *engin
 	}
 	w.fit, w.held = calib.Divide(ctx, w.engine, m, all, w.samples)
 	w.stages = a.stages
-	if w.memory, err = calibrationMemory(ctx, f.flags.Lookup("memory").Value.String()); err != nil {
+	if w.memory, err = calibrationMemory(ctx, f.flags.Lookup("memory").Value.String(), repair.LeastMemory(m)); err != nil {
 		return nil, err
 	}
 	return w, nil

@@ -28,7 +28,7 @@ type Options struct {
 	MaxInputs int      // of an output for which least squares are taken; 0 is MaxInputs
 	MaxRows   int      // positions that a system is made of; 0 is MaxRows
 	Memory    engine.Memory
-	Progress  func(done, total int)
+	Progress  func(done, total int) // after each layer, in millions of multiplications, about
 }
 
 // Fidelity is how much a model's outputs are like the original's on inputs that were held back.
@@ -331,7 +331,11 @@ func (r *Reference) Fit(ctx context.Context, pruned *onnxio.Model, removed []cou
 			layers = append(layers, l)
 		}
 	}
-	for i, l := range layers {
+	done, total := 0, 0
+	for _, l := range layers {
+		total += q.work(l, method)
+	}
+	for _, l := range layers {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
@@ -341,7 +345,8 @@ func (r *Reference) Fit(ctx context.Context, pruned *onnxio.Model, removed []cou
 		q.o.release()
 		q.p.release()
 		if o.Progress != nil {
-			o.Progress(i+1, len(layers))
+			done += q.work(l, method)
+			o.Progress(done, total)
 		}
 	}
 	return q.result(pruned)

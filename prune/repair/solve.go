@@ -8,9 +8,12 @@ const MaxInputs = 4608
 // MaxRows bounds the positions that a system is made of; more change little.
 const MaxRows = 20000
 
+// wanted is how many rows a system takes, where there are as many.
+func (o *Options) wanted(inputs int) int { return min(o.MaxRows, max(8*inputs, 4096)) }
+
 // positions chooses rows of a layer: all of them, or as many as a system takes, by seed.
 func (o *Options) positions(total, inputs int) []int {
-	want := min(total, o.MaxRows, max(8*inputs, 4096))
+	want := min(total, o.wanted(inputs))
 	if total <= want {
 		all := make([]int, total)
 		for i := range all {

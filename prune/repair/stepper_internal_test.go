@@ -8,6 +8,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// The progress of a repair counts a layer by its work.
+func TestProgressCountsWork(t *testing.T) {
+	m := func(inputs int64) *onnxio.Model {
+		w := &onnxio.Tensor{Name: "w", DataType: onnxio.Float, Dims: []int64{inputs, 8}}
+		return &onnxio.Model{Graph: &onnxio.Graph{Initializers: []*onnxio.Tensor{w}, Nodes: []*onnxio.Node{{OpType: "MatMul", Inputs: []string{"x", "w"}, Outputs: []string{"y"}}}}}
+	}
+	work := func(inputs int64, method string) int {
+		q := &pair{p: newStepper(nil, m(inputs), nil, engine.Memory{}), options: Options{MaxInputs: MaxInputs, MaxRows: MaxRows}}
+		return q.work(q.p.layerOf(0), method)
+	}
+	require.Greater(t, work(2000, Solve), 50*work(200, Solve)/4)
+	require.Equal(t, fixedWork, work(2000, Match))
+	require.Equal(t, fixedWork, work(MaxInputs+1, Solve), "too wide for least squares")
+	require.EqualValues(t, 8*100*108, LeastMemory(m(100)))
+}
+
 // Pieces declare reals in the width that the model has them in: an engine may check types.
 func TestPiecesDeclareTypes(t *testing.T) {
 	for _, kind := range []onnxio.DataType{onnxio.Float, onnxio.Double, onnxio.Float16, onnxio.BFloat16} {
