@@ -4,17 +4,24 @@ import (
 	"fmt"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/metaprune/metaprune/native/engine/ort"
 	"github.com/metaprune/metaprune/native/engines"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var install string
+	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Try the backends that run and train models",
 		Long:  "Try ONNX Runtime with a matrix product, and each other backend with a matrix product, a convolution and a gradient. Print what is missing and how to install it.",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if install != "" {
+				if _, err := ort.Install(c.Context(), c.ErrOrStderr()); err != nil {
+					return err
+				}
+			}
 			found := engines.Doctor(c.Context())
 			if a.json {
 				return a.printJSON(found)
@@ -38,4 +45,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().StringVar(&install, "install", "", "ort: first fetch ONNX Runtime with pip, else with npm, into the user's cache folder, and load it")
+	oneOf(c.Flags(), "install", "ort")
+	return c
 }

@@ -1,7 +1,9 @@
 package ort
 
 import (
+	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 )
 
@@ -39,6 +41,22 @@ func (e *LoadError) Error() string {
 }
 
 func (e *LoadError) Unwrap() error { return e.Err }
+
+// InstallError says why no package manager fetched the library.
+type InstallError struct{ Tried []error }
+
+func (e *InstallError) Error() string {
+	return fmt.Sprintf("ONNX Runtime was not fetched: %s; see to Python with pip, or npm, and a network, or let "+Variable+" name the library's file", strings.ReplaceAll(errors.Join(e.Tried...).Error(), "\n", "; "))
+}
+
+func (e *InstallError) Unwrap() []error { return e.Tried }
+
+// NoLibraryError says that a package holds no library for this platform.
+type NoLibraryError struct{ Package string }
+
+func (e *NoLibraryError) Error() string {
+	return fmt.Sprintf("%s holds no ONNX Runtime library for %s/%s; let "+Variable+" name the library's file", e.Package, runtime.GOOS, runtime.GOARCH)
+}
 
 // Codes of ONNX Runtime (OrtErrorCode) that callers tell apart.
 const (

@@ -109,11 +109,13 @@ func nodePlatform() string {
 	return filepath.Join(system, machine)
 }
 
+func python() string { return cmp.Or(os.Getenv("METAPRUNE_PYTHON"), "python3") }
+
 // pythonFolders asks Python where its package lies: that of METAPRUNE_PYTHON, else python3.
 func pythonFolders() []string {
 	ctx, cancel := context.WithTimeout(context.Background(), pythonPatience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, cmp.Or(os.Getenv("METAPRUNE_PYTHON"), "python3"), "-c", pythonQuestion).Output()
+	out, err := exec.CommandContext(ctx, python(), "-c", pythonQuestion).Output()
 	dir := strings.TrimSpace(string(out))
 	if err != nil || dir == "" {
 		return nil
