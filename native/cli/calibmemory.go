@@ -26,7 +26,7 @@ func calibrationMemory(ctx context.Context, text string, least int64) (engine.Me
 			return engine.Memory{}, fmt.Errorf("--memory %q: want a size such as 500MB", text)
 		}
 		budget = int64(n)
-		if budget < least {
+		if n > 0 && budget < least {
 			want := "at least " + humanize.Bytes(uint64(least+999_999)/1_000_000*1_000_000)
 			return engine.Memory{}, &usageError{"--memory", want, text, fmt.Sprintf("--memory %s: the least squares of the model's largest layer need %s; give that or more, or --repair none", text, want)}
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long work gets to end by itself after a signal. What cannot be interrupted, such as the analysis of a large model, is then ended from outside.
-const patience = 600 * time.Millisecond
+const patience = 400 * time.Millisecond
 
 // ending is what a signal does to the program: the first one cancels the context and, where that does not end the command in time, ends the process; the second one ends it at once. Temporary files are removed before.
 type ending struct {
