@@ -12,7 +12,7 @@
 //
 // A Runner on the pure-Go backend makes a plan for each shape of its inputs: convolutions with the
 // normalisation, sum and activation behind them, products and a few more run on package kernel.
-// The nodes between them run on GoMLX, and so does training.
+// A model with any other operator runs on GoMLX as a whole, and so does training.
 //
 // # Limits
 //

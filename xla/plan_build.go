@@ -30,7 +30,8 @@ type planning struct {
 	done    map[*onnxio.Node]bool
 	rest    []*onnxio.Node // nodes for GoMLX that are not in a step yet
 	pending map[string]bool
-	fast    int // nodes on kernels
+	fast    int  // nodes on kernels
+	mixed   bool // some steps are on GoMLX
 }
 
 // newPlan plans a program for inputs like these, or returns nil where GoMLX alone should run it.
@@ -55,7 +56,8 @@ func newPlan(r *Runner, inputs []Array) (p *plan) {
 		b.node(n)
 	}
 	b.flush()
-	if b.fast == 0 || !b.finish() {
+	// A plan with steps on GoMLX is not used: one such step fails on a model that GoMLX alone runs.
+	if b.fast == 0 || b.mixed || !b.finish() {
 		return nil
 	}
 	return b.plan

@@ -15,7 +15,7 @@ func (b *planning) flush() {
 	if len(nodes) == 0 {
 		return
 	}
-	b.rest, b.pending = nil, map[string]bool{}
+	b.mixed, b.rest, b.pending = true, nil, map[string]bool{}
 	inside := map[string]bool{}
 	for _, n := range nodes {
 		for _, o := range n.Outputs {
@@ -31,19 +31,12 @@ func (b *planning) flush() {
 			case name == "" || v == nil || inside[name] || slices.Contains(g.inputs, name):
 			case v.known != nil:
 				g.known[name] = v.known
-			case b.r.Program.index[name] != nil:
-				if k := slices.Index(b.r.Program.Params, b.r.Program.index[name]); !slices.Contains(g.params, k) {
-					g.params = append(g.params, k)
-				}
-			default:
+			case b.running(name):
 				g.inputs = append(g.inputs, name)
 				g.dims = append(g.dims, slices.Clone(b.dims(name)))
 				s.reads = append(s.reads, b.plain(name))
 			}
 		}
-	}
-	if len(g.params)+len(g.inputs) == 0 {
-		panic("a step that reads nothing") // GoMLX runs the model
 	}
 	for _, n := range nodes {
 		for _, name := range n.Outputs {
@@ -64,7 +57,6 @@ func (b *planning) flush() {
 type segment struct {
 	runner          *Runner
 	nodes           []*onnxio.Node
-	params          []int // that the nodes read
 	inputs, outputs []string
 	dims            [][]int
 	known           map[string]*tensors.Tensor
@@ -74,13 +66,11 @@ type segment struct {
 
 // build compiles the segment.
 func (g *segment) build() error {
-	p, k := g.runner.Program, len(g.params)
+	p, k := g.runner.Program, len(g.runner.Program.Params)
 	var err error
 	g.exec, err = NewExec(g.runner.backend.Backend, func(in []*Node) []*Node {
-		e := &env{p: p, g: in[0].Graph(), backend: g.runner.backend, params: map[string]*Node{}, batch: g.batch, fixed: g.fixed}
-		for i, at := range g.params {
-			e.params[p.Params[at].Name] = in[i]
-		}
+		e := p.env(in[0].Graph(), g.runner.backend, in[:k], nil)
+		e.batch, e.fixed = g.batch, g.fixed
 		feeds := map[string]*Node{}
 		for i, name := range g.inputs {
 			feeds[name] = in[k+i]
@@ -94,11 +84,7 @@ func (g *segment) build() error {
 		e.nodes(s, g.nodes, "graph")
 		var out []*Node
 		for _, name := range g.outputs {
-			n := e.node(s.values[name])
-			if slices.Contains(in, n) {
-				n = Identity(n) // the pure-Go backend fails where an argument is the last result
-			}
-			out = append(out, n)
+			out = append(out, e.node(s.values[name]))
 		}
 		return out
 	})
@@ -117,9 +103,8 @@ func (g *segment) run(c []cell, from, to []int) error {
 		}
 	}
 	var args []any
-	params := g.runner.tensors()
-	for _, k := range g.params {
-		args = append(args, params[k])
+	for _, p := range g.runner.tensors() {
+		args = append(args, p)
 	}
 	var made []*tensors.Tensor
 	for i, k := range from {
