@@ -45,9 +45,12 @@ func npy(t *testing.T, kind string, dims ...int) []byte {
 	b.WriteString(header)
 	for i := range n {
 		var err error
-		if kind == "<f4" {
+		switch kind {
+		case "<f4":
 			err = binary.Write(&b, binary.LittleEndian, float32(i*7%5)-2)
-		} else {
+		case "|u1":
+			err = b.WriteByte(0)
+		default:
 			err = binary.Write(&b, binary.LittleEndian, int64(0))
 		}
 		require.NoError(t, err)
@@ -87,9 +90,9 @@ func TestArraysOfTheWrongShape(t *testing.T) {
 	for want, path := range map[string]string{
 		`array "x": want shape [samples 1 16 24], got [6 1 32 24]`: writeNPZ(t, "x", "<f4", 6, 1, 32, 24),
 		`array "x": want shape [samples 1 16 24], got [6 24]`:      writeNPZ(t, "x", "<f4", 6, 24),
-		`array "x": want float32, got integers`:                    writeNPZ(t, "x", "<i8", 6, 1, 16, 24),
-		`want an array x`:                                          writeNPZ(t, "other", "<f4", 6, 1, 16, 24),
-		`3 samples; a repair needs at least 5`:                     writeNPZ(t, "x", "<f4", 3, 1, 16, 24),
+		`array "x": want float32, got uint8`:                       writeNPZ(t, "x", "|u1", 6, 1, 16, 24),
+		`called like the model's inputs (x)`:                       writeNPZ(t, "other", "<f4", 6, 1, 16, 25),
+		`want at least 5 samples, got 3 of them`:                   writeNPZ(t, "x", "<f4", 3, 1, 16, 24),
 	} {
 		code, _, said := run(t, "prune", "testdata/fixed/crnn.ts.onnx", "--ratio", "0.3", "--calibrate", path, "--backend", "go", "-o", filepath.Join(t.TempDir(), "small.onnx"))
 		require.NotZero(t, code)

@@ -74,6 +74,7 @@ func TestServingPage(t *testing.T) {
 	dir := t.TempDir()
 	data := read(t, "../../testdata/fashion-resnet20.onnx")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.onnx"), data, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "photos.zip"), read(t, "../../testdata/calibration/photos.zip"), 0o644))
 	block := fenced.FindStringSubmatch(string(read(t, "../../docs/serving.md")))[1]
 	require.Contains(t, block, "localhost:8080/v1/apply")
 	host := strings.TrimPrefix(url, "http://")

@@ -173,5 +173,8 @@ func damaged(path string, err error, do string) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		err = errors.New("the file ends too early")
 	}
+	if said, named := strings.CutPrefix(err.Error(), path+": "); named { // SampleError names the file
+		err = errors.New(said)
+	}
 	return &calib.SampleError{File: path, Err: err, Do: do}
 }

@@ -12,9 +12,10 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/metaprune/metaprune/onnxio/outfile"
 )
 
 // Install fetches the library with pip, else with npm, puts it into InstallFolder and loads it from
@@ -156,28 +157,10 @@ func isLibrary(entry, folder string) bool {
 }
 
 // place writes a file under its name once all of it is there.
-func place(r io.Reader, dir, name string) (_ string, err error) {
-	part, err := os.CreateTemp(dir, "part-")
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(part.Name()))
-		}
-	}()
-	_, err = io.Copy(part, r)
-	if err = errors.Join(err, part.Chmod(libraryMode()), part.Close()); err != nil {
-		return "", err
-	}
+func place(r io.Reader, dir, name string) (string, error) {
 	file := filepath.Join(dir, name)
-	return file, os.Rename(part.Name(), file)
-}
-
-// libraryMode lets all users load the library; Windows has read-only or not.
-func libraryMode() os.FileMode {
-	if runtime.GOOS == "windows" {
-		return 0o666
-	}
-	return 0o755
+	return file, outfile.Write(file, func(w io.Writer) error {
+		_, err := io.Copy(w, r)
+		return err
+	})
 }
