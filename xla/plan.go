@@ -8,8 +8,8 @@ import (
 	"github.com/metaprune/metaprune/onnxio"
 )
 
-// plan is a program for inputs of given shapes as steps on package kernel and, for every other
-// operator, on GoMLX's pure-Go backend.
+// plan is a program for inputs of given shapes as steps on package kernel. Only a program all of
+// whose nodes have kernels gets one; every other one runs on GoMLX's pure-Go backend.
 type plan struct {
 	steps   []step
 	cells   []cell // what is there before the first step; nothing else is kept between runs

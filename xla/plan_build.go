@@ -28,10 +28,6 @@ type planning struct {
 	readers map[string][]*onnxio.Node
 	wanted  map[string]bool // outputs and taps
 	done    map[*onnxio.Node]bool
-	rest    []*onnxio.Node // nodes for GoMLX that are not in a step yet
-	pending map[string]bool
-	fast    int  // nodes on kernels
-	mixed   bool // some steps are on GoMLX
 }
 
 // newPlan plans a program for inputs like these, or returns nil where GoMLX alone should run it.
@@ -41,7 +37,7 @@ func newPlan(r *Runner, inputs []Array) (p *plan) {
 			p = nil // GoMLX builds the same graph and says what is wrong
 		}
 	}()
-	b := &planning{r: r, plan: &plan{}, at: map[string]held{}, readers: map[string][]*onnxio.Node{}, wanted: map[string]bool{}, done: map[*onnxio.Node]bool{}, pending: map[string]bool{}}
+	b := &planning{r: r, plan: &plan{}, at: map[string]held{}, readers: map[string][]*onnxio.Node{}, wanted: map[string]bool{}, done: map[*onnxio.Node]bool{}}
 	g := b.trace(inputs)
 	defer g.Finalize()
 	for _, name := range slices.Concat(r.Program.Outputs, r.taps) {
@@ -53,11 +49,11 @@ func newPlan(r *Runner, inputs []Array) (p *plan) {
 		}
 	}
 	for _, n := range b.nodes {
-		b.node(n)
+		if !b.node(n) {
+			return nil
+		}
 	}
-	b.flush()
-	// A plan with steps on GoMLX is not used: one such step fails on a model that GoMLX alone runs.
-	if b.fast == 0 || b.mixed || !b.finish() {
+	if len(b.plan.steps) == 0 || !b.finish() {
 		return nil
 	}
 	return b.plan
@@ -122,29 +118,14 @@ func (b *planning) running(name string) bool {
 	return name != "" && v != nil && v.known == nil && b.r.Program.index[name] == nil
 }
 
-// node plans one node.
-func (b *planning) node(n *onnxio.Node) {
+// node plans one node; it returns false for one that depends on the input and has no kernel.
+func (b *planning) node(n *onnxio.Node) bool {
 	if b.done[n] || !slices.ContainsFunc(n.Outputs, b.running) {
-		return
+		return true
 	}
-	if f := kernels[key(n)]; f != nil && b.e.function(n) == nil && b.floating(n) {
-		for _, name := range n.Inputs {
-			if b.pending[name] {
-				b.flush()
-				break
-			}
-		}
-		if f(b, b.op(n)) {
-			b.done[n] = true
-			b.fast++
-			return
-		}
-	}
-	b.done[n] = true
-	b.rest = append(b.rest, n)
-	for _, o := range n.Outputs {
-		b.pending[o] = true
-	}
+	f := kernels[key(n)]
+	b.done[n] = f != nil && b.e.function(n) == nil && b.floating(n) && f(b, b.op(n))
+	return b.done[n]
 }
 
 // floating reports whether a node reads and writes float32 alone, but for what is known, and first

@@ -44,7 +44,7 @@ func (b *planning) tail(out string, channels int, adds bool) tail {
 		if other == t.out {
 			other = n.Inputs[1]
 		}
-		if _, there := b.at[other]; there && !b.pending[other] && other != t.out && slices.Equal(b.dims(other), b.dims(t.out)) {
+		if _, there := b.at[other]; there && other != t.out && slices.Equal(b.dims(other), b.dims(t.out)) {
 			t.add = other
 			take(n)
 		}

@@ -19,9 +19,8 @@ type Runner struct {
 	params  []*tensors.Tensor // of values, made when GoMLX is first asked for them
 	taps    []string
 
-	graphs   bool             // GoMLX alone runs the program
-	plans    map[string]*plan // by the inputs' shapes; nil for inputs that GoMLX alone runs
-	segments []*Exec          // of the plans
+	graphs bool             // GoMLX alone runs the program
+	plans  map[string]*plan // by the inputs' shapes; nil for inputs that GoMLX alone runs
 }
 
 // NewRunner prepares a program with the model's own values. Taps are values of the model that Run returns after the outputs.
@@ -93,10 +92,7 @@ func (r *Runner) forget() {
 	for _, p := range r.params {
 		p.MustFinalizeAll()
 	}
-	for _, e := range r.segments {
-		e.Finalize()
-	}
-	r.params, r.segments = nil, nil
+	r.params = nil
 	clear(r.plans)
 }
 

@@ -16,7 +16,7 @@ import (
 // UnitID names a unit of an Analysis: what must leave together.
 type UnitID int32
 
-// Analysis is what hangs together in a model.
+// Analysis holds the groups of coupled channels of a model.
 type Analysis struct {
 	Model  *onnxio.Model
 	Groups []Group // in graph order, frozen ones too
@@ -84,8 +84,8 @@ type Member struct {
 	ref   int
 }
 
-// Analyze works out what hangs together in the model. Calls of the model's own functions are seen
-// as their bodies, and Ifs whose condition is known as the branch that is taken; they stand in the
+// Analyze finds the groups of coupled channels of the model. Calls of the model's own functions are
+// replaced by their bodies, and Ifs whose condition is known by the branch that is taken, in the
 // Analysis's model.
 func Analyze(m *onnxio.Model) (a *Analysis, err error) {
 	defer op.Caught(&err)

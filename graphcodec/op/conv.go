@@ -125,7 +125,7 @@ func biasZero(bias *Value) zeroState {
 // convLinks joins the channels of a convolution and returns the labels of its output channels.
 func (c *Call) convLinks(x, w *Value, group int, dims []int) []label.Label {
 	in := c.axis(x, 1)
-	kept := c.computed(w) && !c.alive(c.axis(w, 1)) // on its input channels, so what is left of them is picked
+	kept := c.computed(w) && !c.alive(c.axis(w, 1)) // on its input channels, so the kept ones are picked
 	if x.zero != isZero && (w.zero != isZero || kept) && dims[1] > 1 {
 		c.freeze(x, 1, "sums over channels that would not be zero when removed")
 	}

@@ -520,8 +520,8 @@ func patchGather(p *Patching) {
 	p.setInput(1, t)
 }
 
-// patchPad sets the amounts to what is left of the padding, and keeps them where they are computed
-// from lengths that changed.
+// patchPad sets the amounts to the padding of the kept channels, and keeps them where they are
+// computed from lengths that changed.
 func patchPad(p *Patching) {
 	x, y := p.Old.Input(0), p.Old.Result(0)
 	if x == nil || !x.Ranked || !y.Ranked {

@@ -23,7 +23,7 @@ type selection struct {
 // computed reports whether an input is computed from constants.
 func (c *Call) computed(v *Value) bool { return v.Const == nil && v.Static && !c.Derived }
 
-// selectable reports whether what is left of the labels' axis can be picked from axis k of an
+// selectable reports whether the kept part of the labels' axis can be picked from axis k of an
 // input.
 func (c *Call) selectable(v *Value, k int, labels []label.Label) bool {
 	return c.computed(v) && v.Type.IsFloat() && c.stands(c.Node) &&
@@ -43,7 +43,7 @@ func (c *Call) meet(v *Value, k int, labels []label.Label) {
 	}
 }
 
-// picks reports whether what is left of another input's axis j is picked from axis k of input v,
+// picks reports whether the kept part of another input's axis j is picked from axis k of input v,
 // which a product sums over: the other one has to be zero where a channel has left.
 func (c *Call) picks(v *Value, k int, other *Value, j int) bool {
 	if !c.computed(v) || !c.selectable(v, k, c.axis(other, j)) {

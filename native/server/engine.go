@@ -146,7 +146,7 @@ func (c *calibrated) Repair(ctx context.Context, p *planner.Plan, m *onnxio.Mode
 	return &api.Repaired{Method: r.Method, Tensors: r.Tensors, Before: before.Cosine, After: after.Cosine, Held: after.N, Skipped: len(r.Skipped)}, nil
 }
 
-// Close removes what is left of a repair, and lets the next request run.
+// Close removes the files of a repair, and lets the next request run.
 func (c *calibrated) Close() {
 	c.closing.Do(func() {
 		if c.spilled != "" {

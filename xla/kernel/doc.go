@@ -1,6 +1,6 @@
 // Package kernel computes the forward pass of the layers that take most of a network's time, in
-// float32 on all cores: products, convolutions channels last without patches in memory, pools,
-// normalisations and element-wise functions.
+// float32 on all cores: products, convolutions channels last without patches in memory, means over
+// positions, sums and bounds.
 //
 // On amd64 products use AVX-512 or AVX2, found when the program starts; elsewhere portable code
 // does the same. Vector instructions fuse a multiplication with an addition, so the last bits of

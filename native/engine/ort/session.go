@@ -29,7 +29,7 @@ func (l *Library) NewSession(model []byte, o Options) (*Session, error) {
 	})
 }
 
-// OpenSession prepares the model in a file; its external data lies beside it.
+// OpenSession prepares the model in a file; its external data is in the same folder.
 func (l *Library) OpenSession(path string, o Options) (*Session, error) {
 	return l.session(o, func(options uintptr, to *uintptr) error {
 		chars, err := pathChars(path)

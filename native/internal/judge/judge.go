@@ -18,7 +18,7 @@ func python(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("METAPRUNE_PYTHON")
 	if path == "" {
-		path = filepath.Join(root(), ".venv/bin/python")
+		path = filepath.Join(Root(), ".venv/bin/python")
 	}
 	if _, err := os.Stat(path); err != nil {
 		require.Empty(t, os.Getenv("CI"), "the judge has to run in CI: make venv")
@@ -28,8 +28,8 @@ func python(t testing.TB) string {
 	return path
 }
 
-// root is the repository's folder, as seen from that of a test.
-func root() string {
+// Root is the repository's folder, as seen from that of a test.
+func Root() string {
 	dir := "."
 	for range 9 {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
@@ -54,7 +54,7 @@ func Start(t testing.TB) *Judge {
 	if interpreter == "" {
 		return nil
 	}
-	c := exec.Command(interpreter, filepath.Join(root(), "testdata/check_pruned.py"), "--serve")
+	c := exec.Command(interpreter, filepath.Join(Root(), "testdata/check_pruned.py"), "--serve")
 	in, err := c.StdinPipe()
 	require.NoError(t, err)
 	out, err := c.StdoutPipe()

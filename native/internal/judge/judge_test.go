@@ -13,7 +13,7 @@ func TestJudgeRefuses(t *testing.T) {
 	if j == nil {
 		t.Skip("the judge is not installed")
 	}
-	model, other := filepath.Join(root(), "testdata/fashion-resnet20.onnx"), filepath.Join(root(), "testdata/models/attention.onnx")
+	model, other := filepath.Join(Root(), "testdata/fashion-resnet20.onnx"), filepath.Join(Root(), "testdata/models/attention.onnx")
 	j.Accepts(t, model, model)
 	for _, args := range [][]string{{model, other}, {model, "none.onnx"}} {
 		require.NoError(t, j.questions.Encode(args))

@@ -100,7 +100,7 @@ func inTurn(list []json.RawMessage) (func(string) string, error) {
 	}, nil
 }
 
-// lower is the lower case of every letter, whatever stands beside it.
+// lower is the lower case of every letter, without regard to its neighbours.
 func lower(s string) string {
 	return strings.ReplaceAll(strings.Map(func(r rune) rune {
 		if r == 'İ' {

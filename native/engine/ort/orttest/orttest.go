@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/metaprune/metaprune/native/engine/ort"
+	"github.com/metaprune/metaprune/native/internal/judge"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,7 +28,7 @@ import (
 func Library(t testing.TB) *ort.Library {
 	t.Helper()
 	if os.Getenv(ort.Variable) == "" && os.Getenv("VIRTUAL_ENV") == "" {
-		venv, err := filepath.Abs(filepath.Join(root(), ".venv"))
+		venv, err := filepath.Abs(filepath.Join(judge.Root(), ".venv"))
 		require.NoError(t, err)
 		t.Setenv("VIRTUAL_ENV", venv)
 	}
@@ -37,16 +38,4 @@ func Library(t testing.TB) *ort.Library {
 		t.Skipf("ONNX Runtime is not there (make venv): %v", err)
 	}
 	return l
-}
-
-// root is the repository's folder, as seen from that of a test.
-func root() string {
-	dir := "."
-	for range 9 {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		dir = filepath.Join(dir, "..")
-	}
-	return dir
 }
